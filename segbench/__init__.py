@@ -1,0 +1,3 @@
+"""segbench: does a published segmentation number hold, here, and if not, why?"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,73 @@
+"""Names to implementations, found by where they lie and imported only when used.
+
+A *kind* is a package (``segbench.methods``, ``segbench.data.sets`` ...). Every sub-package of it that has an
+``options`` module is an entry; its name is the sub-package's name with ``_`` turned into ``-``. The options module
+is free of torch and defines ``Options``; the implementation stands in a sibling module that only a run imports.
+"""
+
+import importlib
+import importlib.util
+import pkgutil
+from difflib import get_close_matches
+from functools import cache
+from types import ModuleType
+
+from .errors import UsageFault
+from .spec import Options
+
+KINDS = {
+    "method": "segbench.methods",
+    "decoder": "segbench.models.decoders",
+    "backbone": "segbench.models.backbones",
+    "dataset": "segbench.data.sets",
+}
+
+
+@cache
+def names(kind: str) -> tuple[str, ...]:
+    """All registered names of a kind, sorted."""
+    package = importlib.import_module(KINDS[kind])
+    found = [
+        info.name.replace("_", "-")
+        for info in pkgutil.iter_modules(package.__path__)
+        if info.ispkg and importlib.util.find_spec(f"{package.__name__}.{info.name}.options")
+    ]
+    return tuple(sorted(found))
+
+
+def is_registered(kind: str, name: str) -> bool:
+    return name in names(kind)
+
+
+def close_names(
+    name: str, known: tuple[str, ...] | list[str], *, limit: int = 3, cutoff: float = 0.6
+) -> list[str]:
+    """Known names that a typing slip could have meant, best first."""
+    return get_close_matches(name, known, n=limit, cutoff=cutoff)
+
+
+def options_of(kind: str, name: str) -> type[Options]:
+    """The torch-free ``Options`` type of an entry.
+
+    Raises:
+        UsageFault: the name is not registered.
+    """
+    options: type[Options] = _module(kind, name, "options").Options
+    return options
+
+
+def implementation(kind: str, name: str, part: str) -> ModuleType:
+    """The entry's module ``part`` (it may import torch).
+
+    Raises:
+        UsageFault: the name is not registered.
+    """
+    return _module(kind, name, part)
+
+
+def _module(kind: str, name: str, part: str) -> ModuleType:
+    if not is_registered(kind, name):
+        known = names(kind)
+        close = close_names(name, known) or list(known)
+        raise UsageFault(f"No {kind} {name!r}. Known: {', '.join(close)}.", next="segbench list")
+    return importlib.import_module(f"{KINDS[kind]}.{name.replace('-', '_')}.{part}")

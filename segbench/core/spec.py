@@ -1,0 +1,265 @@
+"""Everything that decides a number, as frozen, torch-free types, and the ids that follow from them.
+
+A spec's id hashes its canonical JSON *without defaults*: a new option with a default never changes an old id.
+Each field knows whether a difference in it is *material* for a comparison with a publication, and whether it counts
+optimiser steps (so that a budget scales it in proportion).
+"""
+
+import hashlib
+import json
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+
+Size = tuple[int, int]  # (height, width) in pixels
+
+
+class Spec(BaseModel):
+    """Frozen, closed base of every spec and option type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def canonical(self) -> dict[str, Any]:
+        """Plain JSON data, fields that keep their default left out."""
+        return self.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+
+    def id(self, *, length: int = 12) -> str:
+        """Hexadecimal digest of the canonical JSON."""
+        return digest(self.canonical(), length=length)
+
+
+class Options(Spec):
+    """Base of what a registered method, decoder or backbone can be told (without its name)."""
+
+
+def digest(data: Any, *, length: int = 12) -> str:
+    """First ``length`` hexadecimal digits of the SHA-256 of ``data`` as canonical JSON."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def setting(
+    default: Any = ..., *, material: bool = True, counts_steps: bool = False, **constraints: Any
+) -> Any:
+    """A field of a spec.
+
+    Args:
+        default: the value when nothing is said; ``...`` for a required field.
+        material: whether a difference forbids comparing the result with the publication.
+        counts_steps: whether the value counts optimiser steps and shrinks with a budget.
+        **constraints: passed to pydantic (``gt``, ``ge``, ``le``, ``description`` ...).
+    """
+    extra: dict[str, Any] = {"material": material, "counts_steps": counts_steps}
+    return Field(default, json_schema_extra=extra, **constraints)
+
+
+class Choice(Spec):
+    """A registered entry by name with its options, written flat: ``{name: contextrast, alpha: 0.1}``."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            return {"name": data}
+        if isinstance(data, dict) and "options" not in data:
+            rest = {key: value for key, value in data.items() if key != "name"}
+            return {**({"name": data["name"]} if "name" in data else {}), "options": rest}
+        return data
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        return {"name": self.name, **self.options}
+
+
+class SubsetSpec(Spec):
+    """Which labelled images of a split are used."""
+
+    count: int = setting(gt=0)
+    rule: Literal["permutation", "shards", "random"] = "random"
+    order: Literal["released", "sorted", "shuffled"] = "sorted"
+    draw: int = setting(0, description="which published permutation, or the seed of a random draw")
+    num_shards: int | None = None
+    take_shards: int | None = None
+
+
+class DataSpec(Spec):
+    """Images and labels, before any augmentation."""
+
+    name: str
+    source: Literal["folder", "generated"] = "folder"
+    classes: str | None = setting(None, description="variant of the class table, e.g. pascal-context-59")
+    splits: tuple[str, ...] = ("train",)
+    scale: float = setting(1.0, gt=0, le=4, description="whole images are resized by this factor first")
+    size: Size | None = setting(None, description="whole images are resized to this size first")
+    subset: SubsetSpec | None = None
+    unlabelled_rest: bool = setting(
+        False, description="the images that the subset leaves out, without labels"
+    )
+    images: int | None = setting(
+        None, gt=0, description="how many images to generate (generated source only)"
+    )
+
+
+class JitterSpec(Spec):
+    """Colour jitter; brightness, contrast and saturation are ranges of factors, hue a share of a full turn."""
+
+    brightness: tuple[float, float] | None = None
+    contrast: tuple[float, float] | None = None
+    saturation: tuple[float, float] | None = None
+    hue: tuple[float, float] | None = None
+    probability: float = setting(1.0, ge=0, le=1)
+    style: Literal["torchvision", "kornia041", "simclr", "mmseg"] = "torchvision"
+
+
+class AugmentationSpec(Spec):
+    """What is done to a training sample between the file and the network."""
+
+    scale: tuple[float, float] = (1.0, 1.0)
+    scale_step: float | None = setting(
+        None, gt=0, description="scales are multiples of this; None: continuous"
+    )
+    scale_probability: float = setting(1.0, ge=0, le=1)
+    aspect: tuple[float, float] = (1.0, 1.0)
+    flip: float = setting(0.0, ge=0, le=1, description="probability of a horizontal flip")
+    max_class_share: float | None = setting(None, gt=0, le=1, description="crops are drawn again above this")
+    crop_draws: int = setting(10, ge=1)
+    jitter: JitterSpec | None = None
+    brightness_shift: int = setting(
+        0, ge=0, le=255, description="one integer in +-this added to all channels"
+    )
+    blur: float = setting(0.0, ge=0, le=1, description="probability of a Gaussian blur")
+    rotation: float = setting(0.0, ge=0, description="degrees to either side")
+    classmix: float = setting(0.0, ge=0, le=1, description="probability of ClassMix")
+    interpolation: Literal["bilinear", "bicubic", "lanczos"] = "bilinear"
+
+
+class InputSpec(Spec):
+    """What the network is fed: channel order and normalisation of images in [0, 1]."""
+
+    channels: Literal["rgb", "bgr"] = "rgb"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+class ModelSpec(Spec):
+    """A segmentation network: backbone and decoder, each by registered name with its options."""
+
+    backbone: Choice
+    decoder: Choice
+    align_corners: bool = False
+    input: InputSpec = InputSpec()
+
+
+class WeightsSpec(Spec):
+    """Where a training starts."""
+
+    backbone: str = setting("random", description="random, imagenet or coco")
+    file: str | None = setting(None, description="name of the published file, for the record")
+
+
+class OptimizerSpec(Spec):
+    name: Literal["sgd", "adamw", "adam"]
+    lr: float = setting(gt=0)
+    momentum: float = setting(0.0, ge=0, lt=1)
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = setting(0.0, ge=0)
+    no_decay: tuple[Literal["norm", "bias", "position"], ...] = ()
+
+
+class PolicySpec(Spec):
+    """Learning rate over steps: ``base * warm-up * (1 - t/T)^power`` for poly."""
+
+    name: Literal["poly", "constant", "cosine"] = "poly"
+    power: float = setting(0.9, gt=0)
+    warmup_steps: int = setting(0, ge=0, counts_steps=True)
+    warmup_ratio: float = setting(1e-6, ge=0, le=1)
+
+
+class ScheduleSpec(Spec):
+    steps: int = setting(gt=0, counts_steps=True)
+    optimizer: OptimizerSpec
+    policy: PolicySpec = PolicySpec()
+    validate_every: int | None = setting(None, gt=0, counts_steps=True, material=False)
+    ema_decay: float | None = setting(None, ge=0, lt=1)
+
+
+class StreamSpec(Spec):
+    """One source of batches of a stage. ``batch_total`` counts images over all devices."""
+
+    data: DataSpec
+    crop: Size
+    batch_total: int = setting(gt=0)
+    augmentation: AugmentationSpec = AugmentationSpec()
+
+
+class StageSpec(Spec):
+    """One run of the training loop."""
+
+    name: str = "train"
+    starts_from: str | None = setting(None, description="name of an earlier stage whose weights are taken")
+    streams: dict[str, StreamSpec]
+    model: ModelSpec
+    weights: WeightsSpec = WeightsSpec()
+    method: Choice
+    schedule: ScheduleSpec
+    emits: Literal["weights", "pseudo_labels"] = "weights"
+
+
+class TrainingSpec(Spec):
+    """Everything that decides the weights."""
+
+    stages: tuple[StageSpec, ...] = Field(min_length=1)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _stages_in_order(self) -> Self:
+        seen: set[str] = set()
+        for stage in self.stages:
+            if stage.starts_from is not None and stage.starts_from not in seen:
+                raise ValueError(
+                    f"stage {stage.name!r} starts from {stage.starts_from!r}, which is no earlier stage"
+                )
+            seen.add(stage.name)
+        return self
+
+    def family(self) -> str:
+        """The id with the seed left out: runs that differ by seed alone share it."""
+        data = self.canonical()
+        data.pop("seed", None)
+        return digest(data)
+
+    def prefix_id(self, stages: int) -> str:
+        """Id of the first ``stages`` stages: what another training with the same beginning shares."""
+        return TrainingSpec(stages=self.stages[:stages], seed=self.seed).id()
+
+
+class EvaluationSpec(Spec):
+    """How a trained network is scored."""
+
+    data: DataSpec
+    mode: Literal["whole", "slide"] = "whole"
+    window: Size | None = None
+    stride: Size | None = None
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    fuse: Literal["logits", "probabilities", "exp_logits"] = "probabilities"
+    absent: Literal["exclude", "zero", "one"] = setting(
+        "exclude", description="IoU of a class that is neither in the labels nor predicted"
+    )
+    checkpoint: Literal["last", "best"] = "last"
+
+
+class CostSpec(Spec):
+    """Parameters and multiply-adds of a network at one input size."""
+
+    input: Size
+    num_classes: int = setting(gt=0)
+    rule: Literal["thop"] = "thop"
+
+
+def evaluation_id(training: str, evaluation: EvaluationSpec) -> str:
+    """Id of an evaluation: a training's (or a foreign checkpoint's) id and the protocol."""
+    return digest({"training": training, "evaluation": evaluation.canonical()})

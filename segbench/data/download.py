@@ -1,0 +1,78 @@
+"""Get a data set: fetch its archive, unpack what is needed, check it. Free of torch."""
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from ..core.archive import extract
+from ..core.download import Progress, fetch
+from ..core.errors import MissingFault, RunFault
+from ..core.spec import digest
+from .facts import DatasetOptions, facts, member_path
+from .places import cache_root
+from .reader import locate
+from .verify import Verified, verify
+
+
+def download(
+    name: str,
+    root: Path,
+    *,
+    url: str | None = None,
+    replace: bool = False,
+    options: DatasetOptions | None = None,
+    progress: Progress | None = None,
+    verified: Callable[[int, int], None] | None = None,
+) -> Verified:
+    """Make the data set complete under ``root``/``name``; does nothing but check if it is there.
+
+    The archive waits in the cache folder until the data is verified and is removed then; its checksum stays.
+
+    Args:
+        name: of the data set.
+        root: the data root.
+        url: where to fetch the archive from instead, e.g. a mirror in-house.
+        replace: move what is there aside (to ``NAME.before-N``) and begin anew.
+        options: facts of the data set; None for the registered ones.
+        progress: called with (bytes so far, bytes in all or None).
+        verified: called with (pairs read, pairs in all).
+
+    Raises:
+        UsageFault: unknown data set.
+        MissingFault: needs a login, cannot be fetched, or is not what it should be.
+        RunFault: no room on the disk.
+    """
+    options = options or facts(name)
+    command = f"segbench data download {name}"
+    archive = options.archive
+    if archive is None:
+        raise MissingFault(f"{options.title} cannot be fetched by the program. {options.obtain}")
+    if locate(name, root) is not None and not replace:
+        return verify(name, root, options=options, progress=verified)
+    target = root / name
+    source = url or archive.url
+    # A mirror may pack the same files differently: the published checksum is that of the published file.
+    sha256 = archive.sha256 if url is None else None
+    path = cache_root() / "downloads" / f"{name}-{digest(source)}{PurePosixPath(source).suffix}"
+    fetch(source, path, sha256=sha256, progress=progress, next=command)
+    if target.exists() and any(target.iterdir()):
+        _move_aside(target, command)
+    extract(
+        path,
+        target,
+        select=lambda member: member_path(archive, member),
+        max_bytes=4 * options.size_bytes,
+        next=f"{command} --replace",
+    )
+    result = verify(name, root, options=options, progress=verified)
+    path.unlink()
+    return result
+
+
+def _move_aside(folder: Path, command: str) -> None:
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.before-{number}")).exists():
+        number += 1
+    try:
+        folder.rename(aside)
+    except OSError as error:
+        raise RunFault(f"{folder} cannot be moved aside: {error.strerror}.", next=command) from error

@@ -1,0 +1,103 @@
+"""A picture and its label map that are painted together, seen through a pinhole camera."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+Color = tuple[float, float, float]
+
+_SHIFT = 4  # sub-pixel bits of OpenCV's fixed-point coordinates
+_NEAR = 0.4  # metres
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Pinhole camera above the road, looking along it. World: x right, y up from the road, z forward, metres."""
+
+    focal: float
+    center: float
+    horizon: float
+    height: float
+
+    def project(self, x: object, y: object, z: object) -> np.ndarray:
+        """World coordinates (broadcast against each other) to pixels (..., 2) as (column, row)."""
+        x, y, z = np.broadcast_arrays(*(np.asarray(value, np.float64) for value in (x, y, z)))
+        near = np.maximum(z, _NEAR)
+        column = self.center + self.focal * x / near
+        row = self.horizon + self.focal * (self.height - y) / near
+        return np.stack([column, row], axis=-1)
+
+    def pixels(self, metres: float, z: float) -> float:
+        """Length on the picture of something upright at depth ``z``."""
+        return self.focal * metres / max(z, _NEAR)
+
+
+class Canvas:
+    """RGB and labels. A colour is RGB in 0..255; a label of None leaves the label map as it is."""
+
+    def __init__(self, height: int, width: int, *, label: int) -> None:
+        self.height, self.width = height, width
+        self.rgb = np.zeros((height, width, 3), np.uint8)
+        self.labels = np.full((height, width), label, np.uint8)
+
+    def fill(self, polygons: Iterable[np.ndarray], color: Color, label: int | None = None) -> None:
+        """Fill polygons, each (K, 2) in pixels; one call for many of the same colour."""
+        points = [_fixed(polygon) for polygon in polygons]
+        if not points:
+            return
+        cv2.fillPoly(self.rgb, points, _clip(color), cv2.LINE_AA, _SHIFT)
+        if label is not None:
+            cv2.fillPoly(self.labels, points, label, cv2.LINE_8, _SHIFT)
+
+    def blend(self, polygon: np.ndarray, color: Color, opacity: float) -> None:
+        """Lay a translucent colour over a polygon; the labels stay."""
+        left, top = np.floor(polygon.min(axis=0)).astype(int)
+        right, bottom = np.ceil(polygon.max(axis=0)).astype(int) + 1
+        left, top = max(left, 0), max(top, 0)
+        right, bottom = min(right, self.width), min(bottom, self.height)
+        if left >= right or top >= bottom:
+            return
+        window = self.rgb[top:bottom, left:right]
+        over = window.copy()
+        cv2.fillPoly(over, [_fixed(polygon - (left, top))], _clip(color), cv2.LINE_AA, _SHIFT)
+        self.rgb[top:bottom, left:right] = cv2.addWeighted(over, opacity, window, 1 - opacity, 0)
+
+    def disc(self, center: np.ndarray, radii: tuple[float, float], color: Color, label: int | None = None) -> None:
+        """Fill an ellipse with axes along the picture's."""
+        self.fill([ellipse(center, radii)], color, label)
+
+    def line(self, begin: np.ndarray, end: np.ndarray, width: float, color: Color, label: int | None = None) -> None:
+        """A straight bar ``width`` pixels thick; its label is at least one pixel thick."""
+        self.fill([bar(begin, end, width)], color, None)
+        if label is not None:
+            points = [_fixed(bar(begin, end, max(width, 1.0) - 0.9))]
+            cv2.fillPoly(self.labels, points, label, cv2.LINE_8, _SHIFT)
+
+    def outline(self, polygon: np.ndarray, width: int, label: int) -> None:
+        """Draw along a polygon's border in the label map alone."""
+        cv2.polylines(self.labels, [_fixed(polygon)], True, label, width, cv2.LINE_8, _SHIFT)
+
+
+def ellipse(center: np.ndarray, radii: tuple[float, float], *, corners: int = 14) -> np.ndarray:
+    """Polygon (corners, 2) of an ellipse."""
+    angle = np.arange(corners) * (2 * np.pi / corners)
+    return np.stack([center[0] + radii[0] * np.cos(angle), center[1] + radii[1] * np.sin(angle)], axis=1)
+
+
+def bar(begin: np.ndarray, end: np.ndarray, width: float) -> np.ndarray:
+    """Polygon (4, 2) of a straight bar."""
+    along = np.asarray(end, float) - begin
+    across = np.array([-along[1], along[0]]) * (0.5 * width / max(float(np.hypot(*along)), 1e-6))
+    return np.stack([begin + across, end + across, end - across, begin - across])
+
+
+def _fixed(polygon: np.ndarray) -> np.ndarray:
+    limited = np.clip(polygon, -20_000, 20_000)
+    return np.rint(limited * (1 << _SHIFT)).astype(np.int32)
+
+
+def _clip(color: Color) -> tuple[int, int, int]:
+    red, green, blue = (min(max(int(value), 0), 255) for value in color)
+    return red, green, blue

@@ -1,0 +1,62 @@
+"""Which class of a table plays which part in a street scene."""
+
+from dataclasses import dataclass
+from functools import cache
+
+from ..classes import IGNORE, ClassTable
+
+# Part in the scene to the classes that may play it, best first. A table without a class for a part uses its
+# background class, if it has one; otherwise the part is left out.
+_PARTS: dict[str, tuple[str, ...]] = {
+    "sky": ("sky", "sky_other"),
+    "road": ("road",),
+    "pavement": ("pavement", "sidewalk"),
+    "building": ("building", "building_other"),
+    "wall": ("wall", "wall_concrete", "building"),
+    "fence": ("fence", "railing"),
+    "pole": ("pole",),
+    "sign": ("sign_symbol", "traffic_sign", "sign", "signboard", "stop_sign"),
+    "traffic_light": ("traffic_light", "sign_symbol", "light"),
+    "tree": ("tree", "vegetation"),
+    "terrain": ("terrain", "grass", "tree"),
+    "person": ("pedestrian", "person"),
+    "rider": ("rider", "bicyclist", "person"),
+    "bicycle": ("bicycle", "bicyclist"),
+    "motorcycle": ("motorcycle", "motorbike", "minibike", "bicyclist"),
+    "car": ("car",),
+    "truck": ("truck", "car"),
+    "bus": ("bus", "car"),
+    "train": ("train", "car"),
+}
+_GROUND_AND_WALLS = ("sky", "road", "pavement", "building", "terrain")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Parts of the scene by train id.
+
+    Attributes:
+        label: part to train id; a part that is missing is not drawn. What always is drawn (sky, ground, houses)
+            is always there, as 255 if the table has no class for it.
+        others: train ids that play no part; they are drawn as textured things.
+        slugs: of all classes.
+    """
+
+    label: dict[str, int]
+    others: tuple[int, ...]
+    slugs: tuple[str, ...]
+
+
+@cache
+def roles_of(table: ClassTable) -> Roles:
+    """Assign the classes of a table to the parts of the scene."""
+    ids = {slug: train_id for train_id, slug in enumerate(table.slugs)}
+    label: dict[str, int] = {}
+    for part, candidates in _PARTS.items():
+        found = next((ids[slug] for slug in candidates if slug in ids), ids.get("background"))
+        if found is None and part in _GROUND_AND_WALLS:
+            found = IGNORE
+        if found is not None:
+            label[part] = found
+    others = tuple(sorted(set(ids.values()) - set(label.values())))
+    return Roles(label, others, table.slugs)

@@ -1,0 +1,63 @@
+"""What every data set's ``reader`` module offers, and what they share.
+
+A reader has two functions: ``locate(root) -> Path | None`` finds the data set's folder under the data root,
+``pairs(folder, split) -> list[Pair]`` lists a split in a fixed order without opening an image. It may have
+``read_label(path)`` where labels are not grey 8-bit images.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..core.errors import MissingFault
+from ..core.registry import implementation
+from . import images
+from .facts import DatasetOptions
+
+
+class Pair(NamedTuple):
+    """One image and its label file. ``key`` is ``split/name``."""
+
+    key: str
+    image: Path
+    label: Path
+
+
+def locate(name: str, root: Path) -> Path | None:
+    """Folder of a data set under the data root, None if there is none."""
+    return implementation("dataset", name, "reader").locate(root)
+
+
+def require_folder(name: str, root: Path, options: DatasetOptions) -> Path:
+    """As ``locate``.
+
+    Raises:
+        MissingFault: there is no such folder; says how to get the data.
+    """
+    folder = locate(name, root)
+    if folder is None:
+        where = root / name
+        raise MissingFault(
+            f"{options.title} is not under {root} (looked for {where}). {options.obtain}",
+            next=f"segbench data download {name}" if options.archive else f"segbench data list {name}",
+        )
+    return folder
+
+
+def pairs(name: str, folder: Path, split: str) -> list[Pair]:
+    """The pairs of a split in their fixed order; files need not exist."""
+    return implementation("dataset", name, "reader").pairs(folder, split)
+
+
+def label_reader(name: str) -> Callable[[Path], np.ndarray]:
+    """The function that reads this data set's label files as raw uint8 values (H, W)."""
+    return getattr(implementation("dataset", name, "reader"), "read_label", images.read_label)
+
+
+def file_names(folder: Path, suffix: str) -> set[str]:
+    """Names of the files with that suffix, empty if there is no such folder; hidden files are left out."""
+    if not folder.is_dir():
+        return set()
+    return {item.name for item in folder.iterdir() if item.suffix.lower() == suffix and item.name[0] != "."}

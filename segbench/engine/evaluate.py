@@ -1,0 +1,248 @@
+"""Scoring a network by one declared protocol: whole image or sliding windows, scales, flips."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segbench.core.errors import Interrupted
+from segbench.core.spec import EvaluationSpec, InputSpec, Size
+from segbench.data.colour import normalise
+from segbench.metrics import scores
+from segbench.metrics.confusion import Confusion
+from segbench.models.segmentor import Segmentor
+
+from .progress import Observer, Progress, Silent
+from .runtime import Runtime
+
+WARMUP_IMAGES = 2
+
+
+class Images(Protocol):
+    """What is scored: a data set's split at the size of the evaluation."""
+
+    def __len__(self) -> int: ...
+
+    def key(self, index: int) -> str: ...
+
+    def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]: ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Counts of one evaluation, and how long it took.
+
+    Attributes:
+        matrix: (C, C) int64, rows labels, columns predictions, over all images.
+        tally: per-image counts per class, each (N, C) int64.
+        keys: names of the images.
+        seconds_per_image: median of the synchronised time from an image in memory to its predicted labels.
+    """
+
+    matrix: NDArray[np.int64]
+    tally: scores.Tally
+    keys: tuple[str, ...]
+    seconds_per_image: float
+
+    def figures(self, *, absent: scores.Absent) -> dict[str, float]:
+        """Headline scores in percent."""
+        total = scores.Tally.of(self.matrix)
+        return {
+            "miou": 100 * float(scores.miou(total, absent=absent)),
+            "dice": 100 * float(scores.mean_dice(total, absent=absent)),
+            "pixel_accuracy": 100 * float(scores.pixel_accuracy(total)),
+            "mean_class_accuracy": 100 * float(scores.mean_class_accuracy(total, absent=absent)),
+        }
+
+    def per_class(self) -> list[float | None]:
+        """IoU of every class in percent; None where a class is neither labelled nor predicted."""
+        values = scores.iou_per_class(scores.Tally.of(self.matrix))
+        return [None if np.isnan(value) else 100 * float(value) for value in values]
+
+    def counts(self) -> dict[str, NDArray[np.int64]]:
+        """What the store keeps, so that other conventions can be answered later."""
+        return {
+            "matrix": self.matrix,
+            "true_positive": self.tally.true_positive,
+            "predicted": self.tally.predicted,
+            "target": self.tally.target,
+        }
+
+
+def evaluate(
+    segmentor: Segmentor,
+    images: Images,
+    spec: EvaluationSpec,
+    *,
+    input: InputSpec,
+    runtime: Runtime,
+    phase: str = "evaluate",
+    observer: Observer | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Evaluation:
+    """Score every image of a split.
+
+    Logits never leave the device: the arg-max is taken there at the label's size.
+
+    Args:
+        segmentor: the network, on the runtime's device.
+        images: the split, at the protocol's size.
+        spec: the protocol.
+        input: channel order and normalisation.
+        runtime: the machine.
+        phase: name used in progress reports.
+        observer: told about progress.
+        stop: asked between images.
+
+    Raises:
+        Interrupted: ``stop`` said so.
+        MissingFault: an image or label cannot be read.
+    """
+    observer = observer or Silent()
+    was_training = segmentor.training
+    segmentor.eval()
+    confusion = Confusion(segmentor.num_classes, device=runtime.device)
+    seconds: list[float] = []
+    began = time.perf_counter()
+    try:
+        with torch.inference_mode():
+            for index in range(len(images)):
+                if stop():
+                    raise Interrupted("Stopped while scoring; what was trained is kept.", next="the same command again")
+                pixels, label = images.read(index)
+                image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+                runtime.synchronize()
+                start = time.perf_counter()
+                prediction = predict(
+                    segmentor, image.to(runtime.device), spec, input=input, size=label.shape, runtime=runtime
+                )
+                runtime.synchronize()
+                seconds.append(time.perf_counter() - start)
+                target = torch.from_numpy(label)[None].to(runtime.device)
+                confusion.update(target, prediction, keys=[images.key(index)])
+                _report(observer, phase, index + 1, len(images), began, runtime)
+    finally:
+        segmentor.train(was_training)
+    timed = seconds[WARMUP_IMAGES:] or seconds
+    return Evaluation(
+        confusion.matrix(), confusion.per_image(), tuple(confusion.keys), statistics.median(timed) if timed else 0.0
+    )
+
+
+def predict(
+    segmentor: Segmentor,
+    image: Tensor,
+    spec: EvaluationSpec,
+    *,
+    input: InputSpec,
+    size: Size,
+    runtime: Runtime,
+) -> Tensor:
+    """Predicted train ids of one image.
+
+    Args:
+        segmentor: the network.
+        image: (1, 3, H, W) uint8 RGB on the device.
+        spec: the protocol.
+        input: channel order and normalisation.
+        size: (h, w) of the answer.
+        runtime: the machine.
+
+    Returns:
+        (1, h, w) uint8.
+    """
+    plain = len(spec.scales) == 1 and not spec.flip
+    total: Tensor | None = None
+    for view in _views(normalise(image.float() / 255.0, input), spec):
+        logits = _logits(segmentor, view.image, spec, size=size, runtime=runtime)
+        if view.flipped:
+            logits = logits.flip(-1)
+        scored = logits if plain else _fused(logits, spec)
+        if total is None:
+            total = scored
+        elif spec.fuse == "exp_logits":
+            # The sum of exp(logits) in log space: same order of classes, and no overflow.
+            total = torch.logaddexp(total, scored)
+        else:
+            total += scored
+    assert total is not None
+    return total.argmax(1).to(torch.uint8)
+
+
+@dataclass(frozen=True)
+class _View:
+    image: Tensor
+    flipped: bool
+
+
+def _views(image: Tensor, spec: EvaluationSpec) -> Iterator[_View]:
+    height, width = image.shape[-2:]
+    for scale in spec.scales:
+        size = (round(height * scale), round(width * scale))
+        scaled = image
+        if size != (height, width):
+            scaled = F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=scale < 1)
+        yield _View(scaled, False)
+        if spec.flip:
+            yield _View(scaled.flip(-1), True)
+
+
+def _fused(logits: Tensor, spec: EvaluationSpec) -> Tensor:
+    return logits.softmax(1) if spec.fuse == "probabilities" else logits
+
+
+def _logits(segmentor: Segmentor, image: Tensor, spec: EvaluationSpec, *, size: Size, runtime: Runtime) -> Tensor:
+    """Float32 logits (1, C, h, w) of one view at the size of the answer."""
+    if spec.mode == "slide" and spec.window is not None:
+        full = _slide(segmentor, image, spec.window, spec.stride or spec.window, runtime)
+    else:
+        full = _forward(segmentor, image, runtime)
+    return segmentor.resize(full, size)
+
+
+def _forward(segmentor: Segmentor, image: Tensor, runtime: Runtime) -> Tensor:
+    if runtime.channels_last:
+        image = image.contiguous(memory_format=torch.channels_last)
+    with runtime.autocast():
+        return segmentor(image).logits
+
+
+def _slide(segmentor: Segmentor, image: Tensor, window: Size, stride: Size, runtime: Runtime) -> Tensor:
+    """Mean of the logits of overlapping windows; the last window of a row or column ends at the border."""
+    height, width = image.shape[-2:]
+    window = (min(window[0], height), min(window[1], width))
+    total = image.new_zeros(1, segmentor.num_classes, height, width)
+    times = image.new_zeros(1, 1, height, width)
+    for top in _starts(height, window[0], stride[0]):
+        for left in _starts(width, window[1], stride[1]):
+            place = (..., slice(top, top + window[0]), slice(left, left + window[1]))
+            total[place] += segmentor.resize(_forward(segmentor, image[place], runtime), window)
+            times[place] += 1
+    return total / times
+
+
+def _starts(length: int, window: int, stride: int) -> list[int]:
+    count = max(0, -(-(length - window) // stride)) + 1
+    return [min(index * stride, length - window) for index in range(count)]
+
+
+def _report(observer: Observer, phase: str, done: int, total: int, began: float, runtime: Runtime) -> None:
+    elapsed = time.perf_counter() - began
+    rate = done / elapsed if elapsed > 0 else 0.0
+    observer.report(
+        Progress(
+            phase,
+            done,
+            total,
+            images_per_second=rate,
+            memory_bytes=runtime.peak_memory_bytes(),
+            seconds_left=(total - done) / rate if rate else None,
+        )
+    )

@@ -1,0 +1,79 @@
+"""Optimisers and learning rates from their specs."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from segbench.core.spec import OptimizerSpec, PolicySpec
+from segbench.methods.base import Method
+
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+
+
+def learning_rate(policy: PolicySpec, base: float, *, step: int, steps: int) -> float:
+    """Learning rate of one step, in closed form so that a resumed run needs no state.
+
+    ``base * (1 - step/steps)^power`` for poly, times a linear ramp from ``warmup_ratio`` to 1 over ``warmup_steps``.
+
+    Args:
+        policy: the schedule.
+        base: the base rate.
+        step: steps done before this one, 0-based.
+        steps: steps in all.
+    """
+    progress = step / steps
+    if policy.name == "poly":
+        factor = (1.0 - progress) ** policy.power
+    elif policy.name == "cosine":
+        factor = 0.5 * (1.0 + math.cos(math.pi * progress))
+    else:
+        factor = 1.0
+    if step < policy.warmup_steps:
+        ramp = step / policy.warmup_steps
+        factor *= policy.warmup_ratio + (1.0 - policy.warmup_ratio) * ramp
+    return base * factor
+
+
+def build_optimizer(spec: OptimizerSpec, method: Method, *, fused: bool) -> torch.optim.Optimizer:
+    """The optimiser over a method's parameter groups; each splits in two where something is spared weight decay."""
+    spared = _without_decay(spec, method)
+    groups: list[dict[str, Any]] = []
+    for group in method.param_groups():
+        for decays in (True, False):
+            params = [parameter for name, parameter in group.params if (name not in spared) == decays]
+            if params:
+                groups.append(
+                    {
+                        "params": params,
+                        "lr": spec.lr * group.lr_multiplier,
+                        "lr_multiplier": group.lr_multiplier,
+                        "weight_decay": spec.weight_decay if decays else 0.0,
+                    }
+                )
+    if spec.name == "sgd":
+        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, fused=fused)
+    kind = torch.optim.AdamW if spec.name == "adamw" else torch.optim.Adam
+    return kind(groups, lr=spec.lr, betas=spec.betas, fused=fused)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group its share of ``lr``."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_multiplier"]
+
+
+def _without_decay(spec: OptimizerSpec, method: Method) -> set[str]:
+    """Names of the parameters that are spared weight decay."""
+    spared: set[str] = set()
+    for prefix, module in method.named_modules():
+        dot = f"{prefix}." if prefix else ""
+        own = [dot + name for name, _ in module.named_parameters(recurse=False)]
+        if "norm" in spec.no_decay and isinstance(module, _NORMS):
+            spared.update(own)
+        if "bias" in spec.no_decay:
+            spared.update(name for name in own if name.endswith("bias"))
+        if "position" in spec.no_decay:
+            spared.update(name for name in own if "position" in name.rsplit(".", 1)[-1])
+    return spared

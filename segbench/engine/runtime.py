@@ -1,0 +1,127 @@
+"""The machine a run uses: device, precision, compile, determinism. None of it is part of a protocol."""
+
+import os
+import platform
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from segbench.core.errors import UsageFault
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How to run.
+
+    Attributes:
+        device: a torch device name.
+        precision: ``bfloat16`` means autocast; weights and losses stay float32.
+        channels_last: memory layout of images and weights.
+        compile: whether the method is compiled.
+        deterministic: whether only deterministic kernels are allowed.
+        workers: loader processes; 0 reads in the training process.
+        checkpoint_seconds: at most this much work is lost by a kill.
+    """
+
+    device: str = "cpu"
+    precision: Precision = "float32"
+    channels_last: bool = False
+    compile: bool = False
+    deterministic: bool = False
+    workers: int = 0
+    checkpoint_seconds: float = 60.0
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.startswith("cuda")
+
+    def apply(self) -> None:
+        """Set the process-wide switches that follow."""
+        torch.use_deterministic_algorithms(self.deterministic)
+        torch.backends.cudnn.benchmark = self.is_cuda and not self.deterministic
+        if self.is_cuda and self.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16)
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """Move a module to the device in the run's memory layout."""
+        if self.channels_last:
+            return module.to(self.device, memory_format=torch.channels_last)
+        return module.to(self.device)
+
+    def synchronize(self) -> None:
+        """Wait for the device; needed around every time that is taken."""
+        if self.is_cuda:
+            torch.cuda.synchronize(self.device)
+
+    def peak_memory_bytes(self) -> int:
+        """Highest memory use so far: the device's, or the process's on a CPU."""
+        if self.is_cuda:
+            return torch.cuda.max_memory_allocated(self.device)
+        try:
+            import resource
+        except ImportError:  # not on Windows
+            return 0
+        unit = 1 if platform.system() == "Darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+    def describe(self) -> dict[str, Any]:
+        """What a record says of the machine."""
+        name = torch.cuda.get_device_name(self.device) if self.is_cuda else platform.machine()
+        own = {key: value for key, value in asdict(self).items() if key not in ("checkpoint_seconds", "workers")}
+        return {
+            **own,
+            "device_name": name,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "platform": platform.system(),
+        }
+
+
+def choose_runtime(
+    device: str = "auto",
+    *,
+    precision: str = "auto",
+    compile: bool | None = None,
+    deterministic: bool = False,
+    workers: int | None = None,
+) -> Runtime:
+    """The runtime for what the user said; fast defaults on CUDA, plain float32 on a CPU.
+
+    Raises:
+        UsageFault: the device does not exist here.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise UsageFault(f"{device!r} is no device; use auto, cpu, cuda or cuda:N.", next="--device auto") from None
+    if kind == "cuda":
+        count = torch.cuda.device_count()
+        index = torch.device(device).index or 0
+        if index >= count:
+            raise UsageFault(f"There is no device {device}: {count} CUDA devices here.", next="--device cpu")
+    on_cuda = kind == "cuda"
+    if precision == "auto":
+        precision = "bfloat16" if on_cuda else "float32"
+    if precision not in ("float32", "bfloat16"):
+        raise UsageFault(f"{precision!r} is no precision; use auto, float32 or bfloat16.", next="--precision auto")
+    return Runtime(
+        device=device,
+        precision="bfloat16" if precision == "bfloat16" else "float32",
+        channels_last=on_cuda,
+        compile=on_cuda and not deterministic if compile is None else compile,
+        deterministic=deterministic,
+        workers=(min(8, os.cpu_count() or 1) if on_cuda else 0) if workers is None else workers,
+    )

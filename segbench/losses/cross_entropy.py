@@ -1,0 +1,38 @@
+"""Pixel cross-entropy."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .precision import at_least_float32
+
+
+def cross_entropy(
+    logits: Tensor, target: Tensor, *, class_weights: Tensor | None = None, ignore_index: int = 255
+) -> Tensor:
+    """Weighted mean over the labelled pixels, sum(w_y * nll) / sum(w_y); 0 when nothing is labelled.
+
+    Args:
+        logits: (N, C, H, W), already resized to the target; any floating type.
+        target: (N, H, W) int64 in 0..C-1 or ``ignore_index``.
+        class_weights: (C,) or None for equal weights.
+        ignore_index: label that counts for nothing.
+
+    Returns:
+        A scalar in float32 (float64 for float64 logits) that can always be differentiated.
+
+    Raises:
+        ValueError: logits and target differ in size.
+    """
+    if logits.shape[-2:] != target.shape[-2:]:
+        raise ValueError(f"the logits are {tuple(logits.shape)}, which does not fit a target of {tuple(target.shape)}")
+    logits = at_least_float32(logits)
+    weights = None if class_weights is None else class_weights.to(logits)
+    losses = F.cross_entropy(logits, target, weight=weights, ignore_index=ignore_index, reduction="none")
+    labelled = target != ignore_index
+    if weights is None:
+        total = labelled.sum().to(losses.dtype)
+    else:
+        total = torch.where(labelled, weights[torch.where(labelled, target, 0)], 0).sum()
+    # Summing first and dividing by 1 keeps the graph of an empty batch without a division by zero.
+    return losses.sum() / torch.where(total > 0, total, torch.ones_like(total))

@@ -1,0 +1,143 @@
+"""Pixel-anchor (PA) loss of Contextrast: class means as anchors, one positive in each denominator.
+
+Facts: Contextrast supplement eq. 4-5 (loss); Contextrast++ eq. 1-2 (anchors). Layers are compared with their own
+anchors; the anchors of the layers take up those of one shared layer, the deepest by default.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .choices import Negatives
+from .precision import NEGLIGIBLE, at_least_float32, without_autocast
+from .sampling import rank_in_groups
+
+
+class Anchors(NamedTuple):
+    """One vector a class.
+
+    Attributes:
+        vectors: (C, D) float32; anything for absent classes, but finite.
+        present: (C,) bool, whether the class has a labelled pixel.
+    """
+
+    vectors: Tensor
+    present: Tensor
+
+
+def class_masks(labels: Tensor, *, num_classes: int) -> Tensor:
+    """(N, C, h, w) bool from labels (N, h, w); ignored pixels (ids outside 0..C-1) are in no class."""
+    return labels[:, None] == torch.arange(num_classes, device=labels.device)[:, None, None]
+
+
+def class_means(embeddings: Tensor, labels: Tensor, *, num_classes: int) -> Anchors:
+    """Mean embedding of each class over the mini-batch (Contextrast++ eq. 1).
+
+    Args:
+        embeddings: (N, D, h, w), unit vectors along D by the house's reading.
+        labels: (N, h, w) integers; those outside 0..C-1 are ignored.
+    """
+    with without_autocast(embeddings):
+        vectors = at_least_float32(embeddings).flatten(2)
+        members = class_masks(labels, num_classes=num_classes).flatten(2).to(vectors.dtype)
+        # A matrix product, unlike a scattered sum, adds in the same order every time.
+        sums = torch.matmul(members, vectors.transpose(1, 2)).sum(0)
+    counts = members.sum((0, 2))
+    return Anchors(sums / counts.clamp(min=1)[:, None], counts > 0)
+
+
+def share_anchors(own: Anchors, shared: Anchors, *, weights: tuple[float, float]) -> Anchors:
+    """w_low * own + w_high * shared where a class is present in both layers, else its own (Contextrast++ eq. 2)."""
+    low, high = weights
+    both = (own.present & shared.present)[:, None]
+    return own._replace(vectors=torch.where(both, low * own.vectors + high * shared.vectors, own.vectors))
+
+
+def finish_anchors(anchors: Anchors, *, normalise: bool = True, detach: bool = False) -> Anchors:
+    """Anchors as the loss uses them: of unit length, cut from the graph, both or neither."""
+    vectors = anchors.vectors.detach() if detach else anchors.vectors
+    return anchors._replace(vectors=F.normalize(vectors, dim=1) if normalise else vectors)
+
+
+def negative_masks(
+    selected: Tensor, labels: Tensor, predictions: Tensor, *, num_classes: int, role: Negatives = "union"
+) -> Tensor:
+    """Which of the selected pixels are negatives of which anchor.
+
+    The text calls the pixels of B^n negatives of anchor n though they carry its label; readings of that:
+
+    - ``union``: all selected pixels with another label.
+    - ``fp_only``: of those, the ones that are predicted as n.
+    - ``literal``: the selected pixels with label n. For study only: it pushes a class away from itself.
+
+    Args:
+        selected: (N, h, w) bool.
+        labels: (N, h, w) integers; selected pixels are labelled.
+        predictions: (N, h, w) integers in 0..C-1.
+
+    Returns:
+        (N, C, h, w) bool.
+    """
+    own = class_masks(labels, num_classes=num_classes)
+    if role == "literal":
+        return own & selected[:, None]
+    others = ~own & selected[:, None]
+    return others & class_masks(predictions, num_classes=num_classes) if role == "fp_only" else others
+
+
+def draw_positives(
+    labels: Tensor, per_class: int, *, num_classes: int, generator: torch.Generator | None = None
+) -> Tensor:
+    """(N, h, w) bool: at most ``per_class`` random labelled pixels of each class of the batch."""
+    flat = labels.flatten()
+    groups = torch.where((flat >= 0) & (flat < num_classes), flat, num_classes)
+    ranks = rank_in_groups(groups, num_groups=num_classes, generator=generator).ranks
+    return ((ranks < per_class) & (groups < num_classes)).view(labels.shape)
+
+
+def pixel_anchor_loss(
+    embeddings: Tensor,
+    labels: Tensor,
+    anchors: Anchors,
+    negatives: Tensor,
+    *,
+    temperature: float = 0.1,
+    positives: Tensor | None = None,
+) -> Tensor:
+    """PA loss of one layer (supplement eq. 4-5).
+
+    For anchor a and positive v: -log(e^{a.v/tau} / (e^{a.v/tau} + sum over negatives u of e^{a.u/tau})); mean over
+    the positives of a class, then over the present classes that have a negative. 0 if there is none.
+
+    Args:
+        embeddings: (N, D, h, w).
+        labels: (N, h, w) integers; those outside 0..C-1 are ignored.
+        anchors: one a class.
+        negatives: (N, C, h, w) bool, see `negative_masks`.
+        temperature: tau > 0.
+        positives: (N, h, w) bool, which labelled pixels serve as positives; None for all.
+
+    Returns:
+        A scalar in float32 (float64 for float64 embeddings), finite also for degenerate batches.
+    """
+    num_classes = len(anchors.vectors)
+    own = class_masks(labels, num_classes=num_classes)
+    if positives is not None:
+        own = own & positives[:, None]
+    counts = own.sum((0, 2, 3))
+    with without_autocast(embeddings):
+        vectors = at_least_float32(embeddings).flatten(2)
+        similarity = torch.matmul(anchors.vectors.to(vectors.dtype) / temperature, vectors)  # (N, C, P)
+    negatives = negatives.flatten(2)
+    crowd = torch.logsumexp(similarity.masked_fill(~negatives, NEGLIGIBLE), dim=(0, 2))  # (C,)
+    valid = (counts > 0) & anchors.present & negatives.any(2).any(0)
+    shares = valid / (counts.clamp(min=1) * valid.sum().clamp(min=1))
+
+    in_range = (labels >= 0) & (labels < num_classes)
+    classes = torch.where(in_range, labels, 0).flatten(1)[:, None]
+    # Gathering from the difference, not from ``crowd``, keeps the backward pass free of colliding additions.
+    losses = F.softplus((crowd[:, None] - similarity).gather(1, classes)[:, 0])
+    weights = torch.where(own.any(1).flatten(1), shares.to(losses.dtype)[classes[:, 0]], 0)
+    return (losses * weights).sum()

@@ -1,0 +1,70 @@
+"""What every training method is: a module that turns a step's batches into named losses."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from segbench.data.batch import Batch
+    from segbench.models.segmentor import Segmentor
+
+
+@dataclass(frozen=True)
+class ParamGroup:
+    """Parameters that share a learning rate.
+
+    Attributes:
+        name: name of the group, unique in its method.
+        params: (name, parameter) pairs; names are those of `Method.named_parameters`.
+        lr_multiplier: factor on the schedule's learning rate.
+    """
+
+    name: str
+    params: list[tuple[str, nn.Parameter]] = field(repr=False)
+    lr_multiplier: float = 1.0
+
+
+class Method(nn.Module, ABC):
+    """Owns the segmentor and whatever else a training trains or keeps.
+
+    Args:
+        segmentor: the network that is evaluated in the end.
+        seed: of all random draws of the method.
+    """
+
+    def __init__(self, segmentor: Segmentor, *, seed: int) -> None:
+        super().__init__()
+        self.segmentor = segmentor
+        self.seed = seed
+
+    @abstractmethod
+    def forward(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
+        """Named scalar losses, already weighted; their sum is minimised.
+
+        Args:
+            batches: one batch a stream; a training with one stream calls it ``labelled``.
+            step: optimiser steps done so far.
+        """
+
+    def param_groups(self) -> list[ParamGroup]:
+        """All parameters that are trained, each in exactly one group."""
+        return [ParamGroup("model", [item for item in self.named_parameters() if item[1].requires_grad])]
+
+    def after_step(self, step: int) -> None:
+        """Called after each optimiser step; nothing by default."""
+
+    def predictor(self) -> Segmentor:
+        """The network to evaluate."""
+        return self.segmentor
+
+    def generator(self, step: int, *, group: int = 0, stream: str = "") -> torch.Generator:
+        """A generator on the parameters' device whose draws depend on the arguments and the seed alone."""
+        key = hashlib.blake2b(f"{self.seed}/{step}/{group}/{stream}".encode(), digest_size=8).digest()
+        generator = torch.Generator(device=next(self.parameters()).device)
+        return generator.manual_seed(int.from_bytes(key) >> 1)

@@ -1,0 +1,1 @@
+"""Contextrast (CVPR 2024): pixel-anchor loss over the layers of an encoder."""

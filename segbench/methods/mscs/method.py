@@ -1,0 +1,69 @@
+"""Pissas et al.: cross-entropy plus contrastive losses within and across the scales of an encoder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from segbench.losses.multi_cross_scale import Samples, draw_samples, scale_contrast
+from segbench.losses.resize import resize_labels
+from segbench.methods.heads import ProjectionHeads
+from segbench.methods.supervised.method import Supervised
+
+from .options import Options
+
+if TYPE_CHECKING:
+    from segbench.data.batch import Batch
+    from segbench.models.segmentor import Segmentor
+
+
+class MultiCrossScale(Supervised):
+    """Adds the losses ``cms`` (within scales) and ``ccs`` (across scales) to those of supervised training.
+
+    Args and raises as in `Supervised`.
+    """
+
+    def __init__(self, options: Options, segmentor: Segmentor, *, num_classes: int, seed: int) -> None:
+        super().__init__(options, segmentor, num_classes=num_classes, seed=seed)
+        self.options = options
+        self.heads = ProjectionHeads(segmentor.layer_channels, options.embedded_layers(), dim=options.embedding_dim)
+
+    def forward(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
+        options, batch = self.options, batches["labelled"]
+        output, losses = self.segment(batch)
+        samples = self._samples(self.heads(output.layers), batch.target, step)
+        within = cross = self.heads.nothing()
+        for layer, weight in options.layer_weights.items():
+            loss = scale_contrast(samples[layer], samples[layer], temperature=options.temperature, within=True)
+            within = within + weight * loss
+        for fine, coarse in options.cross_pairs:
+            others = samples[coarse]
+            if options.detach_coarse:
+                others = others._replace(features=others.features.detach())
+            loss = scale_contrast(samples[fine], others, temperature=options.temperature, within=False)
+            cross = cross + options.cross_weight * loss
+        return {**losses, "cms": options.alpha * within, "ccs": options.alpha * cross}
+
+    def _samples(self, embeddings: dict[int, Tensor], target: Tensor, step: int) -> dict[int, Samples]:
+        """One draw a scale, used within and across scales alike."""
+        options = self.options
+        generator = self.generator(step, stream="mscs")
+        drawn = {}
+        for layer, values in sorted(embeddings.items()):
+            height, width = values.shape[-2:]
+            drawn[layer] = draw_samples(
+                values,
+                resize_labels(target, (height, width)),
+                num_classes=self.num_classes,
+                per_pair=options.samples_per_pair,
+                per_scale=options.samples_per_scale,
+                min_pixels=options.min_pixels,
+                generator=generator,
+            )
+        return drawn
+
+
+def build(options: Options, segmentor: Segmentor, *, num_classes: int, seed: int) -> MultiCrossScale:
+    """The entry's method."""
+    return MultiCrossScale(options, segmentor, num_classes=num_classes, seed=seed)

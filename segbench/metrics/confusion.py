@@ -1,0 +1,214 @@
+"""Counting labels against predictions into one int64 confusion matrix, where the maps lie.
+
+On a CPU both maps become one 16-bit index (label * C + prediction) that OpenCV's histogram counts, several
+times as fast as ``numpy.bincount``. Ignored and invalid labels get rows of their own, so nothing is masked and
+nothing is missed.
+On CUDA a histogram with fixed bounds counts without the host waiting.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segbench.core.errors import MissingFault
+
+from .scores import Tally
+
+IGNORE_INDEX = 255
+_VALUES = 256  # of a uint8 label
+_SMALL = 1 << 16  # below this many pixels numpy.bincount has less overhead
+_EXACT = 1 << 24  # OpenCV returns float32 counts, exact up to here
+
+
+class Confusion:
+    """Running counts of an evaluation: the data set's confusion matrix and every image's counts per class.
+
+    Args:
+        num_classes: C, at most 255.
+        device: where the maps lie; on CUDA faults in the labels are raised by ``matrix`` and ``per_image``, so
+            that ``update`` never waits for the device.
+    """
+
+    def __init__(self, num_classes: int, *, device: torch.device | str = "cpu") -> None:
+        _check_classes(num_classes)
+        self.num_classes = num_classes
+        self.keys: list[str] = []
+        self._total = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+        self._counts: list[Tensor] = []  # (3, C) each
+        self._invalid: list[Tensor] = []  # scalars on the device, only where checks are put off
+
+    def update(self, target: Tensor, prediction: Tensor, *, keys: Sequence[str] = ()) -> None:
+        """Count a batch.
+
+        Args:
+            target: (N, H, W) or (H, W) labels 0..C-1 or 255, integer.
+            prediction: the same shape, 0..C-1, integer.
+            keys: names of the images, for messages and for ``keys``.
+
+        Raises:
+            MissingFault: a value lies outside its range (at once on a CPU).
+            ValueError: shapes differ.
+        """
+        if target.ndim == 2:
+            target, prediction = target[None], prediction[None]
+        names = list(keys) or [str(len(self.keys) + i) for i in range(len(target))]
+        for name, label, predicted in zip(names, target, prediction, strict=True):
+            if label.is_cuda:
+                matrix, invalid = _count_cuda(label, predicted, num_classes=self.num_classes)
+                self._invalid.append(invalid)
+            else:
+                matrix = confusion_matrix(label, predicted, num_classes=self.num_classes, name=name)
+            self._total += matrix
+            self._counts.append(torch.stack((matrix.diagonal(), matrix.sum(0), matrix.sum(1))))
+            self.keys.append(name)
+
+    def matrix(self) -> NDArray[np.int64]:
+        """The confusion matrix of everything so far, (C, C) int64, rows labels, columns predictions.
+
+        Raises:
+            MissingFault: an image had a value outside its range.
+        """
+        self._check()
+        return self._total.cpu().numpy().copy()
+
+    def per_image(self) -> Tally:
+        """Counts of every image, (N, C) int64 each, in the order of ``keys``; they sum to the matrix's tally.
+
+        Raises:
+            MissingFault: an image had a value outside its range.
+        """
+        self._check()
+        if not self._counts:
+            empty = np.zeros((0, self.num_classes), dtype=np.int64)
+            return Tally(empty, empty, empty)
+        counts = torch.stack(self._counts).cpu().numpy()
+        return Tally(counts[:, 0], counts[:, 1], counts[:, 2])
+
+    def _check(self) -> None:
+        if not self._invalid:
+            return
+        invalid = torch.stack(self._invalid).cpu().tolist()
+        bad = [(key, count) for key, count in zip(self.keys, invalid, strict=True) if count]
+        if bad:
+            raise MissingFault(
+                *(
+                    f"{key}: {count} pixels have a prediction outside 0..{self.num_classes - 1}, "
+                    f"or a label that is neither there nor {IGNORE_INDEX}."
+                    for key, count in bad
+                ),
+                next="segbench data verify",
+            )
+
+
+def confusion_matrix(target: Tensor, prediction: Tensor, *, num_classes: int, name: str = "") -> Tensor:
+    """Count label and prediction maps.
+
+    Args:
+        target: labels of any shape, integer; 0..C-1 or 255 (ignored).
+        prediction: the same shape, integer, 0..C-1 (also where the label is ignored).
+        num_classes: C, at most 255.
+        name: of the image, for messages.
+
+    Returns:
+        (C, C) int64 on the maps' device; rows labels, columns predictions.
+
+    Raises:
+        MissingFault: a value lies outside its range; the message says which and how often.
+        ValueError: shapes or devices differ, maps are not integer, or C is out of range.
+    """
+    _check_classes(num_classes)
+    if target.shape != prediction.shape or target.device != prediction.device:
+        raise ValueError(
+            f"label and prediction maps must agree: {tuple(target.shape)} on {target.device}, "
+            f"{tuple(prediction.shape)} on {prediction.device}"
+        )
+    if target.is_floating_point() or prediction.is_floating_point():
+        raise ValueError(f"maps must be integer, not {target.dtype} and {prediction.dtype}")
+    if target.is_cuda:
+        matrix, invalid = _count_cuda(target, prediction, num_classes=num_classes)
+        if not int(invalid):
+            return matrix
+        target, prediction = target.cpu(), prediction.cpu()  # the slow way words the fault
+    counts = _count_cpu(_bytes(target, "label", name), _bytes(prediction, "prediction", name), num_classes, name)
+    return torch.from_numpy(counts).to(target.device)
+
+
+def _count_cpu(target: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int, name: str) -> NDArray[np.int64]:
+    if prediction.size and (worst := int(prediction.max())) >= classes:
+        count = np.count_nonzero(prediction >= classes)
+        raise _out_of_range("prediction", name, f"{worst} ({count} pixels in all)", classes)
+    counts = _histogram(target, prediction, classes)
+    bad = counts[classes:IGNORE_INDEX].sum(1)
+    if bad.any():
+        shown = ", ".join(f"{classes + i} ({bad[i]} pixels)" for i in np.flatnonzero(bad)[:5])
+        raise _out_of_range("label", name, shown, classes)
+    return counts[:classes]
+
+
+def _histogram(target: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    """Pairs (label, prediction) of (H, W) maps, predictions < classes; (256, classes) int64."""
+    if target.size > _EXACT:
+        axis = int(target.shape[1] > target.shape[0])
+        halves = zip(np.array_split(target, 2, axis), np.array_split(prediction, 2, axis), strict=True)
+        first, second = (_histogram(t, p, classes) for t, p in halves)
+        return first + second
+    bins = _VALUES * classes  # at most 65,280: fits 16 bits
+    index = target.astype(np.uint16)
+    index *= np.uint16(classes)
+    index += prediction
+    if target.size < _SMALL:
+        return np.bincount(index.ravel(), minlength=bins).reshape(_VALUES, classes)
+    # Neighbouring pixels mostly fall into one bin, and a processor waits for its own last write to it.
+    # Neighbouring columns therefore count in different copies of the histogram, if 16 bits leave room for them.
+    copies = min(4, (1 << 16) // bins)
+    if copies > 1:
+        index += (np.arange(index.shape[1]) % copies * bins).astype(np.uint16)
+    counts = cv2.calcHist([index], [0], None, [copies * bins], [0, copies * bins])
+    return counts.reshape(copies, _VALUES, classes).astype(np.int64).sum(0)
+
+
+def _count_cuda(target: Tensor, prediction: Tensor, *, num_classes: int) -> tuple[Tensor, Tensor]:
+    """(C, C) matrix and the number of pixels that are neither counted nor ignored, both on the device."""
+    bins = num_classes * num_classes
+    labels = target.to(torch.int32)
+    predicted = prediction.to(torch.int32)
+    valid = (labels >= 0) & (labels < num_classes) & (predicted >= 0) & (predicted < num_classes)
+    # one spare bin takes everything else; fixed bounds keep the device from asking the host
+    index = torch.where(valid, labels * num_classes + predicted, bins)
+    counts = torch.histc(_countable(index), bins=bins + 1, min=0, max=bins + 1)
+    matrix = counts[:bins].reshape(num_classes, num_classes).to(torch.int64)
+    in_range = (labels == IGNORE_INDEX) & (predicted >= 0) & (predicted < num_classes)
+    return matrix, labels.numel() - matrix.sum() - in_range.sum()
+
+
+def _countable(index: Tensor) -> Tensor:
+    return index if index.is_cuda else index.double()  # a CPU's histc knows no integers; tests only
+
+
+def _bytes(values: Tensor, what: str, name: str) -> NDArray[np.uint8]:
+    """A map as uint8, two-dimensional and contiguous, after checking that nothing is lost."""
+    if values.dtype != torch.uint8:
+        if values.numel():
+            low, high = (int(v) for v in values.aminmax())
+            if low < 0 or high >= _VALUES:
+                raise _out_of_range(what, name, f"{low if low < 0 else high}", _VALUES)
+        values = values.to(torch.uint8)
+    flat = values.reshape(-1, values.shape[-1] if values.ndim else 1)
+    return np.ascontiguousarray(flat.numpy())
+
+
+def _out_of_range(what: str, name: str, shown: str, classes: int) -> MissingFault:
+    ignored = f" and is not {IGNORE_INDEX}" if what == "label" else ""
+    where = f"{name}: " if name else ""
+    return MissingFault(
+        f"{where}{what} value {shown} lies outside 0..{classes - 1}{ignored}.", next="segbench data verify"
+    )
+
+
+def _check_classes(num_classes: int) -> None:
+    if not 1 <= num_classes <= IGNORE_INDEX:
+        raise ValueError(f"num_classes must be in 1..{IGNORE_INDEX}, not {num_classes}")

@@ -1,0 +1,103 @@
+"""Parameters, multiply-adds and FLOPs of a network, counted on the meta device: no memory, no arithmetic."""
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+from torch.utils.flop_counter import FlopCounterMode
+
+from segbench.core.spec import Size
+
+from .rules import COST_RULES
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs at one input size.
+
+    Attributes:
+        parameters: number of trainable and frozen parameters.
+        multiply_adds: by ``rule``.
+        flops: floating-point operations as ``torch.utils.flop_counter`` counts them.
+        rule: name of the rule (``rules.COST_RULES``).
+    """
+
+    parameters: int
+    multiply_adds: int
+    flops: int
+    rule: str
+
+
+class WithHeads(nn.Module):
+    """A segmentor with one more head on each of its layers, as training runs them, for counting."""
+
+    def __init__(self, segmentor: nn.Module, heads: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.segmentor = segmentor
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Logits and the output of every head."""
+        output = self.segmentor(images)
+        return output.logits, *(head(layer) for head, layer in zip(self.heads, output.layers, strict=True))
+
+
+def count_cost(module: nn.Module, size: Size, *, rule: str = "thop", channels: int = 3) -> Cost:
+    """Count one forward pass in evaluation mode for one image.
+
+    Args:
+        module: any network that takes (1, ``channels``, H, W); on any device, left untouched. Built under
+            ``torch.device("meta")`` it never costs memory.
+        size: (H, W) of the image.
+        rule: name of a rule.
+        channels: channels of the image.
+
+    Raises:
+        KeyError: the rule is unknown.
+    """
+    count_module = _COUNTERS[COST_RULES[rule].name]
+    skeleton = _meta_copy(module).eval()
+    total = 0
+
+    def add(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal total
+        total += count_module(layer, inputs, output)
+
+    for layer in skeleton.modules():
+        layer.register_forward_hook(add)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        skeleton(torch.empty(1, channels, *size, device="meta"))
+    parameters = sum(parameter.numel() for parameter in skeleton.parameters())
+    return Cost(parameters, total, counter.get_total_flops(), rule)
+
+
+def _meta_copy(module: nn.Module) -> nn.Module:
+    """A deep copy whose tensors carry shapes only; shared tensors stay shared."""
+    memo: dict[int, Any] = {}
+    for parameter in module.parameters():
+        memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
+    for buffer in module.buffers():
+        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
+    return copy.deepcopy(module, memo)
+
+
+def _thop(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> int:
+    """The rule of the ``thop`` package, which published tables use (``rules.COST_RULES``)."""
+    if isinstance(layer, _ConvNd):
+        return output.numel() * (layer.in_channels // layer.groups) * prod(layer.kernel_size)
+    if isinstance(layer, nn.Linear):
+        return output.numel() * layer.in_features
+    if isinstance(layer, _NormBase):  # batch and instance norms
+        return inputs[0].numel() * (4 if layer.affine else 2)
+    if isinstance(layer, nn.LayerNorm):
+        return inputs[0].numel() * (4 if layer.elementwise_affine else 2)
+    return 0
+
+
+_COUNTERS: dict[str, Callable[[nn.Module, tuple[Any, ...], Any], int]] = {"thop": _thop}

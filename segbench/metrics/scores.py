@@ -1,0 +1,102 @@
+"""Scores of a segmentation from counts alone (numpy, no torch).
+
+Everything derives from three counts per class: true positives TP_c, predicted pixels P_c and labelled pixels
+T_c: the diagonal, column sums and row sums of a confusion matrix with labels as rows. Counts have shape (..., C);
+leading axes (images) are kept, so the same functions score a data set and each of its images.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int64]
+Scores = NDArray[np.float64]
+Absent = Literal["exclude", "zero", "one"]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts per class, int64, each (..., C)."""
+
+    true_positive: Counts
+    predicted: Counts
+    target: Counts
+
+    @classmethod
+    def of(cls, matrix: Counts) -> "Tally":
+        """Counts of confusion matrices (..., C, C), rows labels, columns predictions."""
+        matrix = np.asarray(matrix)
+        return cls(np.diagonal(matrix, axis1=-2, axis2=-1).copy(), matrix.sum(-2), matrix.sum(-1))
+
+    def total(self) -> "Tally":
+        """The sum over all leading axes: from images to the data set."""
+        axes = tuple(range(self.target.ndim - 1))
+        return Tally(self.true_positive.sum(axes), self.predicted.sum(axes), self.target.sum(axes))
+
+
+def iou_per_class(tally: Tally) -> Scores:
+    """TP / (P + T - TP), (..., C); NaN where a class is neither labelled nor predicted."""
+    return _ratio(tally.true_positive, tally.predicted + tally.target - tally.true_positive)
+
+
+def dice_per_class(tally: Tally) -> Scores:
+    """2 TP / (P + T), (..., C); NaN where a class is neither labelled nor predicted."""
+    return _ratio(2 * tally.true_positive, tally.predicted + tally.target)
+
+
+def accuracy_per_class(tally: Tally) -> Scores:
+    """TP / T (recall), (..., C); NaN where a class is not labelled."""
+    return _ratio(tally.true_positive, tally.target)
+
+
+def class_mean(scores: Scores, *, absent: Absent) -> Scores:
+    """Mean over the classes, (...): (..., C) scores with NaN for absent classes.
+
+    Args:
+        scores: scores per class.
+        absent: absent classes are left out (``exclude``), or count as 0 (``zero``) or 1 (``one``).
+
+    Returns:
+        The mean; NaN where ``exclude`` leaves nothing.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    gone = np.isnan(scores)
+    if absent == "exclude":
+        return _ratio(np.where(gone, 0.0, scores).sum(-1), (~gone).sum(-1))
+    if absent not in ("zero", "one"):
+        raise ValueError(f"absent must be 'exclude', 'zero' or 'one', not {absent!r}")
+    return np.where(gone, float(absent == "one"), scores).mean(-1)
+
+
+def miou(tally: Tally, *, absent: Absent) -> Scores:
+    """Mean intersection over union, (...). A class that is predicted but not labelled has IoU 0 and counts."""
+    return class_mean(iou_per_class(tally), absent=absent)
+
+
+def mean_dice(tally: Tally, *, absent: Absent) -> Scores:
+    """Mean Dice coefficient over the classes (macro), (...)."""
+    return class_mean(dice_per_class(tally), absent=absent)
+
+
+def mean_class_accuracy(tally: Tally, *, absent: Absent) -> Scores:
+    """Mean recall over the classes, (...); here ``absent`` is about classes without any label."""
+    return class_mean(accuracy_per_class(tally), absent=absent)
+
+
+def pixel_accuracy(tally: Tally) -> Scores:
+    """Share of labelled pixels that are right, (...); NaN without a labelled pixel."""
+    return _ratio(tally.true_positive.sum(-1), tally.target.sum(-1))
+
+
+def frequency_weighted_iou(tally: Tally) -> Scores:
+    """IoU of each class weighted by its share of the labelled pixels, (...); NaN without a labelled pixel."""
+    weighted = np.where(tally.target > 0, tally.target * np.nan_to_num(iou_per_class(tally)), 0.0)
+    return _ratio(weighted.sum(-1), tally.target.sum(-1))
+
+
+def _ratio(part: Counts | Scores, whole: Counts | Scores) -> Scores:
+    divisor = np.asarray(whole, dtype=np.float64)
+    empty = np.full(divisor.shape, np.nan)
+    return np.divide(part, divisor, out=empty, where=divisor > 0)

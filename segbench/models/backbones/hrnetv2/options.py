@@ -1,0 +1,27 @@
+"""What an HRNetV2 can be told. The defaults are HRNetV2-W48."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from segbench.core.spec import Options as BaseOptions
+from segbench.core.spec import setting
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Options(BaseOptions):
+    width: int = setting(48, gt=0, description="channels of the finest branch; then 2, 4, 8 times as many")
+    modules: tuple[Count, Count, Count] = setting((1, 4, 3), description="modules of stages 2, 3 and 4")
+    blocks_per_branch: int = setting(4, ge=1, description="basic blocks of each branch of a module")
+    stem_channels: int = setting(64, gt=0, description="channels of the two stem convolutions")
+    stage1_blocks: int = setting(4, ge=1, description="bottleneck blocks of stage 1")
+    stage1_width: int = setting(
+        64, gt=0, description="inner channels of those blocks; their output has 4 times as many"
+    )
+    bn_momentum: float = setting(0.1, gt=0, le=1)
+
+    def label(self) -> str:
+        """``HRNetV2-W48``; a network of another depth is called small."""
+        full = Options(width=self.width, bn_momentum=self.bn_momentum)
+        return f"HRNetV2-W{self.width}" + ("" if self == full else "-small")

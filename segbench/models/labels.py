@@ -1,0 +1,31 @@
+"""Short names of networks for tables and plans, without torch."""
+
+from pydantic import ValidationError
+
+from segbench.core import registry
+from segbench.core.spec import Choice, ModelSpec
+
+
+def model_label(spec: ModelSpec) -> str:
+    """What people call this network, e.g. ``HRNetV2-W48 (concat)``.
+
+    Where a part is not registered, its options do not fit or their type has no ``label()``, the recipe's names
+    stand: ``swin-x + upernet``.
+    """
+    backbone = _label("backbone", spec.backbone)
+    decoder = _label("decoder", spec.decoder)
+    if backbone is None or decoder is None:
+        return f"{spec.backbone.name} + {spec.decoder.name}"
+    return f"{backbone} ({decoder})"
+
+
+def _label(kind: str, choice: Choice) -> str | None:
+    if not registry.is_registered(kind, choice.name):
+        return None
+    options_type = registry.options_of(kind, choice.name)
+    if not hasattr(options_type, "label"):
+        return None
+    try:
+        return str(options_type(**choice.options).label())
+    except ValidationError:
+        return None

@@ -1,0 +1,123 @@
+"""A segmentation network: a backbone, a decoder and what every part of the program may ask of them."""
+
+from typing import Any, NamedTuple
+
+import torch.nn.functional as F
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from segbench.core import registry
+from segbench.core.errors import InvalidFault
+from segbench.core.spec import Choice, ModelSpec, Options, Size
+
+
+class SegmentorOutput(NamedTuple):
+    """What one forward pass yields.
+
+    Attributes:
+        logits: (N, C, h, w) at the decoder's own stride.
+        layers: encoder layers, finest first.
+        embedding: input of the last 1x1 classifier, (N, K, h, w).
+        aux: logits of auxiliary classifiers by name; empty if there are none.
+    """
+
+    logits: Tensor
+    layers: tuple[Tensor, ...]
+    embedding: Tensor
+    aux: dict[str, Tensor]
+
+
+class Backbone(nn.Module):
+    """Base of every backbone: ``forward(images)`` gives the layers, finest first."""
+
+    layer_channels: tuple[int, ...]
+    layer_strides: tuple[int, ...]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Encode (N, 3, H, W) images."""
+        raise NotImplementedError
+
+
+class Decoder(nn.Module):
+    """Base of every decoder."""
+
+    embedding_channels: int
+
+    def forward(self, layers: tuple[Tensor, ...], size: Size) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Decode layers of images of ``size`` to (logits, embedding, auxiliary logits)."""
+        raise NotImplementedError
+
+
+class Segmentor(nn.Module):
+    """Backbone and decoder as one network.
+
+    Attributes:
+        num_classes: number of output channels C.
+        align_corners: how every bilinear resize inside the network and of its logits samples.
+        layer_channels: channels of each encoder layer, finest first.
+        layer_strides: stride of each encoder layer, finest first.
+        embedding_channels: channels K of the classifier's input.
+    """
+
+    layer_channels: tuple[int, ...]
+    layer_strides: tuple[int, ...]
+    embedding_channels: int
+
+    def __init__(self, backbone: Backbone, decoder: Decoder, *, num_classes: int, align_corners: bool) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.decoder = decoder
+        self.num_classes = num_classes
+        self.align_corners = align_corners
+        self.layer_channels = tuple(backbone.layer_channels)
+        self.layer_strides = tuple(backbone.layer_strides)
+        self.embedding_channels = decoder.embedding_channels
+
+    def forward(self, images: Tensor) -> SegmentorOutput:
+        """Segment normalised images.
+
+        Args:
+            images: (N, 3, H, W) float, any H, W >= 32.
+        """
+        layers = self.backbone(images)
+        logits, embedding, aux = self.decoder(layers, (images.shape[-2], images.shape[-1]))
+        return SegmentorOutput(logits, layers, embedding, aux)
+
+    def resize(self, logits: Tensor, size: Size) -> Tensor:
+        """Resize (N, C, h, w) logits bilinearly to ``size`` in float32, corners as in the network."""
+        logits = logits.float()
+        if logits.shape[-2:] == tuple(size):
+            return logits
+        return F.interpolate(logits, size=size, mode="bilinear", align_corners=self.align_corners)
+
+
+def build_segmentor(spec: ModelSpec, *, num_classes: int) -> Segmentor:
+    """Build a randomly initialised network; draws come from torch's global generator.
+
+    Under ``torch.device("meta")`` nothing is allocated, which is what cost counting uses.
+
+    Raises:
+        UsageFault: backbone or decoder is not registered.
+        InvalidFault: an option does not exist or has an impossible value.
+    """
+    backbone_options = _options("backbone", spec.backbone)
+    decoder_options = _options("decoder", spec.decoder)
+    backbone = registry.implementation("backbone", spec.backbone.name, "network").build(
+        backbone_options, align_corners=spec.align_corners
+    )
+    decoder = registry.implementation("decoder", spec.decoder.name, "network").build(
+        decoder_options, backbone=backbone, num_classes=num_classes, align_corners=spec.align_corners
+    )
+    return Segmentor(backbone, decoder, num_classes=num_classes, align_corners=spec.align_corners)
+
+
+def _options(kind: str, choice: Choice) -> Options:
+    known: Any = registry.options_of(kind, choice.name)
+    try:
+        return known.model_validate(choice.options)
+    except ValidationError as error:
+        faults = [
+            f"Option {'.'.join(map(str, fault['loc']))!r} of {kind} {choice.name!r}: {fault['msg']}."
+            for fault in error.errors()
+        ]
+        raise InvalidFault(*faults, next="segbench list") from error

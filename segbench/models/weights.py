@@ -1,0 +1,198 @@
+"""Pretrained backbone weights: which published file fits, fetching it, loading it strictly.
+
+The table of files is data (``weights.yaml``). Looking up and fetching need no torch; a file is fetched with
+``huggingface_hub`` (its cache, its environment variables), read as safetensors and never executed.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from segbench.core import registry
+from segbench.core.errors import InvalidFault, MissingFault
+from segbench.core.spec import Choice
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+FILE_NAME = "model.safetensors"
+RANDOM = "with --set weights.backbone=random (recorded as a deviation)"
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """One published file: the repository's name and the prefixes of the tensors that are left out."""
+
+    name: str
+    drop: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a strict load did; ``missing`` and ``unexpected`` are empty unless the load was refused.
+
+    Attributes:
+        source: repository or file the tensors came from.
+        matched: number of tensors loaded.
+        dropped: names of tensors left out on purpose.
+        missing: names the network has and the file lacks.
+        unexpected: names the file has and the network lacks.
+        sha256: digest of the file, empty if the tensors did not come from one.
+    """
+
+    source: str
+    matched: int
+    dropped: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    sha256: str = ""
+
+
+def published_weights(backbone: Choice, *, weights: str) -> PublishedWeights:
+    """The file whose network is exactly the one that ``backbone`` describes.
+
+    Args:
+        backbone: registered name and options.
+        weights: what it was trained on, e.g. ``imagenet``.
+
+    Raises:
+        MissingFault: no published file fits.
+    """
+    table = _table()
+    try:
+        wanted = registry.options_of("backbone", backbone.name)(**backbone.options).model_dump()
+    except ValidationError as error:
+        raise InvalidFault(f"The options of backbone {backbone.name!r} are invalid.", next="segbench list") from error
+    for group in table.get(weights, []):
+        if group["backbone"] != backbone.name:
+            continue
+        free = set(group.get("free", ()))
+        kept = {key: value for key, value in wanted.items() if key not in free}
+        for file in group["files"]:
+            offered = registry.options_of("backbone", backbone.name)(**file["options"]).model_dump()
+            if kept == {key: value for key, value in offered.items() if key not in free}:
+                return PublishedWeights(file["name"], tuple(group.get("drop", ())))
+    shown = ", ".join(f"{key} {value}" for key, value in backbone.options.items()) or "its defaults"
+    raise MissingFault(
+        f"No {weights} weights are known for backbone {backbone.name!r} with {shown}.",
+        next=f"the same command {RANDOM}",
+    )
+
+
+def fetch_weights(published: PublishedWeights) -> Path:
+    """Local path of the file, from the cache if it is there, otherwise downloaded.
+
+    Raises:
+        MissingFault: not in the cache and not to be had.
+    """
+    from huggingface_hub import constants, hf_hub_download
+
+    try:
+        return Path(hf_hub_download(published.name, FILE_NAME, local_files_only=True))
+    except OSError:
+        pass  # not in the cache yet
+    try:
+        return Path(hf_hub_download(published.name, FILE_NAME))
+    except OSError as error:
+        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"the download failed: {_one_line(error)}"
+        raise MissingFault(
+            f"The weights {published.name} are not in the cache {constants.HF_HUB_CACHE} and {why}; "
+            f"on a connected machine run `hf download {published.name} {FILE_NAME}` and copy that cache here.",
+            next=f"the same command {RANDOM}",
+        ) from error
+
+
+def load_backbone_weights(backbone: "nn.Module", choice: Choice, *, weights: str) -> LoadReport | None:
+    """Load published weights into a backbone, strictly.
+
+    Args:
+        backbone: the network built from ``choice``.
+        choice: its registered name and options.
+        weights: ``random`` for nothing, otherwise e.g. ``imagenet``.
+
+    Returns:
+        What was loaded; None for ``random``.
+
+    Raises:
+        MissingFault: there is no such file, or it cannot be had.
+        InvalidFault: the file is damaged or does not fit the network.
+    """
+    if weights == "random":
+        return None
+    published = published_weights(choice, weights=weights)
+    path = fetch_weights(published)
+    state, sha256 = read_safetensors(path)
+    return load_strictly(backbone, state, source=published.name, drop=published.drop, sha256=sha256)
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, "Tensor"], str]:
+    """Tensors of a safetensors file by name, and the SHA-256 of the file.
+
+    Raises:
+        InvalidFault: the file is no safetensors file or is cut short.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        return load_file(path), sha256
+    except SafetensorError as error:
+        raise InvalidFault(
+            f"{path} is damaged or not a safetensors file: {_one_line(error)}.", next=f"rm {path}"
+        ) from error
+
+
+def load_strictly(
+    module: "nn.Module",
+    state: Mapping[str, "Tensor"],
+    *,
+    source: str,
+    drop: Sequence[str] = (),
+    sha256: str = "",
+) -> LoadReport:
+    """Copy ``state`` into ``module``; every tensor must find its place or nothing is loaded.
+
+    The counters of batch norm (``num_batches_tracked``), which old files lack, may be missing.
+
+    Raises:
+        InvalidFault: names or shapes differ; one line each for missing, unexpected and misshapen tensors.
+    """
+    own = module.state_dict()
+    dropped = tuple(name for name in state if name.startswith(tuple(drop))) if drop else ()
+    left_out = set(dropped)
+    kept = {name: tensor for name, tensor in state.items() if name not in left_out}
+    missing = [name for name in own if name not in kept and not name.endswith(".num_batches_tracked")]
+    unexpected = [name for name in kept if name not in own]
+    misshapen = [name for name, tensor in kept.items() if name in own and own[name].shape != tensor.shape]
+    faults = [
+        f"{source}: {len(names)} {what}, e.g. {names[0]}."
+        for what, names in (
+            ("tensors of the network are missing", missing),
+            ("tensors are unexpected", unexpected),
+            ("tensors have another shape", misshapen),
+        )
+        if names
+    ]
+    if faults:
+        raise InvalidFault(*faults, next="segbench weights list")
+    module.load_state_dict(kept, strict=False)  # checked above
+    return LoadReport(source, len(kept), dropped=dropped, sha256=sha256)
+
+
+@cache
+def _table() -> dict[str, Any]:
+    text = resources.files("segbench.models").joinpath("weights.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

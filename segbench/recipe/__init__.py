@@ -1,0 +1,1 @@
+"""Recipes: strict YAML, schema, resolving, deviations. Free of torch."""

@@ -1,0 +1,107 @@
+"""What a published figure is, and what each metric is."""
+
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Literal
+
+Kind = Literal["trained", "exact", "time", "feature"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric that tables print.
+
+    Attributes:
+        name: its id in recipes.
+        kind: ``trained`` needs a trained network, ``exact`` none, ``time`` a clock, ``feature`` a trained
+            network's embeddings.
+        unit: printed in headers.
+        measured: whether this version of segbench can measure it.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    measured: bool
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("miou", "trained", "%", True),
+        Metric("iou", "trained", "%", True),
+        Metric("dice", "trained", "%", True),
+        Metric("iiou", "trained", "%", False),
+        Metric("category_miou", "trained", "%", False),
+        Metric("category_iiou", "trained", "%", False),
+        Metric("params_m", "exact", "M", True),
+        Metric("flops_g", "exact", "G", True),
+        Metric("sec_per_iter", "time", "s", False),
+        Metric("sec_per_epoch", "time", "s", False),
+        Metric("alignment", "feature", "", False),
+        Metric("uniformity", "feature", "", False),
+        Metric("neighborhood_uniformity_3", "feature", "", False),
+        Metric("neighborhood_uniformity_5", "feature", "", False),
+    )
+}
+GAIN, INCREASE = "_gain", "_increase_percent"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One printed value. ``printed`` is the string as printed; ``read_as`` corrects a plain slip."""
+
+    table: str
+    row: str
+    dataset: str
+    split: str
+    metric: str
+    printed: str
+    class_name: str | None = None
+    read_as: str | None = None
+    over: str | None = None
+    runs: int = 1
+    note: str | None = None
+
+    @property
+    def value(self) -> float:
+        """The number read."""
+        return float(self.read_as or self.printed)
+
+    @property
+    def half_digit(self) -> float:
+        """Half of the last printed digit: how far rounding alone can move the value."""
+        exponent = Decimal(self.printed).as_tuple().exponent
+        return 0.5 * 10.0 ** int(exponent)
+
+    @property
+    def decimals(self) -> int:
+        return max(0, -int(Decimal(self.printed).as_tuple().exponent))
+
+    @property
+    def base_metric(self) -> str:
+        """The metric with ``_gain`` or ``_increase_percent`` taken off."""
+        return self.metric.removesuffix(GAIN).removesuffix(INCREASE)
+
+    @property
+    def kind(self) -> Kind:
+        return METRICS[self.base_metric].kind
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether the figure compares the row with another one (``over``)."""
+        return self.metric != self.base_metric
+
+    @property
+    def headline(self) -> bool:
+        """Per-class values are shown, not judged."""
+        return self.class_name is None
+
+
+def readable_number(text: str) -> bool:
+    """Whether ``text`` is a printed decimal number, sign allowed."""
+    try:
+        Decimal(text)
+    except InvalidOperation:
+        return False
+    return True

@@ -1,0 +1,141 @@
+"""YAML without surprises: no code, no yes/no booleans, no underscores in integers, no duplicate keys, lines kept."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+
+Location = tuple[str, ...]
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Safe loader whose plain scalars follow YAML 1.2's core schema."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(null|~|)$"), ["n", "~", ""])
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false)$"), ["t", "f"])
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"),
+    list("-+.0123456789"),
+)
+_UNDERSCORE_NUMBER = re.compile(r"^[-+]?[0-9][0-9_]*_[0-9_]*$")
+
+
+@dataclass
+class Document:
+    """One parsed file.
+
+    Attributes:
+        path: where it was read.
+        data: plain Python data; mapping keys are strings or integers.
+        lines: line number (from 1) of every key and list item, by its location.
+        faults: everything wrong with the text itself, each ``file:line: sentence``.
+    """
+
+    path: Path
+    data: Any = None
+    lines: dict[Location, int] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+    def where(self, location: Location) -> str:
+        """``file:line`` of the nearest known ancestor of ``location``."""
+        for end in range(len(location), -1, -1):
+            if location[:end] in self.lines:
+                return f"{self.path.name}:{self.lines[location[:end]]}"
+        return self.path.name
+
+
+def load(path: Path) -> Document:
+    """Parse one file; faults are collected in the document, not raised."""
+    document = Document(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        document.faults.append(f"{path.name}: cannot be read: {error}")
+        return document
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        document.faults.append(f"{path.name}:{line}: {' '.join(str(error.problem or error.context).split())}")
+        return document
+    except yaml.YAMLError as error:
+        document.faults.append(f"{path.name}: {' '.join(str(error).split())}")
+        return document
+    if root is not None:
+        document.data = _construct(root, (), document, set())
+    return document
+
+
+def parse_scalar(text: str) -> Any:
+    """A value typed on the command line, read by the same rules as in a file (lists and maps in flow style too).
+
+    Raises:
+        ValueError: the text is no valid YAML value.
+    """
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"cannot read the value {text!r}") from error
+    document = Document(Path("command line"))
+    value = _construct(node, (), document, set()) if node is not None else None
+    if document.faults:
+        raise ValueError(document.faults[0])
+    return value
+
+
+def _construct(node: yaml.Node, location: Location, document: Document, seen: set[int]) -> Any:
+    document.lines.setdefault(location, node.start_mark.line + 1)
+    if id(node) in seen:
+        document.faults.append(f"{document.where(location)}: anchors and aliases are not allowed")
+        return None
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, location, document, seen)
+    if isinstance(node, yaml.SequenceNode):
+        return [_construct(item, (*location, str(i)), document, seen) for i, item in enumerate(node.value)]
+    return _scalar(node, location, document)
+
+
+def _mapping(
+    node: yaml.MappingNode, location: Location, document: Document, seen: set[int]
+) -> dict[Any, Any]:
+    result: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = _scalar(key_node, location, document) if isinstance(key_node, yaml.ScalarNode) else None
+        line = key_node.start_mark.line + 1
+        if not isinstance(key, str | int) or isinstance(key, bool):
+            document.faults.append(f"{document.path.name}:{line}: a key must be a word or an integer")
+            continue
+        if key in result:
+            document.faults.append(f"{document.path.name}:{line}: duplicate key {str(key)!r}")
+            continue
+        here = (*location, str(key))
+        document.lines[here] = line
+        result[key] = _construct(value_node, here, document, seen)
+    return result
+
+
+def _scalar(node: yaml.Node, location: Location, document: Document) -> Any:
+    line = f"{document.path.name}:{node.start_mark.line + 1}"
+    kind, text = node.tag.rsplit(":", 1)[-1], node.value
+    if kind == "str":
+        if node.style is None and _UNDERSCORE_NUMBER.match(text):
+            document.faults.append(f"{line}: write the integer {text} without underscores")
+        return text
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return text == "true"
+    if kind == "int":
+        return int(text)
+    if kind == "float":
+        return float(text)
+    document.faults.append(f"{line}: the tag {node.tag!r} is not allowed")
+    return None

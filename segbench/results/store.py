@@ -1,0 +1,121 @@
+"""The folder of everything measured: records, attempts, and one folder a training."""
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from ..core import atomic
+from ..core.errors import InvalidFault
+from ..core.spec import digest
+from .record import Attempt, Record
+
+Counts = dict[str, NDArray[np.int64]]
+
+
+def default_root() -> Path:
+    """``SEGBENCH_RESULTS``, or the user's own data folder."""
+    named = os.environ.get("SEGBENCH_RESULTS")
+    return Path(named) if named else platformdirs.user_data_path("segbench") / "results"
+
+
+class Store:
+    """Reads and writes records; every write is atomic, so that a kill at any moment loses at most one."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root if root is not None else default_root()
+
+    def check_writable(self) -> None:
+        """Fail before anything long starts.
+
+        Raises:
+            RunFault: the folder cannot be made or written.
+        """
+        probe = self.root / ".writable"
+        atomic.write_text(probe, "")
+        probe.unlink(missing_ok=True)
+
+    def training_folder(self, training: str) -> Path:
+        return self.root / "trainings" / training
+
+    def record_path(self, evaluation: str) -> Path:
+        return self.root / "records" / f"{evaluation}.json"
+
+    def write(self, record: Record, counts: Counts | None = None) -> Path:
+        """Write the counts first and the record last: a record that is there is whole.
+
+        Raises:
+            RunFault: the disk is full or not writable.
+        """
+        path = self.record_path(record.id)
+        if counts is not None:
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **counts)  # type: ignore[arg-type]
+            atomic.write_bytes(path.with_suffix(".npz"), buffer.getvalue())
+        atomic.write_json(path, record.model_dump(mode="json", by_alias=True))
+        return path
+
+    def find(self, evaluation: str) -> Record | None:
+        path = self.record_path(evaluation)
+        return _read(path, Record) if path.exists() else None
+
+    def records(self) -> Iterator[Record]:
+        """All records, by file name.
+
+        Raises:
+            InvalidFault: a record does not read as one.
+        """
+        for path in sorted((self.root / "records").glob("*.json")):
+            yield _read(path, Record)
+
+    def counts(self, record: Record) -> Counts | None:
+        """Confusion matrix and per-image counts of a record."""
+        path = self.record_path(record.id).with_suffix(".npz")
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as data:
+            return {name: data[name] for name in data.files}
+
+    def note_attempt(self, attempt: Attempt) -> None:
+        """Remember that a row was asked for under these readings, settings and seed."""
+        data = attempt.model_dump(mode="json")
+        path = self.root / "attempts" / f"{digest(data)}.json"
+        if not path.exists():
+            atomic.write_json(path, data)
+
+    def attempts(self, table: str | None = None) -> list[Attempt]:
+        found = [_read(path, Attempt) for path in sorted((self.root / "attempts").glob("*.json"))]
+        return [attempt for attempt in found if table is None or attempt.table == table]
+
+    def note_failure(self, training: str, reason: str) -> None:
+        """Remember why a training failed; a later success removes the note."""
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        atomic.write_json(self.training_folder(training) / "failed.json", {"reason": reason, "when": when})
+
+    def failure(self, training: str) -> str | None:
+        path = self.training_folder(training) / "failed.json"
+        try:
+            return str(json.loads(path.read_text())["reason"])
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def clear_failure(self, training: str) -> None:
+        (self.training_folder(training) / "failed.json").unlink(missing_ok=True)
+
+
+def _read(path: Path, model: type[BaseModel]) -> Any:
+    try:
+        return model.model_validate(json.loads(path.read_text()))
+    except (ValueError, ValidationError) as error:
+        raise InvalidFault(
+            f"{path} is no {model.__name__.lower()} of segbench: {str(error).splitlines()[0]}",
+            next=f"move {path.name} out of the folder and run its row again",
+        ) from error
