@@ -67,9 +67,7 @@ def extract(archive: Path, target: Path, *, select: Select, max_bytes: int, next
         raise MissingFault(f"{archive} is damaged or no archive: {error}.", next=next) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise RunFault(
-                f"The disk of {target.parent} is full; nothing was unpacked.", next=next
-            ) from error
+            raise RunFault(f"The disk of {target.parent} is full; nothing was unpacked.", next=next) from error
         raise RunFault(f"{error.filename or archive}: {error.strerror or error}.", next=next) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -126,11 +124,6 @@ def _tar_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple
 def _safe(name: str) -> PurePosixPath:
     """The path if it is relative and stays inside; also refuses what another system would read differently."""
     path = PurePosixPath(name)
-    if (
-        not name
-        or path.is_absolute()
-        or ".." in path.parts
-        or any(sign in name for sign in ("\\", ":", "\0"))
-    ):
+    if not name or path.is_absolute() or ".." in path.parts or any(sign in name for sign in ("\\", ":", "\0")):
         raise _Refused(f"holds {name!r}, which does not lie inside its folder")
     return path

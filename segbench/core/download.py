@@ -102,9 +102,7 @@ def _download(
     part = _beside(path, ".part")
     failures = 0
     limits = httpx.Timeout(timeout)
-    with httpx.Client(
-        follow_redirects=True, timeout=limits, headers={"Accept-Encoding": "identity"}
-    ) as client:
+    with httpx.Client(follow_redirects=True, timeout=limits, headers={"Accept-Encoding": "identity"}) as client:
         while True:
             before = _size(part)
             try:
@@ -147,9 +145,7 @@ def _attempt(client: httpx.Client, url: str, path: Path, progress: Progress | No
         total = have + int(length) if length is not None else None
         free = shutil.disk_usage(path.parent).free
         if length is not None and int(length) > free:
-            raise RunFault(
-                f"{path.name} needs {_mb(int(length))} more, {path.parent} has {_mb(free)} free.", next=next
-            )
+            raise RunFault(f"{path.name} needs {_mb(int(length))} more, {path.parent} has {_mb(free)} free.", next=next)
         with part.open("ab" if goes_on else "wb") as stream:
             for chunk in response.iter_raw():  # a larger piece would be lost when the connection drops
                 stream.write(chunk)

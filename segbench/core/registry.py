@@ -39,6 +39,11 @@ def is_registered(kind: str, name: str) -> bool:
     return name in names(kind)
 
 
+def has_part(kind: str, name: str, part: str) -> bool:
+    """Whether an entry has a module of that name; a data set may be known before it can be read."""
+    return is_registered(kind, name) and importlib.util.find_spec(_path(kind, name, part)) is not None
+
+
 def close_names(
     name: str, known: tuple[str, ...] | list[str], *, limit: int = 3, cutoff: float = 0.6
 ) -> list[str]:
@@ -70,4 +75,8 @@ def _module(kind: str, name: str, part: str) -> ModuleType:
         known = names(kind)
         close = close_names(name, known) or list(known)
         raise UsageFault(f"No {kind} {name!r}. Known: {', '.join(close)}.", next="segbench list")
-    return importlib.import_module(f"{KINDS[kind]}.{name.replace('-', '_')}.{part}")
+    return importlib.import_module(_path(kind, name, part))
+
+
+def _path(kind: str, name: str, part: str) -> str:
+    return f"{KINDS[kind]}.{name.replace('-', '_')}.{part}"

@@ -58,7 +58,9 @@ def facts(name: str) -> DatasetOptions:
     Raises:
         UsageFault: the name is not registered.
     """
-    return options_of("dataset", name)()
+    options = options_of("dataset", name)()
+    assert isinstance(options, DatasetOptions), f"options of data set {name} are no DatasetOptions"
+    return options
 
 
 def native_size(name: str) -> Size | None:

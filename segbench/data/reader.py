@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core.errors import MissingFault
-from ..core.registry import implementation
+from ..core.registry import has_part, implementation
 from . import images
 from .facts import DatasetOptions
 
@@ -23,6 +23,11 @@ class Pair(NamedTuple):
     key: str
     image: Path
     label: Path
+
+
+def is_readable(name: str) -> bool:
+    """Whether segbench has a reader for the data set; facts it may have before that."""
+    return has_part("dataset", name, "reader")
 
 
 def locate(name: str, root: Path) -> Path | None:

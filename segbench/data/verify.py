@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import MissingFault
+from ..core import atomic
+from ..core.errors import MissingFault, RunFault
 from ..core.spec import digest
 from .classes import IGNORE, ClassTable, class_table
 from .facts import DatasetOptions, facts
@@ -204,11 +205,8 @@ def _recall(stamp: Path, state: str) -> tuple[str, ...] | None:
 
 def _remember(stamp: Path, state: str, lines: tuple[str, ...]) -> None:
     """Write the stamp; a cache that cannot be written only means that the next run reads everything again."""
-    with contextlib.suppress(OSError):
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        part = stamp.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps({"state": state, "lines": lines}), encoding="utf-8")
-        part.replace(stamp)
+    with contextlib.suppress(RunFault, OSError):
+        atomic.write_json(stamp, {"state": state, "lines": lines})
 
 
 def _content_sha256(splits: dict[str, list[Pair]]) -> str:

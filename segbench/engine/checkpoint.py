@@ -36,6 +36,8 @@ class WeightsHeader:
         training: id of the training that made it, if any.
         step: optimiser steps done.
         data_scale: factor by which whole images were resized in training.
+        data_source: ``folder`` or ``generated``.
+        data_images: how many images were generated.
     """
 
     model: ModelSpec
@@ -45,6 +47,7 @@ class WeightsHeader:
     step: int = 0
     data_scale: float = 1.0
     data_source: str = "folder"
+    data_images: int | None = None
 
 
 def save_weights(path: Path, segmentor: nn.Module, header: WeightsHeader) -> None:
@@ -62,6 +65,7 @@ def save_weights(path: Path, segmentor: nn.Module, header: WeightsHeader) -> Non
         "step": header.step,
         "data_scale": header.data_scale,
         "data_source": header.data_source,
+        "data_images": header.data_images,
     }
     atomic.write_bytes(path, to_safetensors(tensors, {"format": FORMAT, "segbench": json.dumps(about)}))
 
@@ -96,6 +100,7 @@ def load_weights(path: Path) -> tuple[WeightsHeader, dict[str, Tensor]]:
             about["step"],
             about["data_scale"],
             about["data_source"],
+            about["data_images"],
         )
     except (KeyError, ValueError, ValidationError) as error:
         raise InvalidFault(

@@ -117,7 +117,7 @@ def evaluate(
                 if stop():
                     raise Interrupted("Stopped while scoring; what was trained is kept.", next="the same command again")
                 pixels, label = images.read(index)
-                image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+                image = torch.tensor(pixels).permute(2, 0, 1)[None]
                 runtime.synchronize()
                 start = time.perf_counter()
                 prediction = predict(
@@ -125,7 +125,7 @@ def evaluate(
                 )
                 runtime.synchronize()
                 seconds.append(time.perf_counter() - start)
-                target = torch.from_numpy(label)[None].to(runtime.device)
+                target = torch.tensor(label)[None].to(runtime.device)
                 confusion.update(target, prediction, keys=[images.key(index)])
                 _report(observer, phase, index + 1, len(images), began, runtime)
     finally:

@@ -24,7 +24,7 @@ class Runtime:
         channels_last: memory layout of images and weights.
         compile: whether the method is compiled.
         deterministic: whether only deterministic kernels are allowed.
-        workers: loader processes; 0 reads in the training process.
+        workers: loader threads; 0 reads when a batch is asked for.
         checkpoint_seconds: at most this much work is lost by a kill.
     """
 
@@ -55,7 +55,7 @@ class Runtime:
     def place(self, module: nn.Module) -> nn.Module:
         """Move a module to the device in the run's memory layout."""
         if self.channels_last:
-            return module.to(self.device, memory_format=torch.channels_last)
+            return module.to(self.device).to(memory_format=torch.channels_last)
         return module.to(self.device)
 
     def synchronize(self) -> None:
@@ -123,5 +123,5 @@ def choose_runtime(
         channels_last=on_cuda,
         compile=on_cuda and not deterministic if compile is None else compile,
         deterministic=deterministic,
-        workers=(min(8, os.cpu_count() or 1) if on_cuda else 0) if workers is None else workers,
+        workers=(min(8, os.cpu_count() or 1) if on_cuda else 1) if workers is None else workers,
     )

@@ -4,7 +4,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,14 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from segbench.core import atomic, registry
+from segbench.core import atomic
 from segbench.core.errors import Interrupted, RunFault
 from segbench.core.spec import DataSpec, EvaluationSpec, StageSpec
 from segbench.data.batch import Batch
-from segbench.data.loader import open_stream
+from segbench.data.loader import Finisher, TrainingBatches
 from segbench.data.open import open_dataset
 from segbench.methods.base import Method
-from segbench.models.segmentor import build_segmentor
+from segbench.methods.build import build_method
 from segbench.models.weights import load_backbone_weights
 
 from . import checkpoint
@@ -30,7 +30,7 @@ from .progress import Observer, Progress, Silent
 from .runtime import Runtime
 
 REPORT_SECONDS = 1.0
-STATE, LAST, BEST, LOG, SUMMARY = "state.pt", "last.safetensors", "best.safetensors", "log.jsonl", "summary.json"
+STATE, LAST, BEST, SUMMARY = "state.pt", "last.safetensors", "best.safetensors", "summary.json"
 
 
 @dataclass
@@ -126,9 +126,8 @@ class _Run:
         torch.manual_seed(self.seed)
         self.data = {name: open_dataset(stream.data, root=self.data_root) for name, stream in self.streams.items()}
         self.classes = next(iter(self.data.values())).classes
-        segmentor = build_segmentor(self.stage.model, num_classes=self.classes.num_classes)
-        options = registry.options_of("method", self.stage.method.name).model_validate(self.stage.method.options)
-        build = registry.implementation("method", self.stage.method.name, "method").build
+        self.method: Method = build_method(self.stage, num_classes=self.classes.num_classes, seed=self.seed)
+        segmentor = self.method.predictor()
         state = checkpoint.load_state(self.folder / STATE, device="cpu")
         if state is None and start is not None:
             checkpoint.load_into(segmentor, checkpoint.load_weights(start)[1], start)
@@ -138,7 +137,6 @@ class _Run:
             )
             if report is not None:
                 self.weights = {"source": report.source, "sha256": report.sha256, "tensors": report.matched}
-        self.method: Method = build(options, segmentor, num_classes=self.classes.num_classes, seed=self.seed)
         self.runtime.place(self.method)
         self.optimizer = build_optimizer(self.stage.schedule.optimizer, self.method, fused=self.runtime.is_cuda)
         if state is not None:
@@ -154,9 +152,12 @@ class _Run:
 
     def loop(self) -> Summary:
         """Train until the last step."""
-        steps, schedule = self.stage.schedule.steps, self.stage.schedule
         self.method.train()
-        batches = self._batches()
+        with contextlib.closing(self._batches()) as batches:
+            return self._steps(batches)
+
+    def _steps(self, batches: Iterator[dict[str, Batch]]) -> Summary:
+        steps, schedule = self.stage.schedule.steps, self.stage.schedule
         since_report = since_save = time.perf_counter()
         reported = self.step
         losses: dict[str, float] = {}
@@ -195,25 +196,33 @@ class _Run:
                 since_report = time.perf_counter()
         return self._finish(losses)
 
-    def _batches(self) -> Iterator[dict[str, Batch]]:
+    def _batches(self) -> Generator[dict[str, Batch], None, None]:
         """Batches of every stream from the current step on: a function of seed and step alone."""
-        iterators = {
-            name: open_stream(
-                stream,
-                self.data[name],
-                input=self.stage.model.input,
-                seed=self.seed,
-                name=name,
-                start_step=self.step,
-                steps=self.stage.schedule.steps,
-                device=self.runtime.device,
-                channels_last=self.runtime.channels_last,
-                workers=self.runtime.workers,
-            )
-            for name, stream in self.streams.items()
-        }
-        while True:
-            yield {name: next(iterator) for name, iterator in iterators.items()}
+        with contextlib.ExitStack() as stack:
+            loaders, finishers = {}, {}
+            for name, stream in self.streams.items():
+                loader = TrainingBatches(
+                    stream,
+                    self.data[name],
+                    seed=self.seed,
+                    input=self.stage.model.input,
+                    stream=name,
+                    start_step=self.step,
+                    num_workers=self.runtime.workers,
+                    pin_memory=self.runtime.is_cuda,
+                )
+                loaders[name] = stack.enter_context(loader)
+                finishers[name] = Finisher(
+                    stream.augmentation,
+                    batch_total=stream.batch_total,
+                    input=self.stage.model.input,
+                    device=self.runtime.device,
+                    seed=self.seed,
+                    stream=name,
+                    channels_last=self.runtime.channels_last,
+                )
+            while True:
+                yield {name: finishers[name](next(loader)) for name, loader in loaders.items()}
 
     def _fetch(self) -> dict[str, float]:
         """Mean of each term since the last fetch; the only place where the loop waits for the device.
@@ -287,8 +296,6 @@ class _Run:
                 self._save_weights(BEST)
             self.observer.note(f"step {self.step:,}: validation mIoU {point['miou']:.2f}")
         self.curve.append(point)
-        with atomic.guarded(self.folder / LOG), (self.folder / LOG).open("a") as log:
-            log.write(json.dumps(point) + "\n")
 
     def _header(self) -> checkpoint.WeightsHeader:
         data = next(iter(self.streams.values())).data
@@ -300,6 +307,7 @@ class _Run:
             self.step,
             data.scale,
             data.source,
+            data.images,
         )
 
     def _save_weights(self, name: str) -> None:

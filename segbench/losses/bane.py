@@ -47,7 +47,7 @@ def select_pixels(
     With n errors in a group every sampler chooses k = ceil(K n) pixels of it:
 
     - ``bane``: the errors with the smallest distance to the border of their error region.
-    - ``semi-hard``: errors drawn at random, wherever they lie.
+    - ``semi_hard``: errors drawn at random, wherever they lie.
     - ``random``: drawn at random from all pixels with that label, right or wrong.
 
     The last two only carry the names of the published ablation; what exactly was compared there is not published.

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-Sampler = Literal["bane", "semi-hard", "random"]
+Sampler = Literal["bane", "semi_hard", "random"]
 Distance = Literal["edt", "edge"]
 Percentile = Literal["image", "batch"]
 Negatives = Literal["union", "fp_only", "literal"]

@@ -14,6 +14,22 @@ from .choices import Negatives
 from .precision import NEGLIGIBLE, at_least_float32, without_autocast
 from .sampling import rank_in_groups
 
+_SHORTEST = 1e-12  # vectors below this length have no direction: they count as 0 and get no gradient
+
+
+class UnitVectors(NamedTuple):
+    """Pixel embeddings of unit length, never written out: a product with them is one with ``values`` times ``factor``.
+
+    Normalising by itself would write maps of N * D * h * w numbers several times over, forward and backward.
+
+    Attributes:
+        values: (N, D, h * w) float32, of any length.
+        factor: (N, 1, h * w), one over the length of each vector.
+    """
+
+    values: Tensor
+    factor: Tensor
+
 
 class Anchors(NamedTuple):
     """One vector a class.
@@ -32,19 +48,25 @@ def class_masks(labels: Tensor, *, num_classes: int) -> Tensor:
     return labels[:, None] == torch.arange(num_classes, device=labels.device)[:, None, None]
 
 
-def class_means(embeddings: Tensor, labels: Tensor, *, num_classes: int) -> Anchors:
-    """Mean embedding of each class over the mini-batch (Contextrast++ eq. 1).
+def unit_vectors(embeddings: Tensor) -> UnitVectors:
+    """Embeddings (N, D, h, w) of any floating type, brought to unit length along D."""
+    values = at_least_float32(embeddings).flatten(2)
+    length = torch.linalg.vector_norm(values, dim=1, keepdim=True)
+    return UnitVectors(values, torch.where(length > _SHORTEST, 1 / length.clamp(min=_SHORTEST), 0))
+
+
+def class_means(pixels: UnitVectors, labels: Tensor, *, num_classes: int) -> Anchors:
+    """Mean unit vector of each class over the mini-batch (Contextrast++ eq. 1).
 
     Args:
-        embeddings: (N, D, h, w), unit vectors along D by the house's reading.
+        pixels: of a map of h * w pixels.
         labels: (N, h, w) integers; those outside 0..C-1 are ignored.
     """
-    with without_autocast(embeddings):
-        vectors = at_least_float32(embeddings).flatten(2)
-        members = class_masks(labels, num_classes=num_classes).flatten(2).to(vectors.dtype)
-        # A matrix product, unlike a scattered sum, adds in the same order every time.
-        sums = torch.matmul(members, vectors.transpose(1, 2)).sum(0)
+    members = class_masks(labels, num_classes=num_classes).flatten(2)
     counts = members.sum((0, 2))
+    with without_autocast(pixels.values):
+        # A matrix product, unlike a scattered sum, adds in the same order every time.
+        sums = torch.bmm(members * pixels.factor, pixels.values.transpose(1, 2)).sum(0)
     return Anchors(sums / counts.clamp(min=1)[:, None], counts > 0)
 
 
@@ -98,7 +120,7 @@ def draw_positives(
 
 
 def pixel_anchor_loss(
-    embeddings: Tensor,
+    pixels: UnitVectors,
     labels: Tensor,
     anchors: Anchors,
     negatives: Tensor,
@@ -112,7 +134,7 @@ def pixel_anchor_loss(
     the positives of a class, then over the present classes that have a negative. 0 if there is none.
 
     Args:
-        embeddings: (N, D, h, w).
+        pixels: of a map of h * w pixels.
         labels: (N, h, w) integers; those outside 0..C-1 are ignored.
         anchors: one a class.
         negatives: (N, C, h, w) bool, see `negative_masks`.
@@ -120,24 +142,25 @@ def pixel_anchor_loss(
         positives: (N, h, w) bool, which labelled pixels serve as positives; None for all.
 
     Returns:
-        A scalar in float32 (float64 for float64 embeddings), finite also for degenerate batches.
+        A scalar in float32 (float64 for float64 pixels), finite also for degenerate batches.
     """
     num_classes = len(anchors.vectors)
     own = class_masks(labels, num_classes=num_classes)
     if positives is not None:
         own = own & positives[:, None]
     counts = own.sum((0, 2, 3))
-    with without_autocast(embeddings):
-        vectors = at_least_float32(embeddings).flatten(2)
-        similarity = torch.matmul(anchors.vectors.to(vectors.dtype) / temperature, vectors)  # (N, C, P)
+    with without_autocast(pixels.values):
+        # Expanded by hand: a broadcasting product would copy the pixels into another layout.
+        queries = (anchors.vectors / temperature).expand(len(labels), -1, -1)
+        similarity = torch.bmm(queries, pixels.values) * pixels.factor  # (N, C, h * w)
     negatives = negatives.flatten(2)
     crowd = torch.logsumexp(similarity.masked_fill(~negatives, NEGLIGIBLE), dim=(0, 2))  # (C,)
     valid = (counts > 0) & anchors.present & negatives.any(2).any(0)
-    shares = valid / (counts.clamp(min=1) * valid.sum().clamp(min=1))
+    shares = valid.to(similarity.dtype) / (counts.clamp(min=1) * valid.sum().clamp(min=1))
 
     in_range = (labels >= 0) & (labels < num_classes)
     classes = torch.where(in_range, labels, 0).flatten(1)[:, None]
     # Gathering from the difference, not from ``crowd``, keeps the backward pass free of colliding additions.
     losses = F.softplus((crowd[:, None] - similarity).gather(1, classes)[:, 0])
-    weights = torch.where(own.any(1).flatten(1), shares.to(losses.dtype)[classes[:, 0]], 0)
+    weights = torch.where(own.any(1).flatten(1), shares[classes[:, 0]], 0)
     return (losses * weights).sum()

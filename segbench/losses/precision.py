@@ -1,5 +1,7 @@
 """In which arithmetic losses are computed: float32 at least, also under autocast."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,9 @@ def at_least_float32(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
-def without_autocast(values: Tensor) -> torch.autocast:
-    """A context in which matrix products of float32 tensors stay in float32."""
-    return torch.autocast(values.device.type, enabled=False)
+def without_autocast(values: Tensor) -> AbstractContextManager[object]:
+    """A context in which matrix products of float32 tensors on the device of ``values`` stay in float32."""
+    device_type = values.device.type
+    if not torch.amp.is_autocast_available(device_type):
+        return nullcontext()
+    return torch.autocast(device_type, enabled=False)

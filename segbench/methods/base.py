@@ -59,6 +59,10 @@ class Method(nn.Module, ABC):
     def after_step(self, step: int) -> None:
         """Called after each optimiser step; nothing by default."""
 
+    def training_pass(self, images: Tensor) -> object:
+        """Everything that training computes from images before the losses: what the cost of training counts."""
+        return self.segmentor(images)
+
     def predictor(self) -> Segmentor:
         """The network to evaluate."""
         return self.segmentor

@@ -105,7 +105,7 @@ class Confusion:
 
 
 def confusion_matrix(target: Tensor, prediction: Tensor, *, num_classes: int, name: str = "") -> Tensor:
-    """Count label and prediction maps.
+    """Count label and prediction maps; on CUDA this waits for the device (``Confusion`` does not).
 
     Args:
         target: labels of any shape, integer; 0..C-1 or 255 (ignored).
@@ -133,8 +133,8 @@ def confusion_matrix(target: Tensor, prediction: Tensor, *, num_classes: int, na
         if not int(invalid):
             return matrix
         target, prediction = target.cpu(), prediction.cpu()  # the slow way words the fault
-    counts = _count_cpu(_bytes(target, "label", name), _bytes(prediction, "prediction", name), num_classes, name)
-    return torch.from_numpy(counts).to(target.device)
+    labels, predicted = _bytes(target, "label", name), _bytes(prediction, "prediction", name)
+    return torch.from_numpy(_count_cpu(labels, predicted, num_classes, name))
 
 
 def _count_cpu(target: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int, name: str) -> NDArray[np.int64]:

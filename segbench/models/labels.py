@@ -22,10 +22,9 @@ def model_label(spec: ModelSpec) -> str:
 def _label(kind: str, choice: Choice) -> str | None:
     if not registry.is_registered(kind, choice.name):
         return None
-    options_type = registry.options_of(kind, choice.name)
-    if not hasattr(options_type, "label"):
-        return None
     try:
-        return str(options_type(**choice.options).label())
+        options = registry.options_of(kind, choice.name)(**choice.options)
     except ValidationError:
         return None
+    label = getattr(options, "label", None)
+    return None if label is None else str(label())

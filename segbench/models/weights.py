@@ -86,6 +86,17 @@ def published_weights(backbone: Choice, *, weights: str) -> PublishedWeights:
     )
 
 
+def weights_need(backbone: Choice, weights: str) -> str:
+    """What a run still has to download, in words; empty if nothing."""
+    if weights == "random":
+        return ""
+    try:
+        published = published_weights(backbone, weights=weights)
+    except MissingFault as error:
+        return error.faults[0]
+    return "" if _cached(published) else f"{weights} weights {published.name}   will be downloaded"
+
+
 def fetch_weights(published: PublishedWeights) -> Path:
     """Local path of the file, from the cache if it is there, otherwise downloaded.
 
@@ -94,10 +105,9 @@ def fetch_weights(published: PublishedWeights) -> Path:
     """
     from huggingface_hub import constants, hf_hub_download
 
-    try:
-        return Path(hf_hub_download(published.name, FILE_NAME, local_files_only=True))
-    except OSError:
-        pass  # not in the cache yet
+    cached = _cached(published)
+    if cached is not None:
+        return cached
     try:
         return Path(hf_hub_download(published.name, FILE_NAME))
     except OSError as error:
@@ -186,6 +196,15 @@ def load_strictly(
         raise InvalidFault(*faults, next="segbench weights list")
     module.load_state_dict(kept, strict=False)  # checked above
     return LoadReport(source, len(kept), dropped=dropped, sha256=sha256)
+
+
+def _cached(published: PublishedWeights) -> Path | None:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(published.name, FILE_NAME, local_files_only=True))
+    except OSError:
+        return None
 
 
 @cache

@@ -11,8 +11,7 @@ from ..core.errors import InvalidFault, UsageFault
 from ..core.registry import close_names
 from . import strict_yaml
 from .figures import Figure
-from .schema import Budget, BudgetsFile, Reading, ReadingsFile, RowEntry, TableFile
-
+from .schema import Budget, BudgetsFile, FigureEntry, Reading, ReadingsFile, RowEntry, TableFile
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -60,7 +59,8 @@ class Table:
         for name in [row] if row is not None else self.file.rows:
             for key, group in self.row(name).figures.items():
                 dataset, split = key.split(".")
-                entries = [(metric, None, entry) for metric, entry in group.metrics.items()]
+                entries: list[tuple[str, str | None, FigureEntry]] = []
+                entries += [(metric, None, entry) for metric, entry in group.metrics.items()]
                 entries += [("iou", class_name, entry) for class_name, entry in group.iou.items()]
                 found += [
                     Figure(
@@ -221,11 +221,12 @@ def _cross_check(catalog: Catalog) -> list[str]:
     faults = []
     for table in catalog.tables.values():
         document = table.document
-        bases = [(("base", key), base) for key, base in table.file.base.items()]
+        bases: list[tuple[strict_yaml.Location, str]] = []
+        bases += [(("base", key), base) for key, base in table.file.base.items()]
         bases += [(("rows", name, "base"), row.base) for name, row in table.file.rows.items() if row.base]
         for location, base in bases:
-            other, _, row = base.partition("/")
-            if other not in catalog.tables or row not in catalog.tables[other].file.rows:
+            other, _, base_row = base.partition("/")
+            if other not in catalog.tables or base_row not in catalog.tables[other].file.rows:
                 faults.append(f"{document.where(location)}: {'.'.join(location)}: no row {base!r}")
         for name, row in table.file.rows.items():
             for key, group in row.figures.items():

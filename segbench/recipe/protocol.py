@@ -250,7 +250,7 @@ def flatten(tree: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
     leaves: dict[str, Any] = {}
     for key, value in tree.items():
         path = f"{prefix}{key}"
-        if is_section(value) and value:
+        if is_section(value):
             leaves |= flatten(value, f"{path}.")
         else:
             leaves[path] = value

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from ..core.errors import InvalidFault, UsageFault
-from ..core.registry import close_names, is_registered
+from ..core.registry import close_names, has_part, is_registered, options_of
 from . import budgets, strict_yaml
 from .catalog import Catalog, Table
 from .figures import METRICS, Figure
@@ -83,7 +83,7 @@ class Resolved:
         )
         if needs_data or not self.figures:
             data = self.ran.evaluation.data if self.ran.evaluation else None
-            if data is not None and data.source == "folder" and not is_registered("dataset", data.name):
+            if data is not None and data.source == "folder" and not has_part("dataset", data.name, "reader"):
                 waits.append(f"data set {data.name}")
         measured = [figure for figure in self.figures if METRICS[figure.base_metric].measured]
         if self.figures and not measured:
@@ -140,7 +140,13 @@ def _layers(catalog: Catalog, table: Table, row: str, entry: RowEntry, dataset: 
         other, _, base_row = base.partition("/")
         below = catalog.table(other)
         tree = _file_layers(below, base_row, below.row(base_row), dataset, f"base {base}")
-    return deep_merge(tree, _file_layers(table, row, entry, dataset, ""))
+    tree = deep_merge(tree, _file_layers(table, row, entry, dataset, ""))
+    printed = [key.split(".")[1] for key in entry.figures if key.split(".")[0] == dataset]
+    scored = [split for split in printed if split not in ("train", "unstated")]
+    if scored and "schedule" in tree and not pick(tree, "evaluation.split"):
+        where = table.document.where(("rows", row, "figures", f"{dataset}.{scored[0]}"))
+        put(tree, "evaluation.split", Traced(scored[0], Origin("figures", where, "the split that is printed")))
+    return tree
 
 
 def _file_layers(table: Table, row: str, entry: RowEntry, dataset: str, base: str) -> dict[str, Any]:
@@ -160,7 +166,7 @@ def _traced(
     sources = {**file.sources, **part.sources}
 
     def walk(value: Any, path: tuple[str, ...]) -> Any:
-        if is_section(value) and value:
+        if is_section(value):
             return {key: walk(inner, (*path, str(key))) for key, inner in value.items()}
         dotted = ".".join(path)
         parents = [dotted.rsplit(".", cut)[0] for cut in range(dotted.count(".") + 1)]
@@ -225,7 +231,7 @@ def _applies(reading: Reading, tree: dict[str, Any], table: str, row: str, datas
 
 
 def _leaves(value: Any, origin: Origin) -> Any:
-    if is_section(value) and value:
+    if is_section(value):
         return {key: _leaves(inner, origin) for key, inner in value.items()}
     return Traced(value, origin)
 
@@ -250,3 +256,27 @@ def _nearest(leaves: dict[str, Any], location: str) -> Origin | None:
             if (path == prefix or path.startswith(prefix + ".")) and isinstance(leaf, Traced):
                 return leaf.origin
     return None
+
+
+def typed_values(protocol: Protocol) -> dict[str, Any]:
+    """Every value of a typed single-stage protocol by the dotted path it has in a recipe, defaults included."""
+    found: dict[str, Any] = {}
+    if protocol.training is not None and len(protocol.training.stages) == 1:
+        stage = protocol.training.stages[0]
+        for stream in stage.streams.values():
+            found |= flatten({"data": stream.data.model_dump(), "augmentation": stream.augmentation.model_dump()})
+        found |= flatten({"schedule": stage.schedule.model_dump(), "weights": stage.weights.model_dump()})
+        model = stage.model
+        found |= flatten({"model": {"align_corners": model.align_corners, "input": model.input.model_dump()}})
+        for path, kind, choice in (
+            ("model.backbone", "backbone", model.backbone),
+            ("model.decoder", "decoder", model.decoder),
+            ("method", "method", stage.method),
+        ):
+            if is_registered(kind, choice.name):
+                options = options_of(kind, choice.name).model_validate(choice.options)
+                found |= {f"{path}.{key}": value for key, value in flatten(options.model_dump()).items()}
+    if protocol.evaluation is not None:
+        own = protocol.evaluation.model_dump(exclude={"data"})
+        found |= flatten({"evaluation": own})
+    return found

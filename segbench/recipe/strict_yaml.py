@@ -126,7 +126,7 @@ def _scalar(node: yaml.Node, location: Location, document: Document) -> Any:
     line = f"{document.path.name}:{node.start_mark.line + 1}"
     kind, text = node.tag.rsplit(":", 1)[-1], node.value
     if kind == "str":
-        if node.style is None and _UNDERSCORE_NUMBER.match(text):
+        if getattr(node, "style", None) is None and _UNDERSCORE_NUMBER.match(text):
             document.faults.append(f"{line}: write the integer {text} without underscores")
         return text
     if kind == "null":

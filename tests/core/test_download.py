@@ -101,7 +101,7 @@ def test_dropped_connections_are_continued(server: Server, tmp_path: Path) -> No
 
 def test_later_call_goes_on_where_the_first_stopped(server: Server, tmp_path: Path) -> None:
     server.drops = [700]
-    with pytest.raises(MissingFault, match="cut off.*are kept") as caught:
+    with pytest.raises(MissingFault, match=r"cut off.*are kept") as caught:
         get(server, tmp_path / "a.zip", attempts=1)
     assert caught.value.next == "again"
     assert not (tmp_path / "a.zip").exists()

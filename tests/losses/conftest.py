@@ -4,6 +4,11 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def blobs():
     """A function that makes smooth random label maps (N, h, w), a share of each image being ignored (255)."""

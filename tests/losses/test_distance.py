@@ -64,8 +64,8 @@ def test_distance_to_edge_equals_the_formula(blobs, seed, size):
             edge = [
                 (i, j)
                 for i, j in inside
-                for k, l in ((i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1))
-                if (k, l) not in inside and 0 <= k < size[0] and 0 <= l < size[1]
+                for row, column in ((i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1))
+                if (row, column) not in inside and 0 <= row < size[0] and 0 <= column < size[1]
             ]
             pixels = torch.tensor(sorted(inside))
             if edge:

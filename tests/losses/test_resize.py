@@ -5,7 +5,9 @@ from torch.nn import functional as F
 from segbench.losses.resize import resize_labels
 
 
-@pytest.mark.parametrize(("size", "to"), [((32, 64), (8, 16)), ((33, 47), (9, 12)), ((7, 5), (14, 20)), ((6, 6), (6, 6))])
+@pytest.mark.parametrize(
+    ("size", "to"), [((32, 64), (8, 16)), ((33, 47), (9, 12)), ((7, 5), (14, 20)), ((6, 6), (6, 6))]
+)
 def test_follows_the_floor_rule(size, to):
     labels = torch.randint(0, 256, (2, *size))
     expected = [

@@ -44,9 +44,7 @@ def test_ties_are_drawn_evenly():
 
 def test_refuses_keys_that_do_not_fit():
     with pytest.raises(ValueError, match="sort key"):
-        rank_in_groups(
-            torch.zeros(1).long(), num_groups=2**20, order_limit=2**30, generator=torch.Generator()
-        )
+        rank_in_groups(torch.zeros(1).long(), num_groups=2**20, order_limit=2**30, generator=torch.Generator())
 
 
 def test_groups_by_image_and_class():

@@ -1,15 +1,18 @@
 """A picture and its label map that are painted together, seen through a pinhole camera."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 Color = tuple[float, float, float]
 
 _SHIFT = 4  # sub-pixel bits of OpenCV's fixed-point coordinates
 _NEAR = 0.4  # metres
+_CIRCLE = np.stack([np.cos(np.arange(14) * np.pi / 7), np.sin(np.arange(14) * np.pi / 7)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -21,13 +24,14 @@ class Camera:
     horizon: float
     height: float
 
-    def project(self, x: object, y: object, z: object) -> np.ndarray:
+    def project(self, x: ArrayLike, y: ArrayLike, z: ArrayLike) -> np.ndarray:
         """World coordinates (broadcast against each other) to pixels (..., 2) as (column, row)."""
-        x, y, z = np.broadcast_arrays(*(np.asarray(value, np.float64) for value in (x, y, z)))
-        near = np.maximum(z, _NEAR)
-        column = self.center + self.focal * x / near
-        row = self.horizon + self.focal * (self.height - y) / near
-        return np.stack([column, row], axis=-1)
+        scale = self.focal / np.maximum(z, _NEAR)
+        column = self.center + scale * np.asarray(x)
+        row = self.horizon + scale * (self.height - np.asarray(y))
+        points = np.empty((*np.broadcast_shapes(column.shape, row.shape), 2))
+        points[..., 0], points[..., 1] = column, row
+        return points
 
     def pixels(self, metres: float, z: float) -> float:
         """Length on the picture of something upright at depth ``z``."""
@@ -42,9 +46,12 @@ class Canvas:
         self.rgb = np.zeros((height, width, 3), np.uint8)
         self.labels = np.full((height, width), label, np.uint8)
 
-    def fill(self, polygons: Iterable[np.ndarray], color: Color, label: int | None = None) -> None:
-        """Fill polygons, each (K, 2) in pixels; one call for many of the same colour."""
-        points = [_fixed(polygon) for polygon in polygons]
+    def fill(self, polygons: Iterable[np.ndarray] | np.ndarray, color: Color, label: int | None = None) -> None:
+        """Fill polygons, each (K, 2) in pixels; one call, and one array (N, K, 2), for many of the same colour."""
+        if isinstance(polygons, np.ndarray):
+            points = list(_fixed(polygons))
+        else:
+            points = [_fixed(polygon) for polygon in polygons]
         if not points:
             return
         cv2.fillPoly(self.rgb, points, _clip(color), cv2.LINE_AA, _SHIFT)
@@ -75,26 +82,32 @@ class Canvas:
             points = [_fixed(bar(begin, end, max(width, 1.0) - 0.9))]
             cv2.fillPoly(self.labels, points, label, cv2.LINE_8, _SHIFT)
 
+    def relabel(self, polygon: np.ndarray, label: int) -> None:
+        """Fill a polygon in the label map alone."""
+        cv2.fillPoly(self.labels, [_fixed(polygon)], label, cv2.LINE_8, _SHIFT)
+
     def outline(self, polygon: np.ndarray, width: int, label: int) -> None:
         """Draw along a polygon's border in the label map alone."""
         cv2.polylines(self.labels, [_fixed(polygon)], True, label, width, cv2.LINE_8, _SHIFT)
 
 
-def ellipse(center: np.ndarray, radii: tuple[float, float], *, corners: int = 14) -> np.ndarray:
-    """Polygon (corners, 2) of an ellipse."""
-    angle = np.arange(corners) * (2 * np.pi / corners)
-    return np.stack([center[0] + radii[0] * np.cos(angle), center[1] + radii[1] * np.sin(angle)], axis=1)
+def ellipse(center: np.ndarray, radii: tuple[float, float]) -> np.ndarray:
+    """Polygon (14, 2) of an ellipse with axes along the picture's."""
+    return center + _CIRCLE * radii
 
 
 def bar(begin: np.ndarray, end: np.ndarray, width: float) -> np.ndarray:
     """Polygon (4, 2) of a straight bar."""
-    along = np.asarray(end, float) - begin
-    across = np.array([-along[1], along[0]]) * (0.5 * width / max(float(np.hypot(*along)), 1e-6))
-    return np.stack([begin + across, end + across, end - across, begin - across])
+    (x0, y0), (x1, y1) = begin, end
+    scale = 0.5 * width / max(math.hypot(x1 - x0, y1 - y0), 1e-6)
+    across, down = scale * (y0 - y1), scale * (x1 - x0)
+    return np.array(
+        [(x0 + across, y0 + down), (x1 + across, y1 + down), (x1 - across, y1 - down), (x0 - across, y0 - down)]
+    )
 
 
 def _fixed(polygon: np.ndarray) -> np.ndarray:
-    limited = np.clip(polygon, -20_000, 20_000)
+    limited = np.minimum(np.maximum(polygon, -20_000), 20_000)
     return np.rint(limited * (1 << _SHIFT)).astype(np.int32)
 
 

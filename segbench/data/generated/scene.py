@@ -7,9 +7,35 @@ import numpy as np
 from .canvas import Camera, Canvas, Color
 
 # Colours that several classes draw from, so that none is known by its colour alone.
-FACADES = ((150, 92, 74), (176, 150, 118), (196, 186, 168), (128, 122, 118), (168, 126, 92), (108, 78, 66), (206, 200, 192))
-PAINTS = ((42, 44, 50), (150, 152, 156), (214, 214, 212), (128, 30, 32), (38, 58, 104), (86, 92, 96), (60, 74, 66), (176, 150, 96))
-CLOTHES = ((40, 42, 52), (92, 60, 56), (60, 72, 104), (140, 132, 124), (128, 40, 44), (60, 84, 64), (196, 188, 176), (150, 116, 70))
+FACADES = (
+    (150, 92, 74),
+    (176, 150, 118),
+    (196, 186, 168),
+    (128, 122, 118),
+    (168, 126, 92),
+    (108, 78, 66),
+    (206, 200, 192),
+)
+PAINTS = (
+    (42, 44, 50),
+    (150, 152, 156),
+    (214, 214, 212),
+    (128, 30, 32),
+    (38, 58, 104),
+    (86, 92, 96),
+    (60, 74, 66),
+    (176, 150, 96),
+)
+CLOTHES = (
+    (40, 42, 52),
+    (92, 60, 56),
+    (60, 72, 104),
+    (140, 132, 124),
+    (128, 40, 44),
+    (60, 84, 64),
+    (196, 188, 176),
+    (150, 116, 70),
+)
 GREENS = ((74, 92, 48), (58, 78, 44), (96, 108, 56), (88, 92, 60))
 
 
@@ -41,14 +67,18 @@ class Scene:
     def tint(self, color: Color, z: float, *, light: float = 1.0) -> Color:
         """The colour under the light, faded with distance."""
         fade = 1 - float(np.exp(-z / 160.0))
-        red, green, blue = (light * value * (1 - fade) + far * fade for value, far in zip(color, self.haze, strict=True))
+        red, green, blue = (
+            light * value * (1 - fade) + far * fade for value, far in zip(color, self.haze, strict=True)
+        )
         return red, green, blue
 
     def pick(self, colors: tuple[Color, ...], *, spread: float = 14.0) -> Color:
         """One of the colours, varied in brightness and a little in hue."""
         base = colors[int(self.rng.integers(len(colors)))]
         shift = self.rng.normal(0.0, spread)
-        red, green, blue = (value + shift + float(extra) for value, extra in zip(base, self.rng.normal(0, 5, 3), strict=True))
+        red, green, blue = (
+            value + shift + float(extra) for value, extra in zip(base, self.rng.normal(0, 5, 3), strict=True)
+        )
         return red, green, blue
 
     def uniform(self, low: float, high: float) -> float:

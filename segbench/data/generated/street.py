@@ -40,8 +40,9 @@ def paint_ground(scene: Scene) -> None:
         for near, far in ((_GROUND_NEAR, 9.0), (9.0, 25.0), (25.0, 70.0), (70.0, 2_000.0)):
             shade = scene.tint(color, min(near, 120.0), light=scene.uniform(0.97, 1.03))
             scene.canvas.fill([scene.ground(begin, end, near, far)], shade, scene.label[part])
+    kerb: Color = (1.22 * paving[0], 1.22 * paving[1], 1.22 * paving[2])
     for x in (left, right):
-        scene.canvas.fill([scene.ground(x - 0.09, x + 0.09, _GROUND_NEAR, 80.0)], tuple(1.22 * v for v in paving))
+        scene.canvas.fill([scene.ground(x - 0.09, x + 0.09, _GROUND_NEAR, 80.0)], kerb)
     _paint_marks(scene, tone)
     _paint_shadows(scene)
 
@@ -161,17 +162,19 @@ def _paint_windows(
     rows = np.arange(1 if shop else 0, floors) * storey + 0.9
     z, y = np.meshgrid(columns, rows)
     z, y = z.ravel()[:, None], y.ravel()[:, None]
-    corners = scene.camera.project(x, y + [0, 0, height, height], z + [0, width, width, 0])
+    corners = scene.camera.project(x, y + np.array([0, 0, height, height]), z + np.array([0, width, width, 0]))
     lit = scene.rng.random(len(corners)) < 0.3
     glass = scene.tint((52, 62, 76), near, light=light)
     bright = scene.tint((150, 166, 184), near, light=light)
     if scene.chance(0.5):
         rim = scene.camera.project(
-            x, y + [-0.12, -0.12, height + 0.12, height + 0.12], z + [-0.12, width + 0.12, width + 0.12, -0.12]
+            x,
+            y + np.array([-0.12, -0.12, height + 0.12, height + 0.12]),
+            z + np.array([-0.12, width + 0.12, width + 0.12, -0.12]),
         )
-        scene.canvas.fill(list(rim), scene.tint((212, 206, 196), near, light=light))
-    scene.canvas.fill(list(corners[~lit]), glass)
-    scene.canvas.fill(list(corners[lit]), bright)
+        scene.canvas.fill(rim, scene.tint((212, 206, 196), near, light=light))
+    scene.canvas.fill(corners[~lit], glass)
+    scene.canvas.fill(corners[lit], bright)
     if shop:
         front = [scene.along(x, z0, min(z0 + pitch * 0.85, far), low=0.3, high=2.5) for z0 in columns]
         scene.canvas.fill(front, scene.tint((46, 48, 54), near, light=light))

@@ -10,12 +10,14 @@ from torch import Tensor
 from segbench.losses.bane import select_pixels
 from segbench.losses.pixel_anchor import (
     Anchors,
+    UnitVectors,
     class_means,
     draw_positives,
     finish_anchors,
     negative_masks,
     pixel_anchor_loss,
     share_anchors,
+    unit_vectors,
 )
 from segbench.losses.resize import resize_labels
 from segbench.methods.heads import ProjectionHeads
@@ -37,9 +39,7 @@ class Contextrast(Supervised):
     def __init__(self, options: Options, segmentor: Segmentor, *, num_classes: int, seed: int) -> None:
         super().__init__(options, segmentor, num_classes=num_classes, seed=seed)
         self.options = options
-        self.heads = ProjectionHeads(
-            segmentor.layer_channels, options.embedded_layers(), dim=options.embedding_dim, normalise=True
-        )
+        self.heads = ProjectionHeads(segmentor.layer_channels, options.embedded_layers(), dim=options.embedding_dim)
 
     def forward(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
         batch = batches["labelled"]
@@ -58,6 +58,10 @@ class Contextrast(Supervised):
             loss = loss + self.heads.nothing()
         return {**losses, "pa": self.options.alpha * loss}
 
+    def training_pass(self, images: Tensor) -> object:
+        output = self.segmentor(images)
+        return output, self.heads(output.layers)
+
 
 def contextrast_loss(
     embeddings: dict[int, Tensor],
@@ -71,7 +75,7 @@ def contextrast_loss(
     """Sum over layers of lambda_i L_i (before alpha).
 
     Args:
-        embeddings: (N, D, h_i, w_i) unit vectors by layer number, those of `Options.embedded_layers`.
+        embeddings: (N, D, h_i, w_i) of any length by layer number, those of `Options.embedded_layers`.
         target: (N, H, W) integers; those outside 0..C-1 are ignored.
         prediction: (N, h, w) integers in 0..C-1, the final prediction at any resolution.
         options: of the method.
@@ -79,7 +83,8 @@ def contextrast_loss(
         generator: of all draws, on the device of the embeddings.
     """
     labels = {layer: resize_labels(target, _size(values)) for layer, values in embeddings.items()}
-    anchors = _anchors(embeddings, labels, options=options, num_classes=num_classes)
+    pixels = {layer: unit_vectors(values) for layer, values in embeddings.items()}
+    anchors = _anchors(pixels, labels, options=options, num_classes=num_classes)
     terms = []
     for layer, weight in sorted(options.weighted_layers().items(), reverse=True):
         predictions = resize_labels(prediction, _size(embeddings[layer]))
@@ -102,7 +107,7 @@ def contextrast_loss(
             selected, labels[layer], predictions, num_classes=num_classes, role=options.negatives
         )
         loss = pixel_anchor_loss(
-            embeddings[layer],
+            pixels[layer],
             labels[layer],
             anchors[layer],
             negatives,
@@ -114,9 +119,9 @@ def contextrast_loss(
 
 
 def _anchors(
-    embeddings: dict[int, Tensor], labels: dict[int, Tensor], *, options: Options, num_classes: int
+    pixels: dict[int, UnitVectors], labels: dict[int, Tensor], *, options: Options, num_classes: int
 ) -> dict[int, Anchors]:
-    means = {layer: class_means(values, labels[layer], num_classes=num_classes) for layer, values in embeddings.items()}
+    means = {layer: class_means(values, labels[layer], num_classes=num_classes) for layer, values in pixels.items()}
     anchors = {
         layer: share_anchors(own, means[options.shared_layer], weights=options.shared_weights)
         if layer in options.anchor_layers

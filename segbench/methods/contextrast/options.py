@@ -57,7 +57,7 @@ class Options(SupervisedOptions):
         missing = set(self.loss_layers or ()) - set(self.layer_weights)
         if missing:
             faults.append(f"loss_layers names layer {min(missing)}, which has no entry in layer_weights")
-        if not self.weighted_layers():
+        elif not self.weighted_layers():
             faults.append("no layer has a PA loss; use the method supervised instead")
         if self.ties == "raster" and self.sampler != "bane":
             faults.append(f"the sampler {self.sampler} draws at random; ties: raster only fits bane")

@@ -45,6 +45,10 @@ class MultiCrossScale(Supervised):
             cross = cross + options.cross_weight * loss
         return {**losses, "cms": options.alpha * within, "ccs": options.alpha * cross}
 
+    def training_pass(self, images: Tensor) -> object:
+        output = self.segmentor(images)
+        return output, self.heads(output.layers)
+
     def _samples(self, embeddings: dict[int, Tensor], target: Tensor, step: int) -> dict[int, Samples]:
         """One draw a scale, used within and across scales alike."""
         options = self.options

@@ -1,5 +1,7 @@
 """Facts of CamVid in the 11-class copy of 360x480 that SegNet made."""
 
+from pydantic import Field
+
 from ....core.spec import Size
 from ...facts import Archive, DatasetOptions
 
@@ -11,7 +13,7 @@ class Options(DatasetOptions):
 
     title: str = "CamVid"
     table: str = "camvid"
-    splits: dict[str, tuple[int, ...]] = {"train": (367,), "val": (101,), "test": (233,)}
+    splits: dict[str, tuple[int, ...]] = Field(default={"train": (367,), "val": (101,), "test": (233,)})
     native_size: Size | None = (360, 480)
     size_bytes: int = 186_882_646
     licence: str = (

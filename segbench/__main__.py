@@ -1,0 +1,5 @@
+"""``python -m segbench``."""
+
+from segbench.cli.main import run
+
+run()

@@ -1,0 +1,31 @@
+"""Ctrl-C: once saves and stops, twice stops at once."""
+
+import signal
+import types
+from collections.abc import Callable
+
+from .common import console
+
+
+class Stopper:
+    """While in force, the first Ctrl-C sets a flag that the engine asks for; the second raises."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: Callable[..., object] | int | None = None
+
+    def __enter__(self) -> "Stopper":
+        self._before = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def __call__(self) -> bool:
+        return self._asked
+
+    def _handle(self, _: int, __: types.FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        console(err=True).print("Stopping after this step, and saving. Ctrl-C again stops at once.")

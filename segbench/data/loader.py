@@ -1,0 +1,258 @@
+"""Batches for training, one after another without end, and images for evaluation.
+
+A batch is a function of (seed, stream, step) alone: not of the number of workers, nor of devices, nor of where a run
+was interrupted. Workers are threads: decoding and resizing leave Python's lock, decoded images are kept once for all
+of them, nothing is pickled or sent through shared memory, and a fault arrives as the exception that it was.
+"""
+
+import zlib
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.errors import InvalidFault
+from ..core.spec import AugmentationSpec, InputSpec, StreamSpec
+from .augment import check_supported, training_sample
+from .batch import Batch
+from .colour import apply_jitter, draw_jitter, normalise
+from .open import SegDataset
+
+_AHEAD = 3  # batches that are being made while one is used
+_EPOCH, _SAMPLE, _COLOUR = 1, 2, 3  # what dice are for
+
+
+@dataclass(frozen=True)
+class RawBatch:
+    """One device's share of a batch, before colour.
+
+    Attributes:
+        images: (N, 3, H, W) uint8 RGB.
+        target: (N, H, W) uint8 train ids.
+        keys: names of the images.
+        step: which batch it is; with the seed it is all that the colour jitter depends on.
+    """
+
+    images: Tensor
+    target: Tensor
+    keys: tuple[str, ...]
+    step: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of each batch this process makes."""
+
+    rank: int = 0
+    world_size: int = 1
+
+    def of(self, batch_total: int) -> range:
+        """Positions in the batch.
+
+        Raises:
+            InvalidFault: the batch cannot be dealt out evenly.
+        """
+        if batch_total % self.world_size:
+            raise InvalidFault(f"batch_total {batch_total} cannot be dealt out to {self.world_size} devices evenly.")
+        count = batch_total // self.world_size
+        return range(self.rank * count, (self.rank + 1) * count)
+
+
+class TrainingBatches:
+    """Endless training batches from ``start_step`` on; iterate once, close when done.
+
+    The images of an epoch are shuffled anew with dice of (seed, stream, epoch). A batch may run over the end of an
+    epoch into the next: none is smaller and no image is left out (neither drop_last of a plain loader).
+
+    Args:
+        spec: data, crop, batch size and augmentation of the stream.
+        dataset: opened from ``spec.data``.
+        seed: of the training.
+        input: of the network; padding takes its mean colour.
+        stream: name of the stream; streams draw independently.
+        start_step: first step wanted; a resumed run gets the batches it would have seen.
+        share: this process's part of each batch.
+        num_workers: threads; 0 makes each batch when it is asked for.
+        pin_memory: page-locked tensors, for copies to a CUDA device that do not block.
+
+    Raises:
+        InvalidFault: an augmentation that is not supported, or a batch that cannot be dealt out evenly.
+    """
+
+    def __init__(
+        self,
+        spec: StreamSpec,
+        dataset: SegDataset,
+        *,
+        seed: int,
+        input: InputSpec,
+        stream: str = "labelled",
+        start_step: int = 0,
+        share: Share = Share(),
+        num_workers: int = 2,
+        pin_memory: bool = False,
+    ) -> None:
+        check_supported(spec.augmentation)
+        self._spec, self._dataset = spec, dataset
+        self._positions = share.of(spec.batch_total)
+        self._seed, self._stream = seed, stream_number(stream)
+        mean = input.mean if input.channels == "rgb" else input.mean[::-1]
+        self._fill = (round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2]))
+        self._step = start_step
+        self._pin = pin_memory
+        self._order = lru_cache(maxsize=8)(self._shuffled)
+        self._pool = ThreadPoolExecutor(num_workers, "segbench-data") if num_workers else None
+        self._queue: deque[tuple[int, list[Future[tuple[np.ndarray, np.ndarray, str]]]]] = deque()
+
+    def __iter__(self) -> Iterator[RawBatch]:
+        return self
+
+    def __next__(self) -> RawBatch:
+        if self._pool is None:
+            batch = self._collate(self._step, [self._sample(self._step, place) for place in self._positions])
+            self._step += 1
+            return batch
+        while len(self._queue) < _AHEAD:
+            futures = [self._pool.submit(self._sample, self._step, place) for place in self._positions]
+            self._queue.append((self._step, futures))
+            self._step += 1
+        step, futures = self._queue.popleft()
+        return self._collate(step, [future.result() for future in futures])
+
+    def close(self) -> None:
+        """Stop the workers; what they had begun is thrown away."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._queue.clear()
+
+    def __enter__(self) -> "TrainingBatches":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        return _dice(_EPOCH, self._seed, self._stream, epoch).permutation(len(self._dataset))
+
+    def _sample(self, step: int, place: int) -> tuple[np.ndarray, np.ndarray, str]:
+        epoch, position = divmod(step * self._spec.batch_total + place, len(self._dataset))
+        index = int(self._order(epoch)[position])
+        image, label = self._dataset.read(index)
+        rng = _dice(_SAMPLE, self._seed, self._stream, epoch, index)
+        image, label = training_sample(
+            image, label, crop=self._spec.crop, spec=self._spec.augmentation, fill=self._fill, rng=rng
+        )
+        return image, label, self._dataset.key(index)
+
+    def _collate(self, step: int, samples: list[tuple[np.ndarray, np.ndarray, str]]) -> RawBatch:
+        height, width = self._spec.crop
+        images = torch.empty((len(samples), height, width, 3), dtype=torch.uint8, pin_memory=self._pin)
+        target = torch.empty((len(samples), height, width), dtype=torch.uint8, pin_memory=self._pin)
+        for place, (image, label, _) in enumerate(samples):
+            images[place] = torch.from_numpy(image)
+            target[place] = torch.from_numpy(label)
+        # Channels last in memory already, as the network likes it best.
+        return RawBatch(images.permute(0, 3, 1, 2), target, tuple(key for _, _, key in samples), step)
+
+
+class Finisher:
+    """Turns raw batches into what the network is fed, on its device, without waiting for the device.
+
+    Colour jitter has torchvision's meaning: each image its own factors, the order of the operations drawn once for
+    the batch. It comes after the crop, so the mean of ``contrast`` is that of the crop with its padding.
+
+    Args:
+        spec: augmentation of the stream.
+        batch_total: images of a batch over all devices.
+        input: of the network.
+        device: where the batch is wanted.
+        seed, stream, share: as of the batches.
+        channels_last: memory layout of the images.
+    """
+
+    def __init__(
+        self,
+        spec: AugmentationSpec,
+        *,
+        batch_total: int,
+        input: InputSpec,
+        device: torch.device | str,
+        seed: int,
+        stream: str = "labelled",
+        share: Share = Share(),
+        channels_last: bool = False,
+    ) -> None:
+        check_supported(spec)
+        self._spec, self._input, self._device = spec, input, torch.device(device)
+        self._total, self._positions = batch_total, share.of(batch_total)
+        self._seed, self._stream = seed, stream_number(stream)
+        self._layout = torch.channels_last if channels_last else torch.contiguous_format
+
+    def __call__(self, raw: RawBatch) -> Batch:
+        images = raw.images.to(self._device, non_blocking=True).float().div_(255)
+        target = raw.target.to(self._device, non_blocking=True).long()
+        rng = _dice(_COLOUR, self._seed, self._stream, raw.step)
+        positions = self._positions
+        draw = draw_jitter(self._spec, count=len(positions), begin=positions.start, size=self._total, rng=rng)
+        images = normalise(apply_jitter(images, draw), self._input)
+        return Batch(images.contiguous(memory_format=self._layout), target, raw.keys)
+
+
+def evaluation_batches(
+    dataset: SegDataset,
+    *,
+    input: InputSpec,
+    device: torch.device | str = "cpu",
+    share: Share = Share(),
+    num_workers: int = 2,
+) -> Iterator[Batch]:
+    """Every ``world_size``-th image in order with its label, one at a time at its own size.
+
+    Yields:
+        Batches of one image (1, 3, H, W) float32, normalised, with target (1, H, W) int64, on the device.
+    """
+    device = torch.device(device)
+    indices = range(share.rank, len(dataset), share.world_size)
+
+    def finish(index: int, sample: tuple[np.ndarray, np.ndarray]) -> Batch:
+        # A copy: what is kept in memory may not be written to, which torch cannot promise.
+        image, label = (torch.from_numpy(array.copy()) for array in sample)
+        if device.type == "cuda":
+            image, label = image.pin_memory(), label.pin_memory()
+        pixels = image.to(device, non_blocking=True).permute(2, 0, 1).unsqueeze(0).float().div_(255)
+        target = label.to(device, non_blocking=True).long().unsqueeze(0)
+        return Batch(normalise(pixels, input).contiguous(), target, (dataset.key(index),))
+
+    if not num_workers:
+        for index in indices:
+            yield finish(index, dataset.read(index))
+        return
+    with ThreadPoolExecutor(num_workers, "segbench-data") as pool:
+        waiting: deque[tuple[int, Future[tuple[np.ndarray, np.ndarray]]]] = deque()
+        try:
+            for index in indices:
+                waiting.append((index, pool.submit(dataset.read, index)))
+                if len(waiting) > num_workers + 1:
+                    first, future = waiting.popleft()
+                    yield finish(first, future.result())
+            while waiting:
+                first, future = waiting.popleft()
+                yield finish(first, future.result())
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def stream_number(stream: str) -> int:
+    """A stream's name as a number for dice."""
+    return zlib.crc32(stream.encode())
+
+
+def _dice(*words: int) -> np.random.Generator:
+    """Independent dice for every list of numbers; the first says what they are for."""
+    # The length comes first because a seed sequence ignores zeros at its end.
+    return np.random.default_rng([len(words), *words])

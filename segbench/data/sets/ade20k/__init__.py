@@ -1,0 +1,1 @@
+"""ADE20K (SceneParse150)."""

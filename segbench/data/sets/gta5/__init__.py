@@ -1,0 +1,1 @@
+"""GTA5 (Playing for Data)."""

@@ -1,0 +1,226 @@
+"""Doing what a plan says: train, score, record; what fails is recorded and the others go on."""
+
+import shlex
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segbench.core import atomic
+from segbench.core.errors import Interrupted, RunFault, SegbenchError
+from segbench.core.provenance import segbench_version
+from segbench.core.spec import EvaluationSpec, TrainingSpec
+from segbench.data.open import open_dataset
+from segbench.engine import checkpoint
+from segbench.engine.evaluate import Evaluation, evaluate
+from segbench.engine.progress import Observer
+from segbench.engine.runtime import Runtime
+from segbench.engine.train import BEST, LAST, Summary, train_stage
+from segbench.recipe import deviations
+from segbench.results.record import Record
+from segbench.results.store import Store
+
+from .count import count_item
+from .plan import Item, Plan, attempt_of
+
+
+@dataclass
+class Failure:
+    """A training that did not end, and why."""
+
+    item: Item
+    error: SegbenchError
+
+
+@dataclass
+class Outcome:
+    """What execution did."""
+
+    done: list[Item] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every step of execution needs."""
+
+    store: Store
+    runtime: Runtime
+    data_root: Path | None
+    observer: Observer
+    stop: Callable[[], bool]
+
+
+def execute(plan: Plan, context: Context, *, announce: Callable[[str, int, int], None]) -> Outcome:
+    """Run a plan, one training after the other.
+
+    Args:
+        plan: what to do.
+        context: where and how.
+        announce: called with a title, number and total before each training.
+
+    Raises:
+        Interrupted: the user asked to stop; everything done is saved.
+    """
+    context.store.check_writable()
+    for item in plan.items:
+        if item.status != "waits":
+            context.store.note_attempt(attempt_of(item))
+    outcome = Outcome()
+    for item in plan.counts():
+        context.store.write(count_item(item))
+        outcome.done.append(item)
+    trainings = plan.trainings()
+    for number, (training, (spec, items)) in enumerate(trainings.items(), 1):
+        first = items[0]
+        announce(f"{first.name} · {first.resolved.dataset} · seed {first.seed}", number, len(trainings))
+        try:
+            _train_and_score(training, spec, items, context)
+        except Interrupted:
+            raise
+        except SegbenchError as error:
+            _note_failure(context.store, training, error)
+            outcome.failed.append(Failure(first, error))
+        except Exception as error:  # a bug or an exhausted machine in one training must not cost the others
+            fault = _unforeseen(error, context.store.training_folder(training))
+            _note_failure(context.store, training, fault)
+            outcome.failed.append(Failure(first, fault))
+        else:
+            outcome.done += items
+    return outcome
+
+
+def run_training(training: TrainingSpec, context: Context) -> tuple[Path, Summary]:
+    """Train every stage, each in the folder that all trainings with the same beginning share.
+
+    Returns:
+        Folder and summary of the last stage.
+    """
+    folders: dict[str, Path] = {}
+    summary: Summary | None = None
+    for number, stage in enumerate(training.stages, 1):
+        prefix = training.prefix_id(number)
+        folder = context.store.training_folder(prefix)
+        atomic.write_json(folder / "training.json", training.canonical())
+        summary = train_stage(
+            stage,
+            folder,
+            training=prefix,
+            seed=training.seed,
+            runtime=context.runtime,
+            data_root=context.data_root,
+            start=folders[stage.starts_from] / LAST if stage.starts_from else None,
+            observer=context.observer,
+            stop=context.stop,
+        )
+        folders[stage.name] = folder
+    assert summary is not None
+    return folder, summary
+
+
+def score(path: Path, spec: EvaluationSpec, context: Context) -> tuple[Evaluation, tuple[str, ...], float]:
+    """Score a weights file by a protocol: the evaluation, the class names, and millions of parameters."""
+    segmentor, header = checkpoint.build_from_weights(path)
+    context.runtime.place(segmentor)
+    images = open_dataset(spec.data, root=context.data_root)
+    result = evaluate(
+        segmentor,
+        images,
+        spec,
+        input=header.model.input,
+        runtime=context.runtime,
+        observer=context.observer,
+        stop=context.stop,
+    )
+    return result, header.classes, sum(p.numel() for p in segmentor.parameters()) / 1e6
+
+
+def provenance(runtime: Runtime) -> dict[str, Any]:
+    """Versions, machine, time and command of a record."""
+    return {
+        **segbench_version(),
+        **runtime.describe(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["segbench", *sys.argv[1:]]),
+    }
+
+
+def _train_and_score(training: str, spec: TrainingSpec, items: list[Item], context: Context) -> None:
+    folder, summary = run_training(spec, context)
+    scored: set[str] = set()
+    for item in items:
+        if item.evaluation in scored:
+            continue
+        scored.add(item.evaluation)
+        protocol = item.resolved.ran.evaluation
+        assert protocol is not None
+        has_best = summary.best is not None and (folder / BEST).exists()
+        weights = folder / (BEST if protocol.checkpoint == "best" and has_best else LAST)
+        result, classes, parameters = score(weights, protocol, context)
+        context.store.write(_record(item, spec, summary, result, classes, parameters, context), result.counts())
+    context.store.clear_failure(training)
+
+
+def _record(
+    item: Item,
+    spec: TrainingSpec,
+    summary: Summary,
+    result: Evaluation,
+    classes: tuple[str, ...],
+    parameters: float,
+    context: Context,
+) -> Record:
+    protocol = item.resolved.ran.evaluation
+    assert protocol is not None
+    found = deviations.between(item.resolved.published, item.resolved.ran)
+    return Record(
+        id=item.evaluation,
+        kind="training",
+        training=item.training,
+        family=spec.family(),
+        seed=spec.seed,
+        budget=item.resolved.request.budget,
+        dataset=protocol.data.name,
+        split=protocol.data.splits[0],
+        training_spec=spec.canonical(),
+        evaluation_spec=protocol.canonical(),
+        figures={**result.figures(absent=protocol.absent), "params_m": parameters},
+        per_class=dict(zip(classes, result.per_class(), strict=True)),
+        images=len(result.keys),
+        validation={"best": summary.best, "last": summary.last, "curve": summary.curve},
+        timings={
+            "training_seconds": summary.seconds,
+            "seconds_per_step": summary.seconds_per_step,
+            "seconds_per_image": result.seconds_per_image,
+            "peak_memory_bytes": summary.peak_memory_bytes,
+        },
+        deviations=[deviation.as_json() for deviation in found],
+        provenance={**provenance(context.runtime), "weights": summary.weights},
+        counts=f"{item.evaluation}.npz",
+    )
+
+
+def _note_failure(store: Store, training: str, error: SegbenchError) -> None:
+    try:
+        store.note_failure(training, " ".join(error.faults))
+    except RunFault:
+        return  # a full disk cannot hold the note either; the fault itself is shown
+
+
+def _unforeseen(error: Exception, folder: Path) -> SegbenchError:
+    if isinstance(error, torch.OutOfMemoryError):
+        return RunFault(
+            "The device ran out of memory.",
+            next="the same command with --set schedule.batch_total=SMALLER (recorded as a deviation)",
+        )
+    try:
+        atomic.write_text(folder / "traceback.txt", traceback.format_exc())
+        where = f" The traceback is in {folder / 'traceback.txt'}."
+    except RunFault:
+        where = ""
+    return RunFault(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}.{where}", next="--debug")

@@ -1,0 +1,206 @@
+"""What a table needs: trainings, evaluations and counts, equal ones once, with what is there already."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from segbench.core.spec import EvaluationSpec, TrainingSpec, evaluation_id
+from segbench.data import places
+from segbench.data.describe import data_status
+from segbench.data.facts import facts
+from segbench.data.reader import is_readable
+from segbench.recipe.catalog import Catalog
+from segbench.recipe.resolve import Request, Resolved, resolve
+from segbench.results.compare import cost_family
+from segbench.results.record import Attempt
+from segbench.results.store import Store
+
+Status = Literal["to do", "done", "shared", "waits", "unavailable"]
+
+
+@dataclass
+class Item:
+    """One row on one data set with one seed.
+
+    Attributes:
+        resolved: the row.
+        seed: of its training.
+        status: ``shared`` means that an equal training earlier in the plan serves it.
+        reason: why it waits or is unavailable, or whom it shares with.
+        training: id, empty where nothing is trained.
+        evaluation: id of its record.
+    """
+
+    resolved: Resolved
+    seed: int
+    status: Status
+    reason: str = ""
+    training: str = ""
+    evaluation: str = ""
+    seconds: float | None = None
+    memory_bytes: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.resolved.row
+
+    @property
+    def runs(self) -> bool:
+        return self.status in ("to do", "shared")
+
+
+@dataclass
+class Plan:
+    """Everything that ``reproduce`` would do, before it does it."""
+
+    table: str
+    title: str
+    request: Request
+    seeds: int
+    items: list[Item] = field(default_factory=list)
+
+    def trainings(self) -> dict[str, tuple[TrainingSpec, list[Item]]]:
+        """Trainings to run, each once, with the items they serve."""
+        found: dict[str, tuple[TrainingSpec, list[Item]]] = {}
+        for item in self.items:
+            if item.runs and item.training:
+                spec = item.resolved.ran.training
+                assert spec is not None
+                found.setdefault(item.training, (spec, []))[1].append(item)
+        return found
+
+    def counts(self) -> list[Item]:
+        """Items that only count parameters and multiply-adds."""
+        return [item for item in self.items if item.runs and not item.training]
+
+    @property
+    def missing(self) -> list[str]:
+        """Reasons of everything that cannot run, each once."""
+        return list(dict.fromkeys(item.reason for item in self.items if item.status in ("waits", "unavailable")))
+
+
+def make_plan(
+    catalog: Catalog,
+    table: str,
+    store: Store,
+    *,
+    row: str | None = None,
+    dataset: str | None = None,
+    request: Request,
+    seeds: int = 1,
+    data_root: Path | None = None,
+) -> Plan:
+    """Resolve the rows asked for and look up what is there.
+
+    Raises:
+        UsageFault: unknown table, row, data set, budget, reading or option.
+        InvalidFault: a protocol has faults.
+    """
+    found = catalog.table(table)
+    plan = Plan(table, found.file.title, request, seeds)
+    rows = [row] if row is not None else list(found.file.rows)
+    for name in rows:
+        for data in found.datasets(name):
+            if dataset is not None and data != dataset:
+                if row is not None and dataset not in found.datasets(name):
+                    resolve(catalog, table, name, dataset, request)  # raises with the row's data sets
+                continue
+            for seed in range(seeds):
+                seeded = Request(request.budget, request.seed + seed, request.readings, request.settings)
+                plan.items.append(_item(resolve(catalog, table, name, data, seeded), store, data_root))
+    _share(plan)
+    return plan
+
+
+def attempt_of(item: Item) -> Attempt:
+    """The trace that an item leaves in the store."""
+    request = item.resolved.request
+    return Attempt(
+        table=item.resolved.table.name,
+        row=item.resolved.row,
+        dataset=item.resolved.dataset,
+        budget=request.budget,
+        seed=item.seed,
+        readings=dict(request.readings),
+        settings=dict(request.settings),
+        training=item.training,
+        evaluation=item.evaluation,
+    )
+
+
+def is_counted(resolved: Resolved) -> bool:
+    """Whether a row is answered by counting alone."""
+    return resolved.ran.cost is not None and any(figure.kind == "exact" for figure in resolved.figures)
+
+
+def _item(resolved: Resolved, store: Store, data_root: Path | None) -> Item:
+    seed = resolved.request.seed
+    if is_counted(resolved):
+        waits = [wait for wait in resolved.waits if not wait.startswith("data set")]
+        if waits:
+            return Item(resolved, seed, "waits", ", ".join(waits))
+        family = cost_family(resolved)
+        return Item(resolved, seed, "done" if store.find(family) else "to do", evaluation=family)
+    unavailable = resolved.table.row(resolved.row).unavailable
+    if unavailable:
+        return Item(resolved, seed, "unavailable", unavailable)
+    if resolved.waits or resolved.ran.training is None or resolved.ran.evaluation is None:
+        return Item(resolved, seed, "waits", ", ".join(resolved.waits) or "nothing to train or count")
+    training = resolved.ran.training.id()
+    evaluation = evaluation_id(training, resolved.ran.evaluation)
+    item = Item(resolved, seed, "to do", training=training, evaluation=evaluation)
+    if store.find(evaluation) is not None:
+        item.status = "done"
+    else:
+        reason = data_reason(resolved.ran.training, resolved.ran.evaluation, data_root)
+        if reason:
+            item.status, item.reason = "waits", reason
+    return item
+
+
+def data_reason(training: TrainingSpec, evaluation: EvaluationSpec, data_root: Path | None) -> str:
+    """Why the data is not ready, empty if it is."""
+    specs = [stream.data for stage in training.stages for stream in stage.streams.values()]
+    for spec in [*specs, evaluation.data]:
+        if spec.source == "generated" or not is_readable(spec.name):
+            continue
+        status = data_status(spec.name, places.data_root(data_root))
+        if status != "ready":
+            return f"data: {facts(spec.name).title} {status}"
+    return ""
+
+
+def _share(plan: Plan) -> None:
+    """Mark what an earlier item of the plan does already."""
+    first: dict[str, Item] = {}
+    for item in plan.items:
+        if item.status != "to do":
+            continue
+        key = item.training or item.evaluation
+        if key in first:
+            item.status, item.reason = "shared", f"with {first[key].name}"
+        else:
+            first[key] = item
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """The plan as plain data."""
+    return {
+        "schema": 1,
+        "table": plan.table,
+        "budget": plan.request.budget,
+        "items": [
+            {
+                "row": item.name,
+                "dataset": item.resolved.dataset,
+                "seed": item.seed,
+                "status": item.status,
+                "reason": item.reason,
+                "training": item.training,
+                "evaluation": item.evaluation,
+                "seconds": item.seconds,
+                "memory_bytes": item.memory_bytes,
+            }
+            for item in plan.items
+        ],
+    }

@@ -1,0 +1,71 @@
+"""Verdicts on what needs no training: counts match to the printed digit, times are compared as ratios."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from itertools import product
+
+from ..recipe.figures import INCREASE, Figure
+from .verdicts import Judged, Verdict
+
+
+def relate(figure: Figure, values: Sequence[float]) -> float:
+    """A figure from the values of its row and of the row that it is over: itself, a gain, or an increase in percent."""
+    if not figure.is_relative:
+        return values[0]
+    if figure.metric.endswith(INCREASE):
+        return 100 * (values[0] - values[1]) / values[1]
+    return values[0] - values[1]
+
+
+def prints_as(value: float, figure: Figure) -> bool:
+    """Whether ``value`` rounds to the digits printed; a tie may go to even or up."""
+    printed = Decimal(figure.read_as or figure.printed)
+    return printed in _roundings(value, figure.decimals)
+
+
+def judge_exact(entry: Judged, values: Sequence[float], *, bases: Sequence[Figure] = ()) -> Judged:
+    """Reproduced if the measured value prints as the publication's, else higher or lower.
+
+    An increase or gain may have been computed by the authors from counts or from their own rounded figures; the
+    difference shows in the last digit. Where the rounded ones give the printed value, that is what they did.
+
+    Args:
+        values: measured, unrounded: of the row, and of the row that it is over.
+        bases: the printed figures behind a gain or increase, in the same order.
+    """
+    figure = entry.figure
+    measured = relate(figure, values)
+    if prints_as(measured, figure):
+        return _entry(entry, measured, "reproduced", "")
+    if figure.is_relative and len(bases) == 2:
+        for pair in product(*(_roundings(value, base.decimals) for value, base in zip(values, bases, strict=True))):
+            rounded = relate(figure, [float(side) for side in pair])
+            if prints_as(rounded, figure):
+                reason = f"from the rounded {pair[0]} and {pair[1]}; the unrounded give {measured:+.{figure.decimals}f}"
+                return _entry(entry, rounded, "reproduced", reason)
+    word: Verdict = "higher" if measured > figure.value else "lower"
+    return _entry(entry, measured, word, "must match to the printed digit")
+
+
+def judge_time(entry: Judged, values: Sequence[float], *, device: str) -> Judged:
+    """Faster or slower than printed; seconds on other hardware are shown as their ratio."""
+    figure = entry.figure
+    measured = relate(figure, values)
+    where = f" on {device}" if device else ""
+    ratio = "measured" if figure.is_relative else f"{measured / figure.value:.2f} x the printed time"
+    reason = ratio + where
+    if abs(measured - figure.value) <= figure.half_digit:
+        return _entry(entry, measured, "reproduced", reason)
+    return _entry(entry, measured, "slower" if measured > figure.value else "faster", reason)
+
+
+def _entry(entry: Judged, measured: float, verdict: Verdict, reason: str) -> Judged:
+    difference = measured - entry.figure.value
+    return replace(entry, verdict=verdict, measured=measured, difference=difference, reason=reason)
+
+
+def _roundings(value: float, decimals: int) -> list[Decimal]:
+    digit = Decimal(1).scaleb(-decimals)
+    exact = Decimal(repr(value))
+    return [exact.quantize(digit, ROUND_HALF_EVEN), exact.quantize(digit, ROUND_HALF_UP)]

@@ -1,0 +1,238 @@
+"""One printed figure against the records: which attempt is shown, what was measured, and what that means."""
+
+import re
+from dataclasses import dataclass, replace
+
+from ..recipe.catalog import Table
+from ..recipe.deviations import Deviation, between
+from ..recipe.figures import METRICS, Figure
+from ..recipe.resolve import RANK
+from ..recipe.schema import Contradiction
+from .attempts import Finder, Kind
+from .exact import judge_exact, judge_time, relate
+from .pools import Pools, values_of
+from .statistics import Side, correlation, deviation, half_width, p_value, seeds_needed
+from .verdicts import Judged, Tried
+
+DEFAULT_MARGIN = 1.0  # points, where a table claims no gain
+_KINDS: dict[str, tuple[Kind, ...]] = {"exact": ("cost", "training"), "time": ("training", "cost")}
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What was measured for a figure: one side, or for a gain two, each with its values by seed."""
+
+    kind: Kind
+    sides: tuple[Tried, ...]
+    values: tuple[dict[int, float], ...]
+
+    @property
+    def means(self) -> list[float]:
+        return [sum(side.values()) / len(side) for side in self.values]
+
+    def deviations(self) -> list[Deviation]:
+        """From the publication; a count is always of the published network."""
+        if self.kind == "cost":
+            return []
+        found = [between(side.resolved.published, side.resolved.ran) for side in self.sides]
+        return list({str(deviation): deviation for side in found for deviation in side}.values())
+
+
+class Judge:
+    """Judges the figures of one table; trained figures get their word after Holm's correction over the table."""
+
+    def __init__(self, table: Table, finder: Finder, pools: Pools) -> None:
+        self._table, self._finder, self._pools = table, finder, pools
+
+    def figure(self, figure: Figure) -> Judged:
+        """The entry of a figure. Where it has a p-value, the verdict is still open (``undecided``)."""
+        row = self._table.row(figure.row)
+        every = self._finder.tried(figure.row, figure.dataset, _KINDS.get(figure.kind, ("training",))[0])
+        entry = Judged(
+            figure,
+            row.title or figure.row,
+            "not run",
+            confidence=every[0].resolved.weakest_confidence,
+            attempts=sum(bool(tried.records) or tried.asked for tried in every),
+            trainings=len(frozenset().union(*(tried.trainings for tried in every))),
+            daggers=daggers(self._table.file.contradictions, figure),
+        )
+        for name in _rows(figure):
+            reason = self._table.row(name).unavailable
+            if reason:
+                return replace(entry, verdict="unavailable", reason=reason)
+        fault = self._split_fault(figure)
+        if fault:
+            return replace(entry, verdict="unavailable", reason=fault)
+        evidence = self._evidence(figure)
+        if evidence is None:
+            return self._missing(entry)
+        return self._judged(self._described(entry, evidence), evidence)
+
+    def _evidence(self, figure: Figure) -> _Evidence | None:
+        for kind in _KINDS.get(figure.kind, ("training",)):
+            candidates: list[tuple[Tried, ...]]
+            if figure.over is not None:
+                pairs = self._finder.pairs(figure.row, figure.over, figure.dataset, kind=kind)
+                candidates = list(pairs)
+            else:
+                candidates = [(tried,) for tried in self._finder.tried(figure.row, figure.dataset, kind)]
+            for sides in candidates:
+                values = tuple(values_of(side, figure) for side in sides)
+                if all(values):
+                    return _Evidence(kind, sides, values)
+        return None
+
+    def _described(self, entry: Judged, evidence: _Evidence) -> Judged:
+        """The entry with everything but its verdict."""
+        found = evidence.deviations()
+        recorded = [str(deviation) for deviation in found if not deviation.material]
+        confidences = [side.resolved.weakest_confidence for side in evidence.sides]
+        common = [seed for seed in evidence.values[0] if all(seed in side for side in evidence.values)]
+        by_seed = [[side[seed] for side in evidence.values] for seed in common]
+        own = [deviation(list(side.values())) for side in evidence.values]
+        return replace(
+            entry,
+            shown=evidence.sides[0],
+            measured=relate(entry.figure, evidence.means),
+            difference=relate(entry.figure, evidence.means) - entry.figure.value,
+            values=tuple(relate(entry.figure, values) for values in by_seed),
+            seeds=tuple(common),
+            deviation=None if None in own else sum(s**2 for s in own if s is not None) ** 0.5,
+            correlation=correlation([(a, b) for a, b in by_seed]) if entry.figure.over else None,
+            deviations=tuple(str(deviation) for deviation in found if deviation.material),
+            recorded=(*recorded, *runtime_words(evidence.sides)),
+            confidence=min((name for name in confidences if name), key=RANK.__getitem__, default=None),
+        )
+
+    def _judged(self, entry: Judged, evidence: _Evidence) -> Judged:
+        figure = entry.figure
+        if not figure.headline:
+            return replace(entry, verdict="shown", reason="per class")
+        if entry.deviations:
+            full = all(side.budget == "full" for side in evidence.sides)
+            command = "" if full else self._command(figure.row, figure.dataset)
+            return replace(entry, verdict="not comparable", reason=str(evidence.sides[0]), next=command)
+        if figure.kind == "exact":
+            return judge_exact(entry, evidence.means, bases=self._bases(figure))
+        if figure.kind == "time":
+            device = evidence.sides[0].records[0].provenance.get("device_name", "")
+            return judge_time(entry, evidence.means, device=str(device))
+        return self._trained(entry, evidence)
+
+    def _trained(self, entry: Judged, evidence: _Evidence) -> Judged:
+        figure = entry.figure
+        again = self._command(figure.row, figure.dataset)
+        spreads = [self._pools.spread(side, figure) for side in evidence.sides]
+        known = [spread for spread in spreads if spread is not None]
+        margins = self._table.file.margin
+        margin = margins.get(figure.metric, margins.get(figure.base_metric, DEFAULT_MARGIN))
+        entry = replace(entry, verdict="undecided", margin=margin)
+        if len(known) < len(spreads):
+            return replace(entry, reason="no spread over seeds yet: 3 seeds give one", next=f"{again} --seeds 3")
+        sides = [Side(spread, len(values), figure.runs) for spread, values in zip(known, evidence.values, strict=True)]
+        half = half_width(sides, figure.half_digit)
+        needed, reason = None, ""
+        if half > margin:
+            needed = seeds_needed(sides, figure.half_digit, margin)
+            reason = f"{needed:,} seeds would decide" if needed else _never(figure)
+        return replace(
+            entry,
+            spread=known[0],
+            provisional=any(spread.source for spread in known),
+            half_width=half,
+            p=p_value(entry.difference or 0.0, sides, figure.half_digit),
+            seeds_needed=needed,
+            reason=reason,
+            next=f"{again} --seeds {needed}" if needed else "",
+        )
+
+    def _missing(self, entry: Judged) -> Judged:
+        """Why nothing was measured: it cannot be, it failed, or nobody asked."""
+        figure = entry.figure
+        if not METRICS[figure.base_metric].measured:
+            reason = f"{figure.base_metric} is not measured by this version"
+            return replace(entry, verdict="unavailable", reason=reason)
+        empty = []
+        for name in _rows(figure):
+            plain = self._finder.tried(name, figure.dataset)[0].resolved
+            has_records = self._has_records(figure, name)
+            if plain.waits and not has_records:
+                return replace(entry, verdict="unavailable", reason=f"waits for {', '.join(plain.waits)}")
+            if not has_records:
+                empty.append(name)
+        if not empty:
+            what = figure.class_name or figure.base_metric
+            unlike = "the two rows were not run alike" if figure.over else f"the records hold no {what}"
+            return replace(entry, reason=unlike, next=self._command(figure.over or figure.row, figure.dataset))
+        failed = self._finder.failure(empty[0], figure.dataset)
+        reason = f"failed: {failed}" if failed else "" if empty[0] == figure.row else f"{empty[0]} is not run"
+        return replace(entry, reason=reason, next=self._command(empty[0], figure.dataset))
+
+    def _has_records(self, figure: Figure, row: str) -> bool:
+        kinds = _KINDS.get(figure.kind, ("training",))
+        return any(
+            values_of(tried, figure) for kind in kinds for tried in self._finder.tried(row, figure.dataset, kind)
+        )
+
+    def _split_fault(self, figure: Figure) -> str:
+        """A figure for one split is never judged by a score on another."""
+        evaluation = self._finder.tried(figure.row, figure.dataset)[0].resolved.published.evaluation
+        if figure.kind not in ("trained", "feature") or figure.split == "unstated" or evaluation is None:
+            return ""
+        scored = evaluation.data.splits
+        return "" if scored == (figure.split,) else f"the protocol scores {'+'.join(scored)}, not {figure.split}"
+
+    def _bases(self, figure: Figure) -> list[Figure]:
+        """The printed figures that a gain or increase was computed from, if both are printed."""
+        found = {
+            other.row: other
+            for other in self._table.figures()
+            if (other.dataset, other.split, other.metric) == (figure.dataset, figure.split, figure.base_metric)
+            and other.class_name == figure.class_name
+        }
+        names = _rows(figure)
+        return [found[name] for name in names] if all(name in found for name in names) else []
+
+    def _command(self, row: str, dataset: str) -> str:
+        several = len(self._table.datasets(row)) > 1
+        return f"segbench reproduce {self._table.name}/{row}" + (f" --dataset {dataset}" if several else "")
+
+
+def daggers(contradictions: list[Contradiction], figure: Figure) -> tuple[str, ...]:
+    """What the publication says against itself about a figure.
+
+    A recipe names a row and as much of the figure as it means: ``row``, ``row:miou``, ``row:iou.sky``,
+    ``row/cityscapes.val/miou``; the table may stand before the row.
+    """
+    parts = {figure.dataset, figure.split, figure.metric, figure.class_name}
+
+    def means(name: str) -> bool:
+        name = name.removeprefix(f"{figure.table}/")
+        rest = name.removeprefix(figure.row)
+        named = rest == "" or (rest != name and rest[0] in "/:." and {*re.split("[/:.]", rest[1:])} <= parts)
+        return name.startswith(figure.row) and named
+
+    return tuple(each.says for each in contradictions if any(means(name) for name in each.figures))
+
+
+def runtime_words(sides: tuple[Tried, ...]) -> list[str]:
+    """Device, precision and compilation of the runs: recorded, never material."""
+    words: dict[str, None] = {}
+    for side in sides:
+        for record in side.records:
+            facts = record.provenance
+            device = str(facts.get("device", "")).split(":")[0]
+            name = {"cpu": "CPU", "cuda": "CUDA"}.get(device, device)
+            words[" ".join(part for part in (name, str(facts.get("precision", ""))) if part)] = None
+            words["torch.compile" if facts.get("compile") else ""] = None
+    return [word for word in words if word]
+
+
+def _rows(figure: Figure) -> list[str]:
+    return [figure.row, *([figure.over] if figure.over is not None else [])]
+
+
+def _never(figure: Figure) -> str:
+    runs = "one run" if figure.runs == 1 else f"{figure.runs} runs"
+    return f"no number of seeds can decide: the printed value is {runs}"

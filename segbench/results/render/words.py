@@ -1,0 +1,234 @@
+"""The sentences and cells that every format of a report shares."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from ...recipe.figures import INCREASE, METRICS
+from ..flat import class_rows
+from ..verdicts import WORDS, Judged, TableReport
+
+NAMES = {"miou": "mIoU", "iou": "IoU by class", "dice": "Dice", "iiou": "iIoU", "params_m": "parameters",
+         "flops_g": "multiply-adds", "sec_per_epoch": "time of an epoch", "sec_per_iter": "time of a step",
+         "category_miou": "category mIoU", "category_iiou": "category iIoU"}  # fmt: skip
+DAGGER = "†"
+Section = tuple[str, str, str]
+
+
+def number(value: float | None, decimals: int, *, sign: bool = False) -> str:
+    """A number with its digits; a hyphen where there is none."""
+    if value is None:
+        return "-"
+    text = f"{value:+.{decimals}f}" if sign else f"{value:.{decimals}f}"
+    return text if text.strip("+-0.") else text.lstrip("+-")  # no sign before a zero
+
+
+def digits(entry: Judged) -> int:
+    """Decimals of what was measured: those printed, and two at least where a spread matters."""
+    figure = entry.figure
+    return figure.decimals if figure.kind == "exact" else max(2, figure.decimals)
+
+
+def label(report: TableReport, entry: Judged) -> str:
+    """What a line is about: the row, its class, or the two rows that a gain compares."""
+    figure = entry.figure
+    if figure.over is not None:
+        over = next((row.title for row in report.rows if row.row == figure.over), figure.over)
+        what = "increase, percent, of" if figure.metric.endswith(INCREASE) else "gain of"
+        return f"{what} {entry.title} over {over}"
+    return f"{entry.title}, {figure.class_name}" if figure.class_name else entry.title
+
+
+def published(entry: Judged) -> str:
+    figure = entry.figure
+    read = f" (read {figure.read_as})" if figure.read_as else ""
+    return f"{figure.printed}{read}{f' {DAGGER}' if entry.daggers else ''}"
+
+
+def measured(entry: Judged) -> str:
+    """Mean, and the standard deviation over seeds where there is one."""
+    places = digits(entry)
+    value = number(entry.measured, places, sign=entry.figure.is_relative)
+    return f"{value} ± {number(entry.deviation, places)}" if entry.deviation is not None else value
+
+
+def difference(entry: Judged) -> str:
+    return number(entry.difference, digits(entry), sign=True)
+
+
+def note(entry: Judged) -> str:
+    """What stands beside a verdict: the interval, why, and how often it was tried."""
+    parts = []
+    if entry.half_width is not None:
+        parts.append(f"interval ± {entry.half_width:.2f}")
+    parts += [part for part in (entry.reason,) if part]
+    if entry.correlation is not None:
+        parts.append(f"seed correlation {entry.correlation:+.2f}")
+    if entry.shown is not None and entry.verdict != "not comparable" and str(entry.shown) != "budget full":
+        parts.append(str(entry.shown))
+    if entry.figure.runs > 1:
+        parts.append(f"mean of {entry.figure.runs} runs")
+    if entry.figure.note:
+        parts.append(entry.figure.note)
+    return "; ".join(parts)
+
+
+def heading(report: TableReport, section: Section, entries: Sequence[Judged]) -> str:
+    """``contextrast-table6 · camvid test · mIoU (%)``."""
+    dataset, split, metric = section
+    unit = METRICS[metric].unit
+    where = "data set unstated" if dataset == "unstated" else f"{dataset} {split}"
+    if split == "unstated" and dataset != "unstated":
+        shown = [entry.shown.records[0].split for entry in entries if entry.shown]
+        where = f"{dataset}, split unstated" + (f", measured on {shown[0]}" if shown else "")
+    return f"{report.table} · {where} · {NAMES.get(metric, metric)}" + (f" ({unit})" if unit else "")
+
+
+def basis(entries: Sequence[Judged]) -> str:
+    """Seeds, spread and margin behind a section's verdicts."""
+    plain = [entry for entry in entries if not entry.figure.is_relative and entry.measured is not None]
+    if not plain:
+        return "nothing measured yet" if not any(entry.measured is not None for entry in entries) else ""
+    if plain[0].figure.kind == "exact":
+        return "counted, matched to the printed digit"
+    counts = sorted({len(entry.seeds) for entry in plain})
+    many = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+    parts = [f"{many} seed{'' if counts[-1] == 1 else 's'} a row"]
+    spreads = list(dict.fromkeys(entry.spread for entry in entries if entry.spread is not None))
+    for spread in spreads:
+        rows = f"pooled over {spread.groups} rows" if spread.groups > 1 else "of one row"
+        origin = f"borrowed from {spread.source}" if spread.source else rows
+        parts.append(f"spread {origin}: s = {spread.s:.2f}")
+    margins = sorted({entry.margin for entry in entries if entry.margin is not None})
+    parts += [f"margin {margin:g}" for margin in margins]
+    return ", ".join(parts)
+
+
+def summary(entries: Iterable[Judged]) -> str:
+    """``1 of 4 reproduced, 1 lower, 2 not run; the gain is reproduced.``"""
+    headline = [entry for entry in entries if entry.figure.headline]
+    plain = [entry for entry in headline if not entry.figure.is_relative]
+    relative = [entry for entry in headline if entry.figure.is_relative]
+    parts = [_counted(plain)] if plain else []
+    if len(relative) == 1:
+        parts.append(f"the {_kind(relative)} is {relative[0].word}")
+    elif relative:
+        parts.append(f"of the {_kind(relative)}s {_counted(relative)}")
+    text = "; ".join(parts) or "no figure of its own"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _kind(entries: Sequence[Judged]) -> str:
+    return "increase" if all(entry.figure.metric.endswith(INCREASE) for entry in entries) else "gain"
+
+
+def _counted(entries: Sequence[Judged]) -> str:
+    counts = Counter(entry.word for entry in entries)
+    order = sorted(counts, key=lambda word: [word.startswith(known) for known in WORDS].index(True))
+    words = [f"{counts[word]} {word}" for word in order if word != "reproduced"]
+    return ", ".join([f"{counts['reproduced']} of {len(entries)} reproduced", *words])
+
+
+def rests_on(report: TableReport) -> str:
+    """The readings behind the verdicts, by confidence; empty if there are none."""
+    uses = report.readings()
+    if not uses:
+        return ""
+    parts = []
+    for confidence in ("high", "medium", "low"):
+        names = list(dict.fromkeys(use.name for use in uses if use.confidence == confidence))
+        if names:
+            many = len(names) if parts else _many(len(names), "reading")
+            listed = f" ({', '.join(names)})" if confidence == "low" else ""
+            parts.append(f"{many} of {confidence} confidence{listed}")
+    text = "Rests on " + " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    missed = [entry for entry in report.entries if entry.verdict in ("higher", "lower") and entry.confidence == "low"]
+    doubt = f": a `{missed[0].verdict}` here may be the reading, not the paper." if missed else "."
+    return text + doubt
+
+
+def attempts(report: TableReport) -> str:
+    """How often and how differently the table was tried."""
+    every = [tried for row in report.rows for tried in row.attempts]
+    if not every:
+        return "Attempts so far: none."
+    readings = {tuple(sorted(tried.readings.items())) for tried in every}
+    budgets = list(dict.fromkeys(tried.budget for tried in every))
+    changed = sum(bool(tried.settings) for tried in every)
+    trainings = frozenset().union(*(tried.trainings for tried in every))
+    parts = [_many(len(readings), "reading set")]
+    parts += [_many(len(trainings), "training")] if trainings else []
+    parts += [f"budget{'s' if len(budgets) > 1 else ''} {', '.join(budgets)}"]
+    parts += [f"{_many(changed, 'attempt')} with changed settings"] if changed else []
+    lost = sum(len(row.lost) for row in report.rows)
+    parts += [f"{_many(lost, 'attempt')} that the recipe no longer understands"] if lost else []
+    return f"Attempts so far: {', '.join(parts)}."
+
+
+def attempt_lines(report: TableReport) -> list[str]:
+    """Attempts that are not the ones shown, a line each."""
+    lines = []
+    for row in report.rows:
+        for tried in row.attempts:
+            if row.shown is None or str(tried) != str(row.shown):
+                seeds = _many(len(tried.records), "seed") if tried.records else "no result"
+                scores = [record.figures.get("miou") for record in tried.records]
+                known = [score for score in scores if score is not None]
+                mean = f", mIoU {sum(known) / len(known):.2f}" if known else ""
+                lines.append(f"{row.title} on {row.dataset}, {tried}: {seeds}{mean}")
+        lines += [f"{row.title} on {row.dataset}, {text}" for text in row.lost]
+    return lines
+
+
+def deviation_lines(report: TableReport, entries: Sequence[Judged]) -> list[str]:
+    """What ran otherwise than published; rows that share it share a line."""
+    groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    for entry in entries:
+        if entry.deviations or entry.recorded:
+            names = groups.setdefault((entry.deviations, entry.recorded), [])
+            if entry.title not in names:
+                names.append(entry.title)
+    lines = []
+    for (material, recorded), names in groups.items():
+        who = f" ({'; '.join(names)})" if len(groups) > 1 else ""
+        lines += [f"deviations{who}: {', '.join(material)}"] if material else []
+        lines += [f"recorded, not material{who}: {', '.join(recorded)}"] if recorded else []
+    return lines
+
+
+def dagger_lines(entries: Iterable[Judged]) -> list[str]:
+    return [f"{DAGGER} {text}" for text in dict.fromkeys(text for entry in entries for text in entry.daggers)]
+
+
+def class_line(report: TableReport, entries: Sequence[Judged], *, limit: int = 3) -> list[str]:
+    """For rows that missed: the classes furthest from the publication."""
+    lines = []
+    for entry in entries:
+        figure = entry.figure
+        if entry.verdict in ("higher", "lower") and figure.metric == "miou":
+            rows = [
+                row
+                for row in class_rows(report, dataset=figure.dataset)
+                if row["row"] == figure.row and row["difference"] is not None
+            ]
+            rows.sort(key=lambda row: -abs(row["difference"]))
+            named = [f"{row['class'].replace('_', ' ')} {row['difference']:+.1f}" for row in rows[:limit]]
+            if named:
+                lines.append(f"Classes that make the difference ({entry.title}): {', '.join(named)}")
+    return lines
+
+
+def next_command(report: TableReport) -> str:
+    """The one command that helps most; empty if none does."""
+    for verdict in ("not run", "undecided", "not comparable"):
+        entries = [entry for entry in report.entries if entry.verdict == verdict and entry.next]
+        entries.sort(key=lambda entry: entry.seeds_needed or 0)
+        commands = list(dict.fromkeys(entry.next for entry in entries))
+        if len(commands) > 1 and verdict == "not run":
+            return f"segbench reproduce {report.table}"
+        if commands:
+            return commands[0]
+    return f"segbench report {report.table} --per-class" if any(row.per_class for row in report.rows) else ""
+
+
+def _many(count: int, name: str) -> str:
+    return f"{count:,} {name}{'' if count == 1 else 's'}"

@@ -1,0 +1,55 @@
+import pytest
+import torch
+
+from segbench.methods.base import Method, ParamGroup
+
+
+class Plain(Method):
+    def forward(self, batches, step):
+        return {"ce": self.segmentor(batches["labelled"].images).logits.sum()}
+
+
+@pytest.fixture
+def method(segmentor):
+    return Plain(segmentor(3), seed=7)
+
+
+def test_a_method_needs_a_forward(segmentor):
+    with pytest.raises(TypeError, match="abstract"):
+        Method(segmentor(3), seed=0)
+
+
+def test_every_trained_parameter_is_in_one_group(method):
+    method.segmentor.classifier.bias.requires_grad_(False)
+    (group,) = method.param_groups()
+    assert (group.name, group.lr_multiplier) == ("model", 1.0)
+    expected = {name for name, _ in method.named_parameters()} - {"segmentor.classifier.bias"}
+    assert {name for name, _ in group.params} == expected
+    assert all(parameter is method.get_parameter(name) for name, parameter in group.params)
+
+
+def test_parameters_stay_out_of_messages(method):
+    assert "tensor" not in repr(ParamGroup("heads", method.param_groups()[0].params, 10.0))
+
+
+def test_draws_depend_on_seed_step_group_and_stream(segmentor, method):
+    def draw(source, *args, **kwargs):
+        return torch.randint(2**40, (), generator=source.generator(*args, **kwargs)).item()
+
+    again = Plain(segmentor(3), seed=7)
+    assert draw(method, 3, group=1, stream="a") == draw(again, 3, group=1, stream="a")
+    draws = [
+        draw(method, 3),
+        draw(method, 4),
+        draw(method, 3, group=1),
+        draw(method, 3, stream="a"),
+        draw(Plain(segmentor(3), seed=8), 3),
+        draw(method, 31),
+    ]
+    assert len(set(draws)) == len(draws)
+    assert draw(method, 3) == draws[0]
+
+
+def test_defaults(method):
+    assert method.predictor() is method.segmentor
+    assert method.after_step(0) is None

@@ -1,0 +1,91 @@
+"""HRNetV2 against timm's network, and at sizes and widths that timm cannot do."""
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from segbench.models.backbones.hrnetv2.network import build
+from segbench.models.backbones.hrnetv2.options import Options
+
+SMALL = Options(width=16, modules=(1, 1, 1), blocks_per_branch=2, stage1_blocks=1, stage1_width=32)
+TINY = Options(width=4, modules=(1, 2, 1), blocks_per_branch=1, stem_channels=8, stage1_blocks=1, stage1_width=4)
+TIMM_ONLY = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
+
+
+def _timm_reference(name: str) -> nn.Module:
+    """timm's network with random weights and the segmentation networks' bilinear instead of its nearest resizing."""
+    torch.manual_seed(3)
+    network = timm.create_model(name, pretrained=False, features_only=True, feature_location="")
+    for module in list(network.modules()):
+        for child_name, child in module.named_children():
+            if isinstance(child, nn.Upsample):
+                bilinear = nn.Upsample(scale_factor=child.scale_factor, mode="bilinear", align_corners=False)
+                setattr(module, child_name, bilinear)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.2)
+            nn.init.normal_(module.running_mean, std=0.2)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("hrnet_w18_small", SMALL),
+        ("hrnet_w18_small_v2", Options(width=18, modules=(1, 3, 2), blocks_per_branch=2, stage1_blocks=2)),
+    ],
+)
+def test_equals_timm_with_bilinear_resizing(name: str, options: Options) -> None:
+    theirs = _timm_reference(name)
+    ours = build(options, align_corners=False).eval()
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    images = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        expected = theirs(images)[1:]
+        got = ours(images)
+    for a, b in zip(got, expected, strict=True):
+        assert (a - b).abs().max() <= 1e-5 * b.abs().max()
+
+
+@pytest.mark.parametrize("width", [18, 32, 48])
+def test_names_and_shapes_are_those_of_the_full_timm_networks(width: int) -> None:
+    with torch.device("meta"):
+        theirs = timm.create_model(f"hrnet_w{width}", pretrained=False).state_dict()
+        ours = build(Options(width=width), align_corners=True).state_dict()
+    kept = {name: tensor.shape for name, tensor in theirs.items() if not name.startswith(TIMM_ONLY)}
+    assert {name: tensor.shape for name, tensor in ours.items()} == kept
+
+
+def test_w48_has_the_published_number_of_parameters() -> None:
+    with torch.device("meta"):
+        network = build(Options(), align_corners=True)
+    assert sum(p.numel() for p in network.parameters()) == 65_325_120
+    assert network.layer_channels == (48, 96, 192, 384)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (45, 60), (129, 257), (90, 120)])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_any_input_size_gives_strides_rounded_up(size: tuple[int, int], align_corners: bool) -> None:
+    network = build(TINY, align_corners=align_corners).eval()
+    layers = network(torch.randn(1, 3, *size))
+    for layer, channels, stride in zip(layers, network.layer_channels, network.layer_strides, strict=True):
+        assert layer.shape == (1, channels, -(-size[0] // stride), -(-size[1] // stride))
+        assert torch.isfinite(layer).all()
+
+
+def test_align_corners_decides_how_branches_are_fused() -> None:
+    off, on = build(TINY, align_corners=False).eval(), build(TINY, align_corners=True).eval()
+    on.load_state_dict(off.state_dict())
+    images = torch.randn(1, 3, 64, 64)
+    assert not torch.allclose(off(images)[0], on(images)[0])
+
+
+def test_every_parameter_receives_a_gradient_and_momentum_reaches_every_norm() -> None:
+    options = TINY.model_copy(update={"bn_momentum": 0.01})
+    network = build(options, align_corners=True)
+    sum(layer.square().mean() for layer in network(torch.randn(2, 3, 64, 64))).backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
+    assert {m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)} == {0.01}

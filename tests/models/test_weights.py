@@ -1,0 +1,146 @@
+"""Published weights: the table, fetching, and strict loading from a local stand-in for a published file."""
+
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import timm
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors.torch import save_file
+from torch import nn
+
+from segbench.core.errors import InvalidFault, MissingFault
+from segbench.core.registry import options_of
+from segbench.core.spec import Choice
+from segbench.models import weights
+from segbench.models.backbones.hrnetv2.network import build
+from segbench.models.backbones.hrnetv2.options import Options
+
+SMALL = {"width": 16, "modules": [1, 1, 1], "blocks_per_branch": 2, "stage1_blocks": 1, "stage1_width": 32}
+CHOICE = Choice(name="hrnetv2", options=SMALL)
+
+
+def _backbone() -> nn.Module:
+    return build(Options.model_validate(SMALL), align_corners=True)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file as timm publishes it: the whole classification network."""
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    save_file(timm.create_model("hrnet_w18_small", pretrained=False).state_dict(), path)
+    return path
+
+
+def _serve(monkeypatch: pytest.MonkeyPatch, path: Path) -> list[tuple[str, str]]:
+    asked: list[tuple[str, str]] = []
+
+    def download(repo_id: str, filename: str, *, local_files_only: bool = False) -> str:
+        if local_files_only:
+            raise LocalEntryNotFoundError("not cached")
+        asked.append((repo_id, filename))
+        return str(path)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    return asked
+
+
+def test_loads_strictly_and_reports(monkeypatch: pytest.MonkeyPatch, published: Path) -> None:
+    asked = _serve(monkeypatch, published)
+    backbone = _backbone()
+    report = weights.load_backbone_weights(backbone, CHOICE, weights="imagenet")
+    assert asked == [("timm/hrnet_w18_small.ms_in1k", "model.safetensors")]
+    torch.manual_seed(1)
+    theirs = timm.create_model("hrnet_w18_small", pretrained=False).state_dict()
+    own = backbone.state_dict()
+    assert all(torch.equal(own[name], theirs[name]) for name in own)
+    assert report is not None
+    assert report.matched == len(own)
+    assert len(report.dropped) == len(theirs) - len(own)
+    assert (report.missing, report.unexpected) == ((), ())
+    assert len(report.sha256) == 64
+
+
+def test_random_loads_nothing() -> None:
+    assert weights.load_backbone_weights(_backbone(), CHOICE, weights="random") is None
+
+
+def test_every_listed_file_fits_the_timm_network_of_its_name() -> None:
+    for group in weights._table()["imagenet"]:
+        for file in group["files"]:
+            choice = Choice(name=group["backbone"], options=file["options"])
+            assert weights.published_weights(choice, weights="imagenet").name == file["name"]
+            options = options_of("backbone", choice.name)(**choice.options)
+            name = file["name"].removeprefix("timm/")
+            assert name in timm.list_pretrained("hrnet*")
+            with torch.device("meta"):
+                theirs = timm.create_model(name, pretrained=False).state_dict()
+                ours = build(options, align_corners=True).state_dict()
+            drop = tuple(group["drop"])
+            shapes = {key: value.shape for key, value in theirs.items() if not key.startswith(drop)}
+            assert shapes == {key: value.shape for key, value in ours.items()}
+
+
+def test_options_that_change_no_weight_are_free_and_others_are_not() -> None:
+    full = weights.published_weights(Choice(name="hrnetv2", options={"bn_momentum": 0.01}), weights="imagenet")
+    assert full.name == "timm/hrnet_w48.ms_in1k"
+    with pytest.raises(MissingFault, match="blocks_per_branch 3"):
+        weights.published_weights(Choice(name="hrnetv2", options={"blocks_per_branch": 3}), weights="imagenet")
+    with pytest.raises(MissingFault, match="No coco weights"):
+        weights.published_weights(Choice(name="hrnetv2"), weights="coco")
+    with pytest.raises(InvalidFault):
+        weights.published_weights(Choice(name="hrnetv2", options={"width": 0}), weights="imagenet")
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch, offline: bool) -> None:
+    def download(*_: object, **__: object) -> str:
+        raise LocalEntryNotFoundError("no\nconnection")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+    with pytest.raises(MissingFault) as fault:
+        weights.load_backbone_weights(_backbone(), CHOICE, weights="imagenet")
+    (line,) = fault.value.faults
+    assert "\n" not in line
+    assert ("HF_HUB_OFFLINE" in line) == offline
+    assert "timm/hrnet_w18_small.ms_in1k" in line
+    assert "weights.backbone=random" in fault.value.next
+
+
+def test_a_cached_file_is_used_without_asking_the_hub(monkeypatch: pytest.MonkeyPatch, published: Path) -> None:
+    def download(repo_id: str, filename: str, *, local_files_only: bool = False) -> str:
+        assert local_files_only
+        return str(published)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    assert weights.fetch_weights(weights.PublishedWeights("timm/x", ())) == published
+
+
+def test_damaged_file(monkeypatch: pytest.MonkeyPatch, published: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "model.safetensors"
+    cut.write_bytes(published.read_bytes()[:-100])
+    _serve(monkeypatch, cut)
+    with pytest.raises(InvalidFault, match="damaged"):
+        weights.load_backbone_weights(_backbone(), CHOICE, weights="imagenet")
+
+
+def test_nothing_is_loaded_unless_everything_fits() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    state = {name: tensor + 1 for name, tensor in before.items()}
+    wrong = {**state, "extra.weight": torch.zeros(1), "0.bias": torch.zeros(5)}
+    del wrong["1.weight"]
+    with pytest.raises(InvalidFault) as fault:
+        weights.load_strictly(module, wrong, source="file")
+    assert len(fault.value.faults) == 3
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+
+
+def test_old_files_without_norm_counters_load() -> None:
+    module = nn.BatchNorm2d(2)
+    nested = nn.Sequential(module)
+    state = {name: tensor for name, tensor in nested.state_dict().items() if "num_batches" not in name}
+    assert weights.load_strictly(nested, state, source="file").matched == 4
