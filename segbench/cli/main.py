@@ -109,5 +109,3 @@ def say(*lines: str) -> None:
         typer.echo(fault, err=True)
     if next_command:
         typer.echo(f"Next: {next_command}", err=True)
-
-

@@ -60,13 +60,9 @@ def command(
     from segbench.reproduce.estimate import estimate_plan
     from segbench.reproduce.plan import as_json, make_plan
 
-    request = Request(
-        budget, seed, common.pairs(reading, "--reading"), common.settings(setting)
-    )
+    request = Request(budget, seed, common.pairs(reading, "--reading"), common.settings(setting))
     runtime = choose_runtime(device, precision=precision, compile=compile, deterministic=deterministic)
-    plan = make_plan(
-        catalog, table, store, row=row, dataset=dataset, request=request, seeds=seeds, data_root=data_root
-    )
+    plan = make_plan(catalog, table, store, row=row, dataset=dataset, request=request, seeds=seeds, data_root=data_root)
     estimate_plan(plan, runtime)
     if dry_run and json:
         common.print_json(as_json(plan))
@@ -100,7 +96,8 @@ def _check_dataset(table, row: str | None, dataset: str | None) -> None:  # type
     known = list(dict.fromkeys(name for item in rows for name in table.datasets(item)))
     if dataset is not None and dataset not in known:
         raise UsageFault(
-            f"{table.name} has no figures on {dataset!r}; it has {', '.join(known)}.", next=f"segbench list {table.name}"
+            f"{table.name} has no figures on {dataset!r}; it has {', '.join(known)}.",
+            next=f"segbench list {table.name}",
         )
 
 
@@ -175,7 +172,9 @@ def _needs(plan: "Plan") -> list[str]:
             needs.append(f"{known.title}, {size}. {known.licence}   Next: segbench data download {data.name}")
         if item.status == "to do" and training and item.training:
             needs += [
-                need for stage in training.stages if (need := weights_need(stage.model.backbone, stage.weights.backbone))
+                need
+                for stage in training.stages
+                if (need := weights_need(stage.model.backbone, stage.weights.backbone))
             ]
     return list(dict.fromkeys(needs))
 

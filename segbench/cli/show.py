@@ -39,9 +39,7 @@ def command(
     from segbench.recipe.resolve import Request, resolve
 
     table.row(row)
-    request = Request(
-        budget, readings=common.pairs(reading, "--reading"), settings=common.settings(setting)
-    )
+    request = Request(budget, readings=common.pairs(reading, "--reading"), settings=common.settings(setting))
     chosen = [dataset] if dataset else list(table.datasets(row))
     resolved = [resolve(catalog, table_name, row, name, request) for name in chosen]
     if json:

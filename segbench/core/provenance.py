@@ -15,13 +15,17 @@ def segbench_version() -> dict[str, str]:
     if (own / ".git").exists():
         commit = _git(own, "rev-parse", "HEAD")
         if commit:
-            found["commit"] = commit + ("+changes" if _git(own, "status", "--porcelain", "--", "segbench", "recipes") else "")
+            found["commit"] = commit + (
+                "+changes" if _git(own, "status", "--porcelain", "--", "segbench", "recipes") else ""
+            )
     return found
 
 
 def _git(folder: Path, *words: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -44,9 +44,7 @@ def has_part(kind: str, name: str, part: str) -> bool:
     return is_registered(kind, name) and importlib.util.find_spec(_path(kind, name, part)) is not None
 
 
-def close_names(
-    name: str, known: tuple[str, ...] | list[str], *, limit: int = 3, cutoff: float = 0.6
-) -> list[str]:
+def close_names(name: str, known: tuple[str, ...] | list[str], *, limit: int = 3, cutoff: float = 0.6) -> list[str]:
     """Known names that a typing slip could have meant, best first."""
     return get_close_matches(name, known, n=limit, cutoff=cutoff)
 

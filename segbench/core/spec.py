@@ -38,9 +38,7 @@ def digest(data: Any, *, length: int = 12) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
-def setting(
-    default: Any = ..., *, material: bool = True, counts_steps: bool = False, **constraints: Any
-) -> Any:
+def setting(default: Any = ..., *, material: bool = True, counts_steps: bool = False, **constraints: Any) -> Any:
     """A field of a spec.
 
     Args:
@@ -95,12 +93,8 @@ class DataSpec(Spec):
     scale: float = setting(1.0, gt=0, le=4, description="whole images are resized by this factor first")
     size: Size | None = setting(None, description="whole images are resized to this size first")
     subset: SubsetSpec | None = None
-    unlabelled_rest: bool = setting(
-        False, description="the images that the subset leaves out, without labels"
-    )
-    images: int | None = setting(
-        None, gt=0, description="how many images to generate (generated source only)"
-    )
+    unlabelled_rest: bool = setting(False, description="the images that the subset leaves out, without labels")
+    images: int | None = setting(None, gt=0, description="how many images to generate (generated source only)")
 
 
 class JitterSpec(Spec):
@@ -118,18 +112,14 @@ class AugmentationSpec(Spec):
     """What is done to a training sample between the file and the network."""
 
     scale: tuple[float, float] = (1.0, 1.0)
-    scale_step: float | None = setting(
-        None, gt=0, description="scales are multiples of this; None: continuous"
-    )
+    scale_step: float | None = setting(None, gt=0, description="scales are multiples of this; None: continuous")
     scale_probability: float = setting(1.0, ge=0, le=1)
     aspect: tuple[float, float] = (1.0, 1.0)
     flip: float = setting(0.0, ge=0, le=1, description="probability of a horizontal flip")
     max_class_share: float | None = setting(None, gt=0, le=1, description="crops are drawn again above this")
     crop_draws: int = setting(10, ge=1)
     jitter: JitterSpec | None = None
-    brightness_shift: int = setting(
-        0, ge=0, le=255, description="one integer in +-this added to all channels"
-    )
+    brightness_shift: int = setting(0, ge=0, le=255, description="one integer in +-this added to all channels")
     blur: float = setting(0.0, ge=0, le=1, description="probability of a Gaussian blur")
     rotation: float = setting(0.0, ge=0, description="degrees to either side")
     classmix: float = setting(0.0, ge=0, le=1, description="probability of ClassMix")
@@ -219,9 +209,7 @@ class TrainingSpec(Spec):
         seen: set[str] = set()
         for stage in self.stages:
             if stage.starts_from is not None and stage.starts_from not in seen:
-                raise ValueError(
-                    f"stage {stage.name!r} starts from {stage.starts_from!r}, which is no earlier stage"
-                )
+                raise ValueError(f"stage {stage.name!r} starts from {stage.starts_from!r}, which is no earlier stage")
             seen.add(stage.name)
         return self
 

@@ -10,9 +10,11 @@ import math
 import cv2
 import numpy as np
 
-from ..core.errors import InvalidFault
-from ..core.spec import AugmentationSpec, Size
+from segbench.core.errors import InvalidFault
+from segbench.core.spec import AugmentationSpec, Size
+
 from .classes import IGNORE
+from .resample import nearest
 
 _UNSUPPORTED = {"blur": 0.0, "rotation": 0.0, "classmix": 0.0, "interpolation": "bilinear"}
 
@@ -141,10 +143,9 @@ def _label_window(label: np.ndarray, scaled: Size, corner: tuple[int, int], size
     (top, left), (rows, columns) = corner, size
     if label.shape == scaled:
         return label[top : top + rows, left : left + columns]
-    y = ((np.arange(top, top + rows) + 0.5) * (label.shape[0] / scaled[0])).astype(np.intp)
-    x = ((np.arange(left, left + columns) + 0.5) * (label.shape[1] / scaled[1])).astype(np.intp)
-    window = label[np.minimum(y, label.shape[0] - 1)]
-    return window[:, np.minimum(x, label.shape[1] - 1)]
+    y = nearest(label.shape[0], scaled[0], start=top, count=rows)
+    x = nearest(label.shape[1], scaled[1], start=left, count=columns)
+    return label[y][:, x]
 
 
 def _own(array: np.ndarray, source: np.ndarray) -> np.ndarray:

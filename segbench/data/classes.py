@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from ..core.errors import InvalidFault
-from ..core.registry import close_names
+from segbench.core.errors import InvalidFault
+from segbench.core.registry import close_names
 
 IGNORE = 255
 _UNKNOWN = 254  # in look-up tables only; no table has so many classes

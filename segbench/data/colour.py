@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.spec import AugmentationSpec, InputSpec, JitterSpec
+from segbench.core.spec import AugmentationSpec, InputSpec, JitterSpec
 
 _OPERATIONS = ("brightness", "contrast", "saturation", "hue")
 _LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601 to four digits, the weights that torchvision uses

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from .facts import DatasetOptions, facts
-from .reader import locate, pairs
+from .reader import is_readable, locate, pairs
 
 
 def data_status(name: str, root: Path, *, options: DatasetOptions | None = None) -> str:
-    """``ready``, ``missing`` or ``incomplete: n of m`` (pairs whose files both exist, of those there should be).
+    """``ready``, ``missing``, ``incomplete: n of m`` (whole pairs, of those there should be) or ``no reader yet``.
 
     Ready means that all files are there; whether they can be read is what ``segbench data verify`` finds out.
 
@@ -15,6 +15,8 @@ def data_status(name: str, root: Path, *, options: DatasetOptions | None = None)
         UsageFault: the data set is not registered.
     """
     options = options or facts(name)
+    if not is_readable(name):
+        return "no reader yet"
     folder = locate(name, root)
     if folder is None:
         return "missing"

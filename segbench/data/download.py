@@ -1,12 +1,15 @@
 """Get a data set: fetch its archive, unpack what is needed, check it. Free of torch."""
 
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from ..core.archive import extract
-from ..core.download import Progress, fetch
-from ..core.errors import MissingFault, RunFault
-from ..core.spec import digest
+from segbench.core.archive import extract
+from segbench.core.download import Progress, fetch
+from segbench.core.errors import MissingFault, RunFault
+from segbench.core.spec import digest
+
 from .facts import DatasetOptions, facts, member_path
 from .places import cache_root
 from .reader import locate
@@ -25,7 +28,7 @@ def download(
 ) -> Verified:
     """Make the data set complete under ``root``/``name``; does nothing but check if it is there.
 
-    The archive waits in the cache folder until the data is verified and is removed then; its checksum stays.
+    The archive waits in the cache folder until it is unpacked and is removed then; its checksum stays.
 
     Args:
         name: of the data set.
@@ -54,21 +57,33 @@ def download(
     sha256 = archive.sha256 if url is None else None
     path = cache_root() / "downloads" / f"{name}-{digest(source)}{PurePosixPath(source).suffix}"
     fetch(source, path, sha256=sha256, progress=progress, next=command)
-    if target.exists() and any(target.iterdir()):
-        _move_aside(target, command)
-    extract(
-        path,
-        target,
-        select=lambda member: member_path(archive, member),
-        max_bytes=4 * options.size_bytes,
-        next=f"{command} --replace",
-    )
-    result = verify(name, root, options=options, progress=verified)
+    root.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=root))
+    try:
+        extract(
+            path,
+            staging / name,
+            select=lambda member: member_path(archive, member),
+            max_bytes=4 * options.size_bytes,
+            next=command,
+        )
+        if target.exists():
+            _move_aside(target, command)
+        (staging / name).rename(target)
+    except MissingFault:  # the same archive would fail again
+        path.with_name(path.name + ".sha256").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
     path.unlink()
-    return result
+    return verify(name, root, options=options, progress=verified)
 
 
 def _move_aside(folder: Path, command: str) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()
+        return
     number = 1
     while (aside := folder.with_name(f"{folder.name}.before-{number}")).exists():
         number += 1

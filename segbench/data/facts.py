@@ -2,9 +2,9 @@
 
 import re
 
-from ..core.errors import UsageFault
-from ..core.registry import options_of
-from ..core.spec import Options, Size, Spec
+from segbench.core.errors import UsageFault
+from segbench.core.registry import options_of
+from segbench.core.spec import Options, Size, Spec
 
 
 class Archive(Spec):

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..core.errors import MissingFault
+from segbench.core.errors import MissingFault
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.errors import InvalidFault
-from ..core.spec import AugmentationSpec, InputSpec, StreamSpec
+from segbench.core.errors import InvalidFault
+from segbench.core.spec import AugmentationSpec, InputSpec, StreamSpec
+
 from .augment import check_supported, training_sample
 from .batch import Batch
 from .colour import apply_jitter, draw_jitter, normalise

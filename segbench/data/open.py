@@ -5,17 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 
-from ..core.errors import InvalidFault, MissingFault
-from ..core.spec import DataSpec, Size, SubsetSpec
+from segbench.core.errors import InvalidFault, MissingFault
+from segbench.core.spec import DataSpec, SubsetSpec
+
 from .classes import IGNORE, ClassTable, class_table
 from .facts import DatasetOptions, facts, require_split
 from .generated import render
 from .images import read_image
 from .places import data_root
 from .reader import Pair, label_reader, pairs, require_folder
+from .resample import resize, scaled
 
 RAM_BYTES = 2 << 30
 _GENERATED_SIZE = (384, 512)  # where a data set has no size of its own
@@ -200,21 +201,6 @@ class _InMemory:
                     self._kept[index] = sample
                     self._left -= cost
         return sample
-
-
-def resize(image: np.ndarray, label: np.ndarray, size: Size) -> Sample:
-    """Resize a whole image (area mean when it shrinks, else bilinear) and its label (nearest) to (height, width)."""
-    height, width = size
-    if label.shape == (height, width):
-        return image, label
-    shrinks = height <= label.shape[0] and width <= label.shape[1]
-    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return image, cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-
-
-def scaled(size: tuple[int, ...], factor: float) -> Size:
-    """A size times a factor, rounded, at least one pixel."""
-    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 def _table(spec: DataSpec, options: DatasetOptions) -> ClassTable:

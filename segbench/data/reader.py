@@ -7,14 +7,16 @@ A reader has two functions: ``locate(root) -> Path | None`` finds the data set's
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
-from ..core.errors import MissingFault
-from ..core.registry import has_part, implementation
+from segbench.core.errors import MissingFault
+from segbench.core.registry import has_part, implementation
+
 from . import images
-from .facts import DatasetOptions
+from .facts import DatasetOptions, facts
 
 
 class Pair(NamedTuple):
@@ -32,7 +34,7 @@ def is_readable(name: str) -> bool:
 
 def locate(name: str, root: Path) -> Path | None:
     """Folder of a data set under the data root, None if there is none."""
-    return implementation("dataset", name, "reader").locate(root)
+    return _reader(name).locate(root)
 
 
 def require_folder(name: str, root: Path, options: DatasetOptions) -> Path:
@@ -53,12 +55,19 @@ def require_folder(name: str, root: Path, options: DatasetOptions) -> Path:
 
 def pairs(name: str, folder: Path, split: str) -> list[Pair]:
     """The pairs of a split in their fixed order; files need not exist."""
-    return implementation("dataset", name, "reader").pairs(folder, split)
+    return _reader(name).pairs(folder, split)
 
 
 def label_reader(name: str) -> Callable[[Path], np.ndarray]:
     """The function that reads this data set's label files as raw uint8 values (H, W)."""
-    return getattr(implementation("dataset", name, "reader"), "read_label", images.read_label)
+    return getattr(_reader(name), "read_label", images.read_label)
+
+
+def _reader(name: str) -> ModuleType:
+    if not is_readable(name):
+        fault = f"segbench cannot read {facts(name).title} from files yet; generated scenes with its classes it can."
+        raise MissingFault(fault, next="segbench data list")
+    return implementation("dataset", name, "reader")
 
 
 def file_names(folder: Path, suffix: str) -> set[str]:

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import atomic
-from ..core.errors import MissingFault, RunFault
-from ..core.spec import digest
+from segbench.core import atomic
+from segbench.core.errors import MissingFault, RunFault
+from segbench.core.spec import digest
+
 from .classes import IGNORE, ClassTable, class_table
 from .facts import DatasetOptions, facts
 from .images import BrokenFile, read_image

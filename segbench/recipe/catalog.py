@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ..core.errors import InvalidFault, UsageFault
-from ..core.registry import close_names
+from segbench.core.errors import InvalidFault, UsageFault
+from segbench.core.registry import close_names
+
 from . import strict_yaml
 from .figures import Figure
 from .schema import Budget, BudgetsFile, FigureEntry, Reading, ReadingsFile, RowEntry, TableFile
@@ -233,7 +234,5 @@ def _cross_check(catalog: Catalog) -> list[str]:
                 for metric, entry in group.metrics.items():
                     if entry.over is not None and entry.over not in table.file.rows:
                         where = document.where(("rows", name, "figures", key, metric))
-                        faults.append(
-                            f"{where}: {metric} is over {entry.over!r}, which is no row of the table"
-                        )
+                        faults.append(f"{where}: {metric} is over {entry.over!r}, which is no row of the table")
     return faults

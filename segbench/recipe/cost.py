@@ -1,6 +1,7 @@
 """Which counts of parameters and multiply-adds are the same count."""
 
-from ..core.spec import digest
+from segbench.core.spec import digest
+
 from .resolve import Resolved
 
 

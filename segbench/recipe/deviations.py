@@ -5,8 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ..core import registry
-from ..core.spec import Choice, Spec
+from segbench.core import registry
+from segbench.core.spec import Choice, Spec
+
 from .protocol import Protocol
 
 
@@ -28,6 +29,8 @@ class Deviation:
             return f"{name} {_text(self.ran)} of {_text(self.published)}"
         if _is_size(self.published) and _is_size(self.ran):
             return f"{name} {_text(self.ran)} of {_text(self.published)}"
+        if self.published is None:
+            return f"{name} {_text(self.ran)}"
         return f"{name} {_text(self.ran)} instead of {_text(self.published)}"
 
     def as_json(self) -> dict[str, Any]:
@@ -45,9 +48,7 @@ def between(published: Protocol, ran: Protocol) -> list[Deviation]:
                 inner = f"{prefix}{name}." if len(theirs.streams) > 1 else prefix
                 found += _walk(stream, ours.streams[name], inner)
             for section in ("model", "weights", "method", "schedule"):
-                found += _walk(
-                    getattr(theirs, section), getattr(ours, section), f"{prefix}{section}.", section
-                )
+                found += _walk(getattr(theirs, section), getattr(ours, section), f"{prefix}{section}.", section)
     if published.evaluation is not None and ran.evaluation is not None:
         found += _evaluation(published.evaluation, ran.evaluation)
     return found
@@ -77,9 +78,7 @@ def _walk(published: Any, ran: Any, prefix: str, kind: str = "") -> list[Deviati
         if isinstance(theirs, BaseModel) and isinstance(ours, BaseModel):
             found += _walk(theirs, ours, f"{prefix}{name}.", name)
         else:
-            found.append(
-                Deviation(f"{prefix}{name}", _plain(theirs), _plain(ours), bool(extra.get("material", True)))
-            )
+            found.append(Deviation(f"{prefix}{name}", _plain(theirs), _plain(ours), bool(extra.get("material", True))))
     return found
 
 

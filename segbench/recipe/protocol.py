@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ..core import registry
-from ..core.spec import (
+from segbench.core import registry
+from segbench.core.spec import (
     AugmentationSpec,
     Choice,
     CostSpec,
@@ -60,9 +60,7 @@ def build(tree: dict[str, Any], *, seed: int = 0) -> Protocol:
     if "data" in tree and "schedule" in tree:
         own = {key: evaluation[key] for key in _EVALUATION_DATA if key in evaluation}
         rest = {key: value for key, value in evaluation.items() if key not in own and key != "split"}
-        data = {
-            key: value for key, value in tree["data"].items() if key in (*_EVALUATION_DATA, "name", "classes")
-        }
+        data = {key: value for key, value in tree["data"].items() if key in (*_EVALUATION_DATA, "name", "classes")}
         splits = [evaluation["split"]] if "split" in evaluation else ["val"]
         merged = {**rest, "data": {**data, **own, "splits": splits}}
         protocol.evaluation = _typed(EvaluationSpec, merged, "evaluation", protocol)
@@ -78,9 +76,7 @@ def _stages(tree: dict[str, Any], protocol: Protocol) -> list[StageSpec]:
     stages = []
     for name, overlay in overlays.items():
         prefix = f"stages.{name}." if tree.get("stages") else ""
-        merged = deep_merge(
-            common, {k: v for k, v in overlay.items() if k not in ("from", "emits", "streams")}
-        )
+        merged = deep_merge(common, {k: v for k, v in overlay.items() if k not in ("from", "emits", "streams")})
         stage = _stage(name, merged, overlay, prefix, protocol)
         if stage is not None:
             stages.append(stage)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ..core.errors import InvalidFault, UsageFault
-from ..core.registry import close_names, has_part, is_registered, options_of
+from segbench.core.errors import InvalidFault, UsageFault
+from segbench.core.registry import close_names, has_part, is_registered, options_of
+
 from . import budgets, strict_yaml
 from .catalog import Catalog, Table
 from .figures import METRICS, Figure
@@ -78,9 +79,7 @@ class Resolved:
     def waits(self) -> list[str]:
         """What this version of segbench lacks to run the row; empty if it runs."""
         waits = list(self.ran.waits)
-        needs_data = self.ran.evaluation is not None and any(
-            f.kind in ("trained", "feature") for f in self.figures
-        )
+        needs_data = self.ran.evaluation is not None and any(f.kind in ("trained", "feature") for f in self.figures)
         if needs_data or not self.figures:
             data = self.ran.evaluation.data if self.ran.evaluation else None
             if data is not None and data.source == "folder" and not has_part("dataset", data.name, "reader"):
@@ -127,9 +126,7 @@ def resolve_all(catalog: Catalog, table: str, request: Request | None = None) ->
     """Every row of a table on every one of its data sets, in the order printed."""
     found = catalog.table(table)
     return [
-        resolve(catalog, table, row, dataset, request)
-        for row in found.file.rows
-        for dataset in found.datasets(row)
+        resolve(catalog, table, row, dataset, request) for row in found.file.rows for dataset in found.datasets(row)
     ]
 
 
@@ -159,9 +156,7 @@ def _file_layers(table: Table, row: str, entry: RowEntry, dataset: str, base: st
     return tree
 
 
-def _traced(
-    part: Any, place: tuple[str, ...], layer: str, document: strict_yaml.Document, file: TableFile
-) -> Any:
+def _traced(part: Any, place: tuple[str, ...], layer: str, document: strict_yaml.Document, file: TableFile) -> Any:
     """A part's sections with an origin at every leaf; sources of the part win over the file's."""
     sources = {**file.sources, **part.sources}
 

@@ -103,9 +103,7 @@ def _construct(node: yaml.Node, location: Location, document: Document, seen: se
     return _scalar(node, location, document)
 
 
-def _mapping(
-    node: yaml.MappingNode, location: Location, document: Document, seen: set[int]
-) -> dict[Any, Any]:
+def _mapping(node: yaml.MappingNode, location: Location, document: Document, seen: set[int]) -> dict[Any, Any]:
     result: dict[Any, Any] = {}
     for key_node, value_node in node.value:
         key = _scalar(key_node, location, document) if isinstance(key_node, yaml.ScalarNode) else None

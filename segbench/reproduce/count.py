@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from segbench.core.provenance import segbench_version
-from segbench.metrics.cost import Cost, count_cost
 from segbench.methods.base import Method
 from segbench.methods.build import build_method
+from segbench.metrics.cost import Cost, count_cost
 from segbench.recipe import deviations
 from segbench.results.record import Record
 

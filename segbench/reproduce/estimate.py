@@ -13,9 +13,9 @@ from segbench.data.batch import Batch
 from segbench.data.classes import class_table
 from segbench.data.facts import facts
 from segbench.engine.runtime import Runtime
-from segbench.metrics.cost import count_cost
 from segbench.methods.base import Method
 from segbench.methods.build import build_method
+from segbench.metrics.cost import count_cost
 
 from .plan import Plan
 
@@ -139,4 +139,3 @@ def _kept_bytes(method: Method, crop: Size) -> int:
     with torch.no_grad():
         skeleton(torch.empty(1, 3, *crop, device="meta"))
     return total
-

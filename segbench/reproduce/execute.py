@@ -223,4 +223,6 @@ def _unforeseen(error: Exception, folder: Path) -> SegbenchError:
         where = f" The traceback is in {folder / 'traceback.txt'}."
     except RunFault:
         where = ""
-    return RunFault(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}.{where}", next="--debug")
+    return RunFault(
+        f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}.{where}", next="--debug"
+    )

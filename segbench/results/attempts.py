@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
-from ..core.errors import SegbenchError
-from ..core.spec import digest
-from ..recipe.catalog import Catalog, Table
-from ..recipe.cost import cost_family
-from ..recipe.figures import Figure
-from ..recipe.resolve import Request, Resolved, resolve
+from segbench.core.errors import SegbenchError
+from segbench.core.spec import digest
+from segbench.recipe.catalog import Catalog, Table
+from segbench.recipe.cost import cost_family
+from segbench.recipe.figures import Figure
+from segbench.recipe.resolve import Request, Resolved, resolve
+
 from .record import Attempt, Record
 from .store import Store
 from .verdicts import Tried

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from ..core.errors import UsageFault
-from ..recipe.catalog import Catalog, Table
-from ..recipe.cost import cost_family
+from segbench.core.errors import UsageFault
+from segbench.recipe.catalog import Catalog, Table
+from segbench.recipe.cost import cost_family
+
 from .attempts import Finder
 from .judge import Judge
 from .pools import BorrowedSpread, Pools

@@ -5,7 +5,8 @@ from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from itertools import product
 
-from ..recipe.figures import INCREASE, Figure
+from segbench.recipe.figures import INCREASE, Figure
+
 from .verdicts import Judged, Verdict
 
 

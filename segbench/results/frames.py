@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..recipe.catalog import Catalog
+from segbench.recipe.catalog import Catalog
+
 from .flat import ENTRY_FIELDS, class_rows, entry_fields
 from .store import Store
 from .verdicts import TableReport

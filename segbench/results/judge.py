@@ -3,11 +3,12 @@
 import re
 from dataclasses import dataclass, replace
 
-from ..recipe.catalog import Table
-from ..recipe.deviations import Deviation, between
-from ..recipe.figures import METRICS, Figure
-from ..recipe.resolve import RANK
-from ..recipe.schema import Contradiction
+from segbench.recipe.catalog import Table
+from segbench.recipe.deviations import Deviation, between
+from segbench.recipe.figures import METRICS, Figure
+from segbench.recipe.resolve import RANK
+from segbench.recipe.schema import Contradiction
+
 from .attempts import Finder, Kind
 from .exact import judge_exact, judge_time, relate
 from .pools import Pools, values_of
@@ -153,27 +154,23 @@ class Judge:
         if not METRICS[figure.base_metric].measured:
             reason = f"{figure.base_metric} is not measured by this version"
             return replace(entry, verdict="unavailable", reason=reason)
-        empty = []
-        for name in _rows(figure):
-            plain = self._finder.tried(name, figure.dataset)[0].resolved
-            has_records = self._has_records(figure, name)
-            if plain.waits and not has_records:
-                return replace(entry, verdict="unavailable", reason=f"waits for {', '.join(plain.waits)}")
-            if not has_records:
-                empty.append(name)
-        if not empty:
-            what = figure.class_name or figure.base_metric
-            unlike = "the two rows were not run alike" if figure.over else f"the records hold no {what}"
-            return replace(entry, reason=unlike, next=self._command(figure.over or figure.row, figure.dataset))
-        failed = self._finder.failure(empty[0], figure.dataset)
-        reason = f"failed: {failed}" if failed else "" if empty[0] == figure.row else f"{empty[0]} is not run"
-        return replace(entry, reason=reason, next=self._command(empty[0], figure.dataset))
-
-    def _has_records(self, figure: Figure, row: str) -> bool:
-        kinds = _KINDS.get(figure.kind, ("training",))
-        return any(
-            values_of(tried, figure) for kind in kinds for tried in self._finder.tried(row, figure.dataset, kind)
-        )
+        rows, kind = _rows(figure), _KINDS.get(figure.kind, ("training",))[0]
+        tried = {name: self._finder.tried(name, figure.dataset, kind) for name in rows}
+        empty = [name for name in rows if not any(each.records for each in tried[name])]
+        for name in empty:
+            waits = tried[name][0].resolved.waits
+            if waits:
+                return replace(entry, verdict="unavailable", reason=f"waits for {', '.join(waits)}")
+        if empty:
+            failed = self._finder.failure(empty[0], figure.dataset)
+            reason = f"failed: {failed}" if failed else "" if empty[0] == figure.row else f"{empty[0]} is not run"
+            return replace(entry, reason=reason, next=self._command(empty[0], figure.dataset))
+        if not all(any(values_of(each, figure) for each in tried[name]) for name in rows):
+            reason = f"the records hold no {figure.class_name or figure.base_metric}"
+            return replace(entry, verdict="unavailable", reason=reason)
+        other = next((name for name in rows if not tried[name][0].records), rows[-1])
+        reason = "the two rows were not run alike"
+        return replace(entry, reason=reason, next=self._command(other, figure.dataset))
 
     def _split_fault(self, figure: Figure) -> str:
         """A figure for one split is never judged by a score on another."""

@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..core.spec import TrainingSpec, digest
-from ..recipe.figures import Figure
+from segbench.core.spec import TrainingSpec, digest
+from segbench.recipe.figures import Figure
+
 from .attempts import Finder, value_of
 from .statistics import MIN_SEEDS, Spread, pool
 from .verdicts import Tried

@@ -13,9 +13,10 @@ import platformdirs
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from ..core import atomic
-from ..core.errors import InvalidFault
-from ..core.spec import digest
+from segbench.core import atomic
+from segbench.core.errors import InvalidFault
+from segbench.core.spec import digest
+
 from .record import Attempt, Record
 
 Counts = dict[str, NDArray[np.int64]]

@@ -4,8 +4,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..recipe.figures import Figure
-from ..recipe.resolve import RANK, ReadingUse, Resolved
+from segbench.recipe.figures import Figure
+from segbench.recipe.resolve import RANK, ReadingUse, Resolved
+
 from .record import Record
 from .statistics import Spread
 

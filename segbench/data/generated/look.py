@@ -37,15 +37,15 @@ def photograph(rgb: np.ndarray, labels: np.ndarray, roles: Roles, rng: np.random
     texture = fine[labels] * grain + coarse[labels] * blobs
     image = rgb + texture[..., None]
     image *= _light(height, width, rng)[..., None]
-    image *= (rng.uniform(0.72, 1.25) * (1 + rng.normal(0, 0.055, 3))).astype(np.float32)
+    image *= (rng.uniform(0.82, 1.18) * (1 + rng.normal(0, 0.04, 3))).astype(np.float32)
     grey = image.mean(axis=2, keepdims=True)
-    image = grey + (image - grey) * np.float32(rng.uniform(0.65, 1.2))
+    image = grey + (image - grey) * np.float32(rng.uniform(0.8, 1.25))
     blur = rng.uniform(0.25, 0.75) * max(1.0, width / 320)
     soft = cv2.GaussianBlur(image, (0, 0), blur)
     noise = rng.standard_normal((height, width), np.float32)[..., None]
     noise = 0.75 * noise + 0.35 * np.roll(noise, (3, 5), (0, 1)) * _TINT
-    image = soft + np.float32(rng.uniform(1.5, 6.0)) * noise
-    gamma = rng.uniform(0.8, 1.25)
+    image = soft + np.float32(rng.uniform(1.0, 4.5)) * noise
+    gamma = rng.uniform(0.88, 1.14)
     curve = np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)
     return curve[np.clip(image, 0, 255).astype(np.uint8)]
 

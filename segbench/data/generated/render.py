@@ -6,7 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from ..classes import IGNORE, ClassTable
+from segbench.data.classes import IGNORE, ClassTable
+
 from . import furniture, street, vehicles
 from .canvas import Camera, Canvas
 from .look import photograph

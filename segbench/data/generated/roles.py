@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 
-from ..classes import IGNORE, ClassTable
+from segbench.data.classes import IGNORE, ClassTable
 
 # Part in the scene to the classes that may play it, best first. A table without a class for a part uses its
 # background class, if it has one; otherwise the part is left out.

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from ...core.errors import UsageFault
-from ..verdicts import TableReport
+from segbench.core.errors import UsageFault
+from segbench.results.verdicts import TableReport
+
 from .csv_ import csv_text
 from .json_ import json_text
 from .markdown import markdown

@@ -6,8 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ..flat import ENTRY_FIELDS, entry_fields
-from ..verdicts import Judged, TableReport
+from segbench.results.flat import ENTRY_FIELDS, entry_fields
+from segbench.results.verdicts import Judged, TableReport
+
 from .json_ import clean
 
 

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..flat import attempt_fields, entry_fields
-from ..verdicts import TableReport
+from segbench.results.flat import attempt_fields, entry_fields
+from segbench.results.verdicts import TableReport
+
 from . import words
 
 SCHEMA = 1

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from ..flat import class_rows
-from ..verdicts import Judged, TableReport
+from segbench.results.flat import class_rows
+from segbench.results.verdicts import Judged, TableReport
+
 from . import words
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")

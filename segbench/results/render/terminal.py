@@ -4,8 +4,9 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from ..flat import class_rows
-from ..verdicts import Judged, TableReport
+from segbench.results.flat import class_rows
+from segbench.results.verdicts import Judged, TableReport
+
 from . import words
 
 STYLES = {

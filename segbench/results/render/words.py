@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ...recipe.figures import INCREASE, METRICS
-from ..flat import class_rows
-from ..verdicts import WORDS, Judged, TableReport
+from segbench.recipe.figures import INCREASE, METRICS
+from segbench.results.flat import class_rows
+from segbench.results.verdicts import WORDS, Judged, TableReport
 
 NAMES = {"miou": "mIoU", "iou": "IoU by class", "dice": "Dice", "iiou": "iIoU", "params_m": "parameters",
          "flops_g": "multiply-adds", "sec_per_epoch": "time of an epoch", "sec_per_iter": "time of a step",
@@ -133,7 +133,7 @@ def rests_on(report: TableReport) -> str:
     uses = report.readings()
     if not uses:
         return ""
-    parts = []
+    parts: list[str] = []
     for confidence in ("high", "medium", "low"):
         names = list(dict.fromkeys(use.name for use in uses if use.confidence == confidence))
         if names:

@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from ....core.spec import Size
-from ...facts import Archive, DatasetOptions
+from segbench.core.spec import Size
+from segbench.data.facts import Archive, DatasetOptions
 
 _COMMIT = "bb68b64e72cb004b3ed927fee0f5624dd8097498"
 

@@ -6,7 +6,7 @@
 
 from pathlib import Path
 
-from ...reader import Pair, file_names
+from segbench.data.reader import Pair, file_names
 
 _SPLITS = ("train", "val", "test")
 
