@@ -120,7 +120,7 @@ def choose_runtime(
     return Runtime(
         device=device,
         precision="bfloat16" if precision == "bfloat16" else "float32",
-        channels_last=on_cuda,
+        channels_last=True,
         compile=on_cuda and not deterministic if compile is None else compile,
         deterministic=deterministic,
         workers=(min(8, os.cpu_count() or 1) if on_cuda else 1) if workers is None else workers,
