@@ -17,7 +17,7 @@ Size = tuple[int, int]  # (height, width) in pixels
 class Spec(BaseModel):
     """Frozen, closed base of every spec and option type."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def canonical(self) -> dict[str, Any]:
         """Plain JSON data, fields that keep their default left out."""

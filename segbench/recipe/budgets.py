@@ -1,126 +1,183 @@
 """Scaling a resolved tree to a budget; each change is a traced value and becomes a deviation by itself."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
-from segbench.core import registry
+from pydantic import BaseModel
 
-from .protocol import Origin, Traced, deep_merge, flatten, is_section, pick, plain, put
+from segbench.core import registry
+from segbench.core.spec import ScheduleSpec
+
+from .protocol import STAGE_SECTIONS, Origin, Traced, deep_merge, flatten, is_section, pick, plain, put
 from .schema import Budget
 
-_STEP_FIELDS = ("schedule.validate_every", "schedule.policy.warmup_steps")
+_MIN_SIDE = 32
+_STREAM = {"data": "data", "crop": "schedule.crop", "batch_total": "schedule.batch_total"}
+
+Values = dict[str, Any]
 
 
-def apply(tree: dict[str, Any], name: str, budget: Budget) -> None:
-    """Scale ``tree`` in place. Values that lie below a limit already stay as published.
+def apply(tree: dict[str, Any], budget: Budget, origin: Origin) -> None:
+    """Scale a valid tree in place. Values that lie below a limit already stay as published.
 
-    A stage, and a stream of a stage, is scaled by what it says itself; what it leaves to the table is scaled there.
+    A stage or stream is scaled as the whole that it is with what it takes from the table; only what it would not take
+    from the scaled table is written into it.
     """
-    origin = Origin(f"budget {name}", "budgets.yaml")
-    factor = _factor(tree, budget)
-    _scale(tree, budget, origin, factor)
-    for stage in tree.get("stages", {}).values():
-        _scale(stage, budget, origin, factor)
-        for stream in stage.get("streams", {}).values():
-            _stream(stream, budget, origin, factor)
+    published = plain(tree)
+    factor = _factor(published, budget)
+    _write(tree, published, _wanted(published, budget, factor), origin)
+    common, below = _common(published), _common(plain(tree))
+    for name, stage in tree.get("stages", {}).items():
+        was = deep_merge(common, published["stages"][name])
+        _write(stage, deep_merge(below, plain(stage)), _wanted(was, budget, factor), origin)
+        now = deep_merge(below, plain(stage))
+        for stream, own in stage.get("streams", {}).items():
+            whole = deep_merge(_of_stream(was), was["streams"][stream])
+            wanted = _under("data", _data(whole["data"], budget, factor)) | _crop_and_batch(whole, budget, factor)
+            wanted |= _under("augmentation", _augmentation(whole.get("augmentation", {}), budget))
+            _write(own, deep_merge(_of_stream(now), plain(own)), wanted, origin)
 
 
-def _scale(tree: dict[str, Any], budget: Budget, origin: Origin, factor: float) -> None:
-    if "schedule" in tree:
-        _shrink_sides(tree["schedule"], ("crop",), factor, origin)
-        _shrink_batch(tree["schedule"], budget, origin)
-        _shrink_steps(tree, budget, origin)
+def _write(tree: dict[str, Any], now: Values, wanted: Values, origin: Origin) -> None:
+    for path, value in wanted.items():
+        if pick(now, path) != value:
+            put(tree, path, _traced(value, origin))
+
+
+def _traced(value: Any, origin: Origin) -> Any:
+    if is_section(value):
+        return {key: _traced(inner, origin) for key, inner in value.items()}
+    return Traced(value, origin)
+
+
+def _common(tree: Values) -> Values:
+    return {key: tree[key] for key in STAGE_SECTIONS if key in tree}
+
+
+def _of_stream(tree: Values) -> Values:
+    """What a stream takes from its stage."""
+    found = {name: pick(tree, path) for name, path in _STREAM.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _factor(tree: Values, budget: Budget) -> float:
+    """How much every side shrinks: images and crops by one factor, so that the field of view stays."""
+    crops = [value for path, value in flatten(tree).items() if path.endswith(".crop") and value]
+    if budget.max_crop_pixels is None or not crops:
+        return 1.0
+    return min(1.0, math.sqrt(budget.max_crop_pixels / max(int(crop[0]) * int(crop[1]) for crop in crops)))
+
+
+def _wanted(tree: Values, budget: Budget, factor: float) -> Values:
+    """Every value that the budget asks of a table or a whole stage, by dotted path."""
+    wanted: Values = {}
     if "data" in tree:
-        _data(tree["data"], budget, origin, factor)
+        wanted |= _under("data", _data(tree["data"], budget, factor))
+    if "schedule" in tree:
+        wanted |= _under("schedule", _crop_and_batch(tree["schedule"], budget, factor))
+        wanted |= _steps(tree, budget)
+        if budget.optimizer:
+            wanted["schedule.optimizer"] = dict(budget.optimizer)
+    if "augmentation" in tree:
+        wanted |= _under("augmentation", _augmentation(tree["augmentation"], budget))
     if "evaluation" in tree:
-        _shrink_sides(tree["evaluation"], ("window", "stride", "size"), factor, origin)
-    for section in ("evaluation", "weights", "schedule"):
-        if getattr(budget, section) and section in tree:
-            _merge(tree, section, getattr(budget, section), origin)
+        wanted |= _evaluation(tree["evaluation"], budget, factor)
+    fixed: Values = {name: getattr(budget, name) for name in ("evaluation", "weights", "schedule") if name in tree}
     for path, by_name in (
         ("model.backbone", budget.backbones),
         ("model.decoder", budget.decoders),
         ("method", budget.methods),
     ):
-        chosen = plain(pick(tree, f"{path}.name"))
-        if chosen in by_name:
-            _merge(tree, path, by_name[chosen], origin)
+        fixed[path] = by_name.get(pick(tree, f"{path}.name"), {})
+    for section, values in fixed.items():
+        for path, value in flatten(values, f"{section}.").items():
+            wanted[path] = _at_most(pick(tree, path), value)
+    return wanted
 
 
-def _stream(stream: dict[str, Any], budget: Budget, origin: Origin, factor: float) -> None:
-    _shrink_sides(stream, ("crop",), factor, origin)
-    _shrink_batch(stream, budget, origin)
-    if "data" in stream:
-        _data(stream["data"], budget, origin, factor)
+def _at_most(published: Any, limit: Any) -> Any:
+    both = [value for value in (published, limit) if isinstance(value, int | float) and not isinstance(value, bool)]
+    return min(both) if len(both) == 2 else limit
 
 
-def _factor(tree: dict[str, Any], budget: Budget) -> float:
-    """How much every side shrinks: images and crops by one factor, so that the field of view stays."""
-    crop = plain(pick(tree, "schedule.crop"))
-    if budget.max_crop_pixels is None or not crop:
-        return 1.0
-    return min(1.0, math.sqrt(budget.max_crop_pixels / (crop[0] * crop[1])))
-
-
-def _data(data: dict[str, Any], budget: Budget, origin: Origin, factor: float) -> None:
+def _data(data: Values, budget: Budget, factor: float) -> Values:
+    """What becomes of images, by the name of the field."""
+    wanted: Values = {}
     if budget.source == "generated":
-        data["source"] = Traced("generated", origin)
+        wanted["source"] = "generated"
     if budget.images is not None:
-        data["images"] = Traced(budget.images, origin)
-    if factor < 1 and "size" in data and plain(data["size"]):
-        _shrink_sides(data, ("size",), factor, origin)
+        wanted["images"] = _at_most(data.get("images"), budget.images)
+    if factor < 1 and data.get("size"):
+        wanted["size"] = _shrunk(data["size"], factor)
     elif factor < 1:
-        scale = plain(data["scale"]) if "scale" in data else 1.0
-        data["scale"] = Traced(round(scale * factor, 4), origin)
+        wanted["scale"] = round(float(data.get("scale", 1.0)) * factor, 4)
+    return wanted
 
 
-def _shrink_sides(section: dict[str, Any], names: tuple[str, ...], factor: float, origin: Origin) -> None:
-    for name in names:
-        sides = plain(section[name]) if name in section else None
-        if factor < 1 and sides:
-            section[name] = Traced([max(32, round(side * factor)) for side in sides], origin)
+def _evaluation(evaluation: Values, budget: Budget, factor: float) -> Values:
+    images = _data(evaluation, budget, factor)
+    wanted = {name: value for name, value in images.items() if evaluation.get(name) is not None}
+    for name in ("window", "stride"):
+        if factor < 1 and evaluation.get(name):
+            wanted[name] = _shrunk(evaluation[name], factor)
+    return _under("evaluation", wanted)
 
 
-def _shrink_batch(section: dict[str, Any], budget: Budget, origin: Origin) -> None:
-    batch = plain(section["batch_total"]) if "batch_total" in section else None
-    if budget.max_batch is None or not batch or batch <= budget.max_batch:
-        return
-    section["batch_total"] = Traced(budget.max_batch, origin)
-    lr = plain(pick(section, "optimizer.lr"))
-    if budget.lr_with_batch and lr:
-        put(section, "optimizer.lr", Traced(lr * budget.max_batch / batch, origin))
+def _under(section: str, values: Values) -> Values:
+    return {f"{section}.{name}": value for name, value in values.items()}
 
 
-def _shrink_steps(tree: dict[str, Any], budget: Budget, origin: Origin) -> None:
-    """Shrink the steps, and with them in proportion every field that counts steps."""
-    steps = plain(pick(tree, "schedule.steps"))
-    if budget.max_steps is None or not steps or steps <= budget.max_steps:
-        return
-    put(tree, "schedule.steps", Traced(budget.max_steps, origin))
-    for path in _step_fields(tree):
-        value = plain(pick(tree, path))
+def _crop_and_batch(tree: Values, budget: Budget, factor: float) -> Values:
+    wanted: Values = {}
+    if factor < 1 and tree.get("crop"):
+        wanted["crop"] = _shrunk(tree["crop"], factor)
+    if budget.max_batch is not None and tree.get("batch_total"):
+        wanted["batch_total"] = min(budget.max_batch, int(tree["batch_total"]))
+    return wanted
+
+
+def _shrunk(sides: Any, factor: float) -> list[int]:
+    # Rounded down, so that a crop keeps below the limit; the small number mends 0.5 * 360 = 179.999...
+    return [max(min(_MIN_SIDE, int(side)), math.floor(int(side) * factor + 1e-6)) for side in sides]
+
+
+def _augmentation(augmentation: Values, budget: Budget) -> Values:
+    """A narrower range of scales: what is learnt in few steps has to be near what is scored."""
+    scale = augmentation.get("scale")
+    if budget.scale_range is None or not scale:
+        return {}
+    low, high = budget.scale_range
+    return {"scale": [max(low, float(scale[0])), min(high, float(scale[1]))]}
+
+
+def _steps(tree: Values, budget: Budget) -> Values:
+    """Fewer steps, and in proportion every field whose type, or else whose name, says that it counts steps."""
+    steps = int(pick(tree, "schedule.steps", 0))
+    if budget.max_steps is None or not steps:
+        return {}
+    share = min(1.0, budget.max_steps / steps)
+    wanted: Values = {"schedule.steps": min(steps, budget.max_steps)}
+    for path in _counting(tree):
+        value = pick(tree, path)
         if isinstance(value, int) and value:
-            put(tree, path, Traced(max(1, round(value * budget.max_steps / steps)), origin))
+            wanted[path] = max(1, round(value * share))
+    return wanted
 
 
-def _step_fields(tree: dict[str, Any]) -> list[str]:
-    """Dotted paths of every other value in the tree whose type, or whose name, says that it counts steps."""
-    found = [path for path in _STEP_FIELDS if pick(tree, path) is not None]
-    name = plain(pick(tree, "method.name"))
-    registered = bool(name) and registry.is_registered("method", name)
-    fields = registry.options_of("method", name).model_fields if registered else {}
-    for path in flatten(tree.get("method", {})):
-        extra = fields[path].json_schema_extra if path in fields else None
-        counts = isinstance(extra, dict) and bool(extra.get("counts_steps"))
-        if counts or (not registered and path.endswith("_steps")):
-            found.append(f"method.{path}")
-    return found
+def _counting(tree: Values) -> Iterator[str]:
+    """Dotted paths of the fields that count steps, beside the steps themselves."""
+    yield from (path for path in _fields(ScheduleSpec, "schedule.") if path != "schedule.steps")
+    name = pick(tree, "method.name")
+    if name and registry.is_registered("method", name):
+        yield from _fields(registry.options_of("method", name), "method.")
+    else:
+        yield from (f"method.{path}" for path in flatten(tree.get("method", {})) if path.endswith("_steps"))
 
 
-def _merge(tree: dict[str, Any], path: str, wanted: dict[str, Any], origin: Origin) -> None:
-    def walk(value: Any) -> Any:
-        if is_section(value):
-            return {key: walk(inner) for key, inner in value.items()}
-        return Traced(value, origin)
-
-    put(tree, path, deep_merge(pick(tree, path), walk(wanted)))
+def _fields(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, info in model.model_fields.items():
+        if isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("counts_steps"):
+            yield f"{prefix}{name}"
+        elif isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _fields(info.annotation, f"{prefix}{name}.")

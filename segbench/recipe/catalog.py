@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -11,7 +11,9 @@ from segbench.core.errors import InvalidFault, UsageFault
 from segbench.core.registry import close_names
 
 from . import strict_yaml
+from .crosscheck import cross_check, cross_check_paper
 from .figures import Figure
+from .parts import sentence
 from .schema import Budget, BudgetsFile, FigureEntry, Reading, ReadingsFile, RowEntry, TableFile
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -145,59 +147,61 @@ def load_catalog(root: Path) -> Catalog:
     """
     catalog, faults = Catalog(root), []
     for path in sorted(root.glob("*/*.yaml")):
-        faults += _add(catalog, path)
+        faults += [f"{path.parent.name}/{fault}" for fault in _add(catalog, path)]
     if (root / "budgets.yaml").exists():
         document = strict_yaml.load(root / "budgets.yaml")
         parsed, found = parse(document, BudgetsFile)
         faults += found
         if parsed is not None:
             catalog.budgets, catalog.budget_document = parsed.budgets, document
-    faults += _cross_check(catalog)
+    whole = not faults
+    for table in catalog.tables.values():
+        faults += [f"{table.paper}/{fault}" for fault in cross_check(catalog, table, whole=whole)]
+    for paper in catalog.papers.values() if whole else ():
+        faults += [f"{paper.name}/{fault}" for fault in cross_check_paper(catalog, paper)]
     if faults:
         raise InvalidFault(*faults, next="mend the lines above")
     return catalog
 
 
 def add_file(catalog: Catalog, path: Path) -> Table:
-    """A copy of nothing: adds the user's own recipe file to ``catalog`` and returns its table.
+    """Add the user's own recipe file to ``catalog`` and return its table; a file with faults is not added.
 
     Raises:
         InvalidFault: all faults of the file, a line each.
     """
     before = set(catalog.tables)
-    faults = _add(catalog, path, paper="own") or _cross_check(catalog)
+    faults = _add(catalog, path, paper="own")
+    added = [catalog.tables[name] for name in catalog.tables if name not in before]
+    for table in added:
+        faults += cross_check(catalog, table)
     if faults:
+        for table in added:
+            del catalog.tables[table.name]
         raise InvalidFault(*faults, next=f"segbench show --recipe {path}")
-    return catalog.tables[next(iter(set(catalog.tables) - before))]
+    return added[0]
 
 
 def parse(document: strict_yaml.Document, model: type[Model]) -> tuple[Model | None, list[str]]:
-    """A document as a typed file, and its faults as ``file:line: sentence``."""
-    if document.faults:
-        return None, list(document.faults)
+    """A document as a typed file, or None and its faults as ``file:line: sentence``."""
+    faults = list(document.faults)
     if not isinstance(document.data, dict):
-        return None, [f"{document.path.name}: a recipe is a map of keys"]
+        return None, faults or [f"{document.path.name}: a recipe is a map of keys"]
     try:
-        return model.model_validate(document.data), []
+        parsed = model.model_validate(document.data)
     except ValidationError as error:
-        return None, [describe(item, document) for item in error.errors(include_url=False)]
+        # What the text got wrong is None or missing in the data and would be found a second time.
+        named = {fault.split(": ")[0] for fault in faults}
+        found = [describe(item, document) for item in error.errors(include_url=False)]
+        return None, faults + [fault for fault in found if fault.split(": ")[0] not in named]
+    return (None, faults) if faults else (parsed, [])
 
 
-def describe(item, document: strict_yaml.Document, prefix: tuple[str, ...] = ()) -> str:  # type: ignore[no-untyped-def]
+def describe(item: Any, document: strict_yaml.Document) -> str:
     """One pydantic error as one line with file, line and location."""
-    skipped = {"metrics"}
-    location = tuple(str(part) for part in (*prefix, *item["loc"]) if part not in skipped)
-    kind, given = item["type"], item.get("input")
-    if kind == "extra_forbidden":
-        text = f"unknown key {location[-1]!r}"
-    elif kind == "missing":
-        text = f"missing key {location[-1]!r}"
-    elif kind == "value_error":
-        text = str(item["ctx"]["error"])
-    else:
-        text = f"{item['msg'][0].lower()}{item['msg'][1:]}, got {given!r}"
+    location = tuple(str(part) for part in item["loc"] if part not in ("metrics", "[key]"))
     where = document.where(location)
-    return f"{where}: {'.'.join(location)}: {text}" if location else f"{where}: {text}"
+    return ": ".join(part for part in (where, ".".join(location), sentence(item)) if part)
 
 
 def _add(catalog: Catalog, path: Path, paper: str | None = None) -> list[str]:
@@ -215,24 +219,3 @@ def _add(catalog: Catalog, path: Path, paper: str | None = None) -> list[str]:
         return [f"{document.where(('table',))}: table {table.table!r} exists already"]
     catalog.tables[table.table] = Table(folder, table, document)
     return []
-
-
-def _cross_check(catalog: Catalog) -> list[str]:
-    """References between rows, tables and readings."""
-    faults = []
-    for table in catalog.tables.values():
-        document = table.document
-        bases: list[tuple[strict_yaml.Location, str]] = []
-        bases += [(("base", key), base) for key, base in table.file.base.items()]
-        bases += [(("rows", name, "base"), row.base) for name, row in table.file.rows.items() if row.base]
-        for location, base in bases:
-            other, _, base_row = base.partition("/")
-            if other not in catalog.tables or base_row not in catalog.tables[other].file.rows:
-                faults.append(f"{document.where(location)}: {'.'.join(location)}: no row {base!r}")
-        for name, row in table.file.rows.items():
-            for key, group in row.figures.items():
-                for metric, entry in group.metrics.items():
-                    if entry.over is not None and entry.over not in table.file.rows:
-                        where = document.where(("rows", name, "figures", key, metric))
-                        faults.append(f"{where}: {metric} is over {entry.over!r}, which is no row of the table")
-    return faults

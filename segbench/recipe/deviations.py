@@ -6,121 +6,136 @@ from typing import Any
 from pydantic import BaseModel
 
 from segbench.core import registry
-from segbench.core.spec import Choice, Spec
+from segbench.core.spec import Choice, DataSpec, StageSpec, TrainingSpec
 
+from .phrases import phrase
 from .protocol import Protocol
+
+Place = tuple[str, ...]
+_Part = tuple[Place, BaseModel, BaseModel]
+_Stage = tuple[Place, StageSpec, StageSpec]
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """One difference. A material one forbids comparing the result with the publication."""
+    """One difference. A material one forbids comparing the result with the publication.
+
+    Attributes:
+        path: dotted, with the stage and the stream in front where there are several.
+        published: the value of the publication, as plain data.
+        ran: the value that ran.
+        material: as the schema says of the field.
+        says: the difference in words.
+    """
 
     path: str
     published: Any
     ran: Any
     material: bool
+    says: str
 
     def __str__(self) -> str:
-        name = self.path.split(".")[-1].replace("_", " ")
-        parent = self.path.split(".")[-2] if "." in self.path else ""
-        if name in ("name", "backbone") or parent in ("evaluation", "backbone", "decoder", "method"):
-            name = f"{parent} {name}".strip()
-        if _is_number(self.published) and _is_number(self.ran):
-            return f"{name} {_text(self.ran)} of {_text(self.published)}"
-        if _is_size(self.published) and _is_size(self.ran):
-            return f"{name} {_text(self.ran)} of {_text(self.published)}"
-        if self.published is None:
-            return f"{name} {_text(self.ran)}"
-        return f"{name} {_text(self.ran)} instead of {_text(self.published)}"
+        return self.says
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "says": str(self)}
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """A field that differs.
+
+    Attributes:
+        field: dotted path inside its stage or stream.
+        place: names of the stage and the stream, where there are several.
+        dataset: name of the published data set, for the words.
+    """
+
+    field: str
+    published: Any
+    ran: Any
+    material: bool
+    place: Place = ()
+    dataset: str = ""
+
+    @property
+    def words(self) -> str:
+        return phrase(self.field, self.published, self.ran, dataset=self.dataset)
 
 
 def between(published: Protocol, ran: Protocol) -> list[Deviation]:
-    """All differences between two typed protocols, stage by stage."""
-    found: list[Deviation] = []
+    """All differences between two typed protocols of one row: streams, stages, evaluation; each field once."""
+    found: list[_Difference] = []
+    deviations: list[Deviation] = []
     if published.training is not None and ran.training is not None:
-        many = len(published.training.stages) > 1
-        for ours, theirs in zip(ran.training.stages, published.training.stages, strict=True):
-            prefix = f"{theirs.name}." if many else ""
-            for name, stream in theirs.streams.items():
-                inner = f"{prefix}{name}." if len(theirs.streams) > 1 else prefix
-                found += _walk(stream, ours.streams[name], inner)
-            for section in ("model", "weights", "method", "schedule"):
-                found += _walk(getattr(theirs, section), getattr(ours, section), f"{prefix}{section}.", section)
+        for parts in (_streams(published.training, ran.training), _stages(published.training, ran.training)):
+            differences = [each for place, theirs, ours in parts for each in _walk(theirs, ours, place)]
+            deviations += [_deviation(each, differences, len(parts)) for each in differences]
+            found += differences
     if published.evaluation is not None and ran.evaluation is not None:
-        found += _evaluation(published.evaluation, ran.evaluation)
+        # The evaluation reads the data of the training; what was said of those is not said again.
+        said = [(f"evaluation.{each.field}", each.published, each.ran) for each in found]
+        differences = _walk(published.evaluation, ran.evaluation, (), "evaluation.")
+        differences = [each for each in differences if (each.field, each.published, each.ran) not in said]
+        deviations += [_deviation(each, differences, 1) for each in differences]
+    return deviations
+
+
+def _deviation(each: _Difference, found: list[_Difference], places: int) -> Deviation:
+    """With its place in the words, unless it is the same at all places."""
+    alike = sum((other.field, other.words) == (each.field, each.words) for other in found)
+    says = each.words if alike == places else f"{'/'.join(each.place)}: {each.words}"
+    path = ".".join([*each.place, each.field])
+    return Deviation(path, each.published, each.ran, each.material, says)
+
+
+def _streams(published: TrainingSpec, ran: TrainingSpec) -> list[_Part]:
+    found: list[_Part] = []
+    for place, theirs, ours in _stages(published, ran):
+        for name, stream in theirs.streams.items():
+            found.append(((*place, name) if len(theirs.streams) > 1 else place, stream, ours.streams[name]))
     return found
 
 
-def _evaluation(published: Spec, ran: Spec) -> list[Deviation]:
-    deviations = _walk(published, ran, "evaluation.")
-    # Scale, size and source of the images repeat what the training's data say already.
-    repeated = (
-        "evaluation.data.scale",
-        "evaluation.data.size",
-        "evaluation.data.source",
-        "evaluation.data.images",
-    )
-    return [deviation for deviation in deviations if deviation.path not in repeated]
+def _stages(published: TrainingSpec, ran: TrainingSpec) -> list[_Stage]:
+    many = len(published.stages) > 1
+    pairs = zip(published.stages, ran.stages, strict=True)
+    return [((theirs.name,) if many else (), theirs, ours) for theirs, ours in pairs]
 
 
-def _walk(published: Any, ran: Any, prefix: str, kind: str = "") -> list[Deviation]:
+def _walk(published: BaseModel, ran: BaseModel, place: Place, prefix: str = "", kind: str = "") -> list[_Difference]:
     if isinstance(published, Choice) and isinstance(ran, Choice):
-        return _choices(published, ran, prefix, kind)
-    found: list[Deviation] = []
+        return _choices(published, ran, place, prefix, kind)
+    found: list[_Difference] = []
     for name, info in type(published).model_fields.items():
         theirs, ours = getattr(published, name), getattr(ran, name)
-        if theirs == ours:
+        if theirs == ours or (name == "streams" and isinstance(published, StageSpec)):
             continue
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
         if isinstance(theirs, BaseModel) and isinstance(ours, BaseModel):
-            found += _walk(theirs, ours, f"{prefix}{name}.", name)
+            found += _walk(theirs, ours, place, f"{prefix}{name}.", name)
         else:
-            found.append(Deviation(f"{prefix}{name}", _plain(theirs), _plain(ours), bool(extra.get("material", True))))
+            material = bool(extra.get("material", True))
+            dataset = published.name if isinstance(published, DataSpec) else ""
+            found.append(_Difference(f"{prefix}{name}", _plain(theirs), _plain(ours), material, place, dataset))
     return found
 
 
-def _choices(published: Choice, ran: Choice, prefix: str, kind: str) -> list[Deviation]:
+def _choices(published: Choice, ran: Choice, place: Place, prefix: str, kind: str) -> list[_Difference]:
     if published.name != ran.name:
-        return [Deviation(f"{prefix}name", published.name, ran.name, True)]
-    if not registry.is_registered(kind, published.name):
-        names = sorted({*published.options, *ran.options})
-        return [
-            Deviation(f"{prefix}{name}", published.options.get(name), ran.options.get(name), True)
-            for name in names
-            if published.options.get(name) != ran.options.get(name)
-        ]
-    options = registry.options_of(kind, published.name)
-    return _walk(options.model_validate(published.options), options.model_validate(ran.options), prefix)
+        return [_Difference(f"{prefix}name", published.name, ran.name, True, place)]
+    if registry.is_registered(kind, published.name):
+        options = registry.options_of(kind, published.name)
+        return _walk(options.model_validate(published.options), options.model_validate(ran.options), place, prefix)
+    theirs, ours = published.options, ran.options
+    return [
+        _Difference(f"{prefix}{name}", theirs.get(name), ours.get(name), True, place)
+        for name in {**theirs, **ours}
+        if theirs.get(name) != ours.get(name)
+    ]
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", exclude_defaults=True)
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(side, int) for side in value)
-
-
-def _text(value: Any) -> str:
-    if _is_size(value):
-        return f"{value[0]}x{value[1]}"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list | tuple):
-        return "/".join(_text(item) for item in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
-    return "none" if value is None else str(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

@@ -93,6 +93,13 @@ class Figure:
         return self.metric != self.base_metric
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What a recipe may call it, wholly or with others: ``row[/dataset.split[.metric[.class]]]``."""
+        group = f"{self.row}/{self.dataset}.{self.split}"
+        metric = f"{group}.{self.metric}"
+        return (self.row, group, metric, *([f"{metric}.{self.class_name}"] if self.class_name else []))
+
+    @property
     def headline(self) -> bool:
         """Per-class values are shown, not judged."""
         return self.class_name is None
@@ -101,7 +108,6 @@ class Figure:
 def readable_number(text: str) -> bool:
     """Whether ``text`` is a printed decimal number, sign allowed."""
     try:
-        Decimal(text)
+        return Decimal(text).is_finite()
     except InvalidOperation:
         return False
-    return True

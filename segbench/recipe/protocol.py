@@ -1,69 +1,57 @@
 """A protocol: everything that decides a number, as types, built from the plain tree that resolving leaves."""
 
-import re
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from segbench.core import registry
-from segbench.core.spec import (
-    AugmentationSpec,
-    Choice,
-    CostSpec,
-    DataSpec,
-    EvaluationSpec,
-    ModelSpec,
-    ScheduleSpec,
-    StageSpec,
-    StreamSpec,
-    TrainingSpec,
-    WeightsSpec,
-)
+from segbench.core.spec import CostSpec, EvaluationSpec, ScheduleSpec, StageSpec, TrainingSpec, WeightsSpec
 
-Model = TypeVar("Model", bound=BaseModel)
+from . import parts
+from .schema import SECTIONS
+
 STREAM = "labelled"
+STAGE_SECTIONS = ("data", "augmentation", "model", "weights", "method", "schedule")
+_STAGE_KEYS = (*STAGE_SECTIONS, "from", "emits", "streams")
 _EVALUATION_DATA = ("scale", "size", "source", "images")
 
 
 @dataclass
-class Protocol:
+class Protocol(parts.Findings):
     """A typed protocol, or what forbids it.
 
     Attributes:
-        training: None where the row trains nothing here (a mere count, or an unregistered part).
+        training: None where the row trains nothing here (a mere count), or where there are faults.
         evaluation: None likewise.
         cost: what is counted, for rows of exact figures.
-        faults: (dotted location, sentence), all of them.
-        waits: what is not registered yet, as ``kind name``.
     """
 
     training: TrainingSpec | None = None
     evaluation: EvaluationSpec | None = None
     cost: CostSpec | None = None
-    faults: list[tuple[str, str]] = field(default_factory=list)
-    waits: list[str] = field(default_factory=list)
 
 
 def build(tree: dict[str, Any], *, seed: int = 0) -> Protocol:
-    """The typed protocol of a resolved tree; every fault is collected with its dotted location."""
+    """The typed protocol of a resolved tree; every fault is collected with its dotted location.
+
+    What several stages or streams take from the table is a fault of each of them.
+    """
     protocol = Protocol()
+    protocol.unknown(tree, SECTIONS)
+    _shape(tree, protocol)
+    if protocol.faults:
+        return protocol
     if "cost" in tree:
-        protocol.cost = _typed(CostSpec, tree["cost"], "cost", protocol)
+        protocol.cost = parts.typed(CostSpec, tree["cost"], "cost", protocol)
     stages = _stages(tree, protocol)
     if stages and not protocol.faults:
         try:
             protocol.training = TrainingSpec(stages=tuple(stages), seed=seed)
         except ValidationError as error:
-            protocol.faults += [("stages", str(item["msg"])) for item in error.errors()]
-    evaluation = tree.get("evaluation", {})
+            protocol.faults += [("stages", parts.sentence(item)) for item in error.errors()]
     if "data" in tree and "schedule" in tree:
-        own = {key: evaluation[key] for key in _EVALUATION_DATA if key in evaluation}
-        rest = {key: value for key, value in evaluation.items() if key not in own and key != "split"}
-        data = {key: value for key, value in tree["data"].items() if key in (*_EVALUATION_DATA, "name", "classes")}
-        splits = [evaluation["split"]] if "split" in evaluation else ["val"]
-        merged = {**rest, "data": {**data, **own, "splits": splits}}
-        protocol.evaluation = _typed(EvaluationSpec, merged, "evaluation", protocol)
+        protocol.evaluation = _evaluation(tree, protocol)
     protocol.waits = list(dict.fromkeys(protocol.waits))
     return protocol
 
@@ -71,12 +59,12 @@ def build(tree: dict[str, Any], *, seed: int = 0) -> Protocol:
 def _stages(tree: dict[str, Any], protocol: Protocol) -> list[StageSpec]:
     if "schedule" not in tree and not tree.get("stages"):
         return []
-    common = {key: value for key, value in tree.items() if key not in ("stages", "evaluation", "cost")}
-    overlays = tree.get("stages") or {"train": {}}
+    common = {key: tree[key] for key in STAGE_SECTIONS if key in tree}
     stages = []
-    for name, overlay in overlays.items():
+    for name, overlay in (tree.get("stages") or {"train": {}}).items():
         prefix = f"stages.{name}." if tree.get("stages") else ""
-        merged = deep_merge(common, {k: v for k, v in overlay.items() if k not in ("from", "emits", "streams")})
+        protocol.unknown(overlay, _STAGE_KEYS, prefix)
+        merged = deep_merge(common, {key: overlay[key] for key in STAGE_SECTIONS if key in overlay})
         stage = _stage(name, merged, overlay, prefix, protocol)
         if stage is not None:
             stages.append(stage)
@@ -87,104 +75,66 @@ def _stage(
     name: str, tree: dict[str, Any], overlay: dict[str, Any], prefix: str, protocol: Protocol
 ) -> StageSpec | None:
     missing = [key for key in ("data", "model", "method", "schedule") if key not in tree]
-    if missing:
-        protocol.faults += [(prefix + key, "missing section") for key in missing]
-        return None
-    schedule = dict(tree["schedule"])
-    plain = {key: schedule.pop(key) for key in ("batch_total", "crop") if key in schedule}
+    protocol.faults += [(prefix + key, "missing section") for key in missing]
+    schedule = dict(tree.get("schedule", {}))
+    batch = {key: schedule.pop(key) for key in ("batch_total", "crop") if key in schedule}
     streams = {}
-    for stream, own in (overlay.get("streams") or {STREAM: {}}).items():
-        whole = deep_merge({"data": tree["data"], "augmentation": tree.get("augmentation", {}), **plain}, own)
-        streams[stream] = _stream(whole, f"{prefix}streams.{stream}." if own else prefix, protocol)
-    parts = {
-        "model": _model(tree["model"], prefix + "model", protocol),
-        "weights": _typed(WeightsSpec, tree.get("weights", {}), prefix + "weights", protocol),
-        "method": _choice("method", tree["method"], prefix + "method", protocol),
-        "schedule": _typed(ScheduleSpec, schedule, prefix + "schedule", protocol),
+    for stream, own in (overlay.get("streams") or {STREAM: {}}).items() if "data" in tree else ():
+        whole = deep_merge({"data": tree["data"], "augmentation": tree.get("augmentation", {}), **batch}, own)
+        place = f"{prefix}streams.{stream}." if own else prefix
+        streams[stream] = parts.stream(whole, place, place.rstrip(".") if own else f"{prefix}schedule", protocol)
+    built = {
+        "model": parts.model(tree["model"], prefix + "model", protocol) if "model" in tree else None,
+        "weights": parts.typed(WeightsSpec, tree.get("weights", {}), prefix + "weights", protocol),
+        "method": parts.choice("method", tree["method"], prefix + "method", protocol) if "method" in tree else None,
+        "schedule": parts.typed(ScheduleSpec, schedule, prefix + "schedule", protocol) if "schedule" in tree else None,
     }
-    if any(part is None for part in (*parts.values(), *streams.values())):
+    if any(part is None for part in (*built.values(), *streams.values())):
         return None
-    return StageSpec(
-        name=name,
-        starts_from=overlay.get("from"),
-        emits=overlay.get("emits", "weights"),
-        streams=streams,
-        **parts,
-    )
+    rest = {"emits": overlay["emits"]} if "emits" in overlay else {}
+    own = {**built, **rest, "name": name, "starts_from": overlay.get("from"), "streams": streams}
+    return parts.typed(StageSpec, own, prefix.rstrip("."), protocol)
 
 
-def _stream(tree: dict[str, Any], prefix: str, protocol: Protocol) -> StreamSpec | None:
-    data = _typed(DataSpec, tree["data"], prefix + "data", protocol)
-    augmentation = _typed(AugmentationSpec, tree["augmentation"], prefix + "augmentation", protocol)
-    if data is None or augmentation is None:
-        return None
-    rest = {key: tree[key] for key in ("batch_total", "crop") if key in tree}
-    own = {"data": data, "augmentation": augmentation}
-    unknown = [key for key in tree if key not in ("data", "augmentation", "batch_total", "crop")]
-    protocol.faults += [(prefix + key, f"unknown key {key!r}") for key in unknown]
-    return _typed(StreamSpec, {**rest, **own}, prefix + "schedule", protocol)
+def _evaluation(tree: dict[str, Any], protocol: Protocol) -> EvaluationSpec | None:
+    """The evaluation, on the data of the training as far as it names none of its own."""
+    evaluation = tree.get("evaluation", {})
+    if "data" in evaluation:
+        names = ", ".join((*_EVALUATION_DATA, "split"))
+        protocol.faults.append(("evaluation.data", f"unknown key 'data'; {names} stand in evaluation itself"))
+    own = {key: evaluation[key] for key in _EVALUATION_DATA if key in evaluation}
+    rest = {key: value for key, value in evaluation.items() if key not in (*own, "split", "data")}
+    data = {key: value for key, value in tree["data"].items() if key in (*_EVALUATION_DATA, "name", "classes")}
+    merged = {**rest, "data": {**data, **own, "splits": [evaluation.get("split", "val")]}}
+    findings = parts.Findings()
+    found = parts.typed(EvaluationSpec, merged, "evaluation", findings)
+    protocol.faults += [(_as_written(location, own), text) for location, text in findings.faults]
+    return found
 
 
-def _model(tree: dict[str, Any], prefix: str, protocol: Protocol) -> ModelSpec | None:
-    model = _typed(ModelSpec, tree, prefix, protocol)
-    if model is None:
-        return None
-    backbone = _choice("backbone", tree["backbone"], prefix + ".backbone", protocol)
-    decoder = _choice("decoder", tree["decoder"], prefix + ".decoder", protocol)
-    if backbone is None or decoder is None:
-        return None
-    return model.model_copy(update={"backbone": backbone, "decoder": decoder})
+def _as_written(location: str, own: dict[str, Any]) -> str:
+    """Where a recipe writes what the typed evaluation holds."""
+    if not location.startswith("evaluation.data."):
+        return location
+    name = location.split(".")[2]
+    if name == "splits":
+        return "evaluation.split"
+    return location.replace("evaluation.data.", "evaluation." if name in own else "data.", 1)
 
 
-def _choice(kind: str, tree: Any, prefix: str, protocol: Protocol) -> Choice | None:
-    """A registered choice with its options checked and defaults dropped; an unregistered one waits."""
-    choice = _typed(Choice, tree, prefix, protocol)
-    if choice is None:
-        return None
-    if not registry.is_registered(kind, choice.name):
-        known = registry.names(kind)
-        slip = [name for name in known if _is_slip(choice.name, name)]
-        if slip:
-            protocol.faults.append((prefix + ".name", f"no {kind} {choice.name!r}. Close: {slip[0]}"))
-            return None
-        protocol.waits.append(f"{kind} {choice.name}")
-        return choice
-    options = _typed(registry.options_of(kind, choice.name), choice.options, prefix, protocol)
-    if options is None:
-        return None
-    return Choice(name=choice.name, options=options.canonical())
+def _shape(tree: dict[str, Any], protocol: Protocol) -> None:
+    """A fault for every section, stage or stream that is no map; a setting may have replaced one by a value."""
 
+    def check(place: dict[str, Any], keys: Iterable[str], prefix: str) -> list[tuple[str, dict[str, Any]]]:
+        wrong = [key for key in keys if key in place and not isinstance(place[key], dict)]
+        protocol.faults += [(prefix + key, f"a map of keys is wanted, got {place[key]!r}") for key in wrong]
+        return [(f"{prefix}{key}.", place[key]) for key in keys if key in place and key not in wrong]
 
-def _is_slip(given: str, known: str) -> bool:
-    """A word that differs from a registered one by a letter or two is a slip, not a part that is still to come.
-
-    Names that differ in digits alone (deeplabv2, deeplabv3) are different networks.
-    """
-    letters = [re.sub(r"\d", "", name) for name in (given, known)]
-    return letters[0] != letters[1] and bool(registry.close_names(given, [known], limit=1, cutoff=0.85))
-
-
-def _typed(model: type[Model], tree: Any, prefix: str, protocol: Protocol) -> Model | None:
-    try:
-        return model.model_validate(tree)
-    except ValidationError as error:
-        for item in error.errors(include_url=False):
-            location = ".".join([prefix, *(str(part) for part in item["loc"])])
-            protocol.faults.append((location, sentence(item)))
-        return None
-
-
-def sentence(item: Any) -> str:
-    """One pydantic error in plain words."""
-    name = str(item["loc"][-1]) if item["loc"] else ""
-    if item["type"] == "extra_forbidden":
-        return f"unknown key {name!r}"
-    if item["type"] == "missing":
-        return f"missing key {name!r}"
-    if item["type"] == "value_error":
-        return str(item["ctx"]["error"])
-    message = str(item["msg"])
-    return f"{message[0].lower()}{message[1:]}, got {item.get('input')!r}"
+    stages = dict(check(tree, SECTIONS, "")).get("stages.", {})
+    for prefix, overlay in check(stages, stages, "stages."):
+        check(overlay, STAGE_SECTIONS, prefix)
+        for place, streams in check(overlay, ["streams"], prefix):
+            check(streams, streams, place)
 
 
 def deep_merge(lower: dict[Any, Any], upper: dict[Any, Any]) -> dict[Any, Any]:

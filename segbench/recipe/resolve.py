@@ -1,37 +1,22 @@
 """From a row to a protocol: base, table, row, readings, budget and command line, every value with its origin."""
 
-import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from segbench.core.errors import InvalidFault, UsageFault
-from segbench.core.registry import close_names, has_part, is_registered, options_of
+from segbench.core.registry import has_part, is_registered, options_of
+from segbench.core.spec import DataSpec
 
-from . import budgets, strict_yaml
+from . import budgets, readings, strict_yaml
 from .catalog import Catalog, Table
 from .figures import METRICS, Figure
-from .protocol import Origin, Protocol, Traced, build, deep_merge, flatten, is_section, pick, plain, put
-from .schema import Confidence, Reading, RowEntry, TableFile
+from .protocol import STREAM, Origin, Protocol, Traced, build, deep_merge, flatten, is_section, pick, plain, put
+from .readings import ReadingUse
+from .schema import RowEntry, Sections, TableFile
 
 RANK: dict[str, int] = {"low": 0, "medium": 1, "high": 2}
-
-
-@dataclass(frozen=True)
-class ReadingUse:
-    """A reading that a row rests on, and the option taken."""
-
-    name: str
-    option: str
-    reading: Reading
-
-    @property
-    def is_default(self) -> bool:
-        return self.option == self.reading.default
-
-    @property
-    def confidence(self) -> Confidence:
-        return self.reading.confidence
 
 
 @dataclass(frozen=True)
@@ -79,11 +64,12 @@ class Resolved:
     def waits(self) -> list[str]:
         """What this version of segbench lacks to run the row; empty if it runs."""
         waits = list(self.ran.waits)
-        needs_data = self.ran.evaluation is not None and any(f.kind in ("trained", "feature") for f in self.figures)
-        if needs_data or not self.figures:
-            data = self.ran.evaluation.data if self.ran.evaluation else None
-            if data is not None and data.source == "folder" and not has_part("dataset", data.name, "reader"):
-                waits.append(f"data set {data.name}")
+        if not self.figures or any(figure.kind in ("trained", "feature") for figure in self.figures):
+            waits += [
+                f"data set {data.name}"
+                for data in _data(self.ran)
+                if data.source == "folder" and not has_part("dataset", data.name, "reader")
+            ]
         measured = [figure for figure in self.figures if METRICS[figure.base_metric].measured]
         if self.figures and not measured:
             waits += [f"metric {name}" for name in dict.fromkeys(f.base_metric for f in self.figures)]
@@ -98,7 +84,7 @@ def resolve(catalog: Catalog, table: str, row: str, dataset: str, request: Reque
     """Resolve one row on one data set.
 
     Raises:
-        UsageFault: unknown table, row, data set, budget, reading or option.
+        UsageFault: unknown table, row, data set, budget, reading or option; a setting of what is not there.
         InvalidFault: the resolved protocol has faults; all of them, each with file and line.
     """
     request = request or Request()
@@ -111,13 +97,18 @@ def resolve(catalog: Catalog, table: str, row: str, dataset: str, request: Reque
             next=f"segbench show {table}",
         )
     tree = _layers(catalog, found, row, entry, dataset)
-    uses = _apply_readings(catalog, found, row, dataset, tree, request)
+    facts = {"table": table, "row": row, "dataset": dataset}
+    uses = readings.apply(catalog, found, facts, tree, dict(request.readings))
     published = _checked(tree, found, row, request.seed)
     budget = catalog.budget(request.budget)
     if budget is not None:
-        budgets.apply(tree, request.budget, budget)
+        document = catalog.budget_document
+        where = document.where(("budgets", request.budget)) if document else ""
+        budgets.apply(tree, budget, Origin(f"budget {request.budget}", where))
     for path, value in request.settings:
-        put(tree, path, Traced(value, Origin("command line", f"--set {path}")))
+        fault = readings.assign(tree, path, value, Origin("command line", f"--set {path}"))
+        if fault:
+            raise UsageFault(f"--set {path}: {fault}.", next=f"segbench show {table}/{row}")
     ran = _checked(tree, found, row, request.seed) if budget is not None or request.settings else published
     return Resolved(found, row, dataset, request, published, ran, tree, uses)
 
@@ -133,11 +124,13 @@ def resolve_all(catalog: Catalog, table: str, request: Request | None = None) ->
 def _layers(catalog: Catalog, table: Table, row: str, entry: RowEntry, dataset: str) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     base = entry.base or table.file.base.get(dataset)
+    other, _, base_row = (base or "").partition("/")
     if base:
-        other, _, base_row = base.partition("/")
-        below = catalog.table(other)
-        tree = _file_layers(below, base_row, below.row(base_row), dataset, f"base {base}")
-    tree = deep_merge(tree, _file_layers(table, row, entry, dataset, ""))
+        tree = _of_table(catalog.table(other), f"base {base}")
+        tree = deep_merge(tree, _of_row(catalog.table(other), base_row, dataset, f"base {base}"))
+    if other != table.name:  # a row of the same table has the table's own values below it already
+        tree = deep_merge(tree, _of_table(table, "table"))
+    tree = deep_merge(tree, _of_row(table, row, dataset, f"row {row}"))
     printed = [key.split(".")[1] for key in entry.figures if key.split(".")[0] == dataset]
     scored = [split for split in printed if split not in ("train", "unstated")]
     if scored and "schedule" in tree and not pick(tree, "evaluation.split"):
@@ -146,111 +139,89 @@ def _layers(catalog: Catalog, table: Table, row: str, entry: RowEntry, dataset: 
     return tree
 
 
-def _file_layers(table: Table, row: str, entry: RowEntry, dataset: str, base: str) -> dict[str, Any]:
-    file, document = table.file, table.document
-    tree = _traced(file, (), base or "table", document, file)
-    tree = deep_merge(tree, _traced(entry, ("rows", row), base or f"row {row}", document, file))
+def _of_table(table: Table, layer: str) -> dict[str, Any]:
+    return _traced(table.file, (), layer, table.document, table.file)
+
+
+def _of_row(table: Table, row: str, dataset: str, layer: str) -> dict[str, Any]:
+    entry, place = table.row(row), ("rows", row)
+    tree = _traced(entry, place, layer, table.document, table.file)
     if dataset in entry.datasets:
-        place = ("rows", row, "datasets", dataset)
-        tree = deep_merge(tree, _traced(entry.datasets[dataset], place, base or f"row {row}", document, file))
+        own = _traced(entry.datasets[dataset], (*place, "datasets", dataset), layer, table.document, table.file)
+        tree = deep_merge(tree, own)
     return tree
 
 
-def _traced(part: Any, place: tuple[str, ...], layer: str, document: strict_yaml.Document, file: TableFile) -> Any:
+def _traced(
+    part: Sections, place: tuple[str, ...], layer: str, document: strict_yaml.Document, file: TableFile
+) -> dict[str, Any]:
     """A part's sections with an origin at every leaf; sources of the part win over the file's."""
     sources = {**file.sources, **part.sources}
+    stages = {stage.name: str(index) for index, stage in enumerate(part.stages)}
 
     def walk(value: Any, path: tuple[str, ...]) -> Any:
         if is_section(value):
             return {key: walk(inner, (*path, str(key))) for key, inner in value.items()}
+        if path[-2:] in (("model", "backbone"), ("model", "decoder")) and isinstance(value, str):
+            return {"name": walk(value, (*path, "name"))}  # readings and budgets ask for the name
         dotted = ".".join(path)
         parents = [dotted.rsplit(".", cut)[0] for cut in range(dotted.count(".") + 1)]
         source = next((sources[parent] for parent in parents if parent in sources), None)
+        written = ("stages", stages[path[1]], *path[2:]) if path[0] == "stages" else path
         origin = Origin(
             layer,
-            document.where((*place, *path)),
+            document.where((*place, *written)),
             source.source if source else file.source,
             source.confidence if source else None,
         )
         return Traced(value, origin)
 
-    tree = part.tree()
-    if "stages" in tree:
-        tree["stages"] = {
-            str(stage.get("name", index)): {key: value for key, value in stage.items() if key != "name"}
-            for index, stage in enumerate(tree["stages"])
-        }
-    return {key: walk(value, (key,)) for key, value in tree.items()}
-
-
-def _apply_readings(
-    catalog: Catalog, table: Table, row: str, dataset: str, tree: dict[str, Any], request: Request
-) -> list[ReadingUse]:
-    wanted = dict(request.readings)
-    available = catalog.readings_of(table)
-    uses = []
-    for name, (reading, document) in available.items():
-        if not _applies(reading, tree, table.name, row, dataset):
-            continue
-        option = wanted.pop(name, reading.default)
-        if option not in reading.options:
-            raise UsageFault(
-                f"Reading {name!r} has no option {option!r}; it has {', '.join(reading.options)}.",
-                next=f"segbench show {table.name} --readings",
-            )
-        use = ReadingUse(name, option, reading)
-        origin = Origin(f"reading {name}={option}", document.path.name, reading.source, reading.confidence)
-        for path, value in reading.options[option].set.items():
-            if isinstance(value, str) and value.startswith("$"):
-                value = plain(pick(tree, value[1:]))
-            put(tree, path, _leaves(copy.deepcopy(value), origin))
-        uses.append(use)
-    unknown = [name for name in wanted if name not in available]
-    if unknown:
-        close = close_names(unknown[0], list(available)) or list(available)
-        raise UsageFault(
-            f"No reading {unknown[0]!r} for {table.name}. Known: {', '.join(close) or 'none'}.",
-            next=f"segbench show {table.name} --readings",
-        )
-    return uses
-
-
-def _applies(reading: Reading, tree: dict[str, Any], table: str, row: str, dataset: str) -> bool:
-    facts = {"table": table, "row": row, "dataset": dataset}
-    for path, wanted in reading.when.items():
-        value = facts[path] if path in facts else plain(pick(tree, path))
-        allowed = wanted if isinstance(wanted, list) else [wanted]
-        if value not in allowed:
-            return False
-    return True
-
-
-def _leaves(value: Any, origin: Origin) -> Any:
-    if is_section(value):
-        return {key: _leaves(inner, origin) for key, inner in value.items()}
-    return Traced(value, origin)
+    return {key: walk(value, (key,)) for key, value in part.tree().items()}
 
 
 def _checked(tree: dict[str, Any], table: Table, row: str, seed: int) -> Protocol:
     protocol = build(plain(tree), seed=seed)
     if protocol.faults:
-        leaves = flatten(tree)
+        leaves = {path: leaf for path, leaf in flatten(tree).items() if isinstance(leaf, Traced)}
         lines = []
         for location, text in protocol.faults:
-            origin = _nearest(leaves, location)
+            written, origin = _written(leaves, location)
             where = origin.where if origin else table.document.where(("rows", row))
-            lines.append(f"{where}: {table.name}/{row}: {location}: {text}")
-        raise InvalidFault(*lines, next=f"segbench show {table.name}/{row}")
+            lines.append(f"{where}: {table.name}/{row}: {written}: {text}")
+        raise InvalidFault(*dict.fromkeys(lines), next=f"segbench show {table.name}/{row}")
     return protocol
 
 
-def _nearest(leaves: dict[str, Any], location: str) -> Origin | None:
+def _written(leaves: dict[str, Traced], location: str) -> tuple[str, Origin | None]:
+    """Where the value at a location of the protocol is written: there, or where a stage or stream takes it from."""
+    candidates = list(_inherited(location))
     for cut in range(location.count(".") + 1):
-        prefix = location.rsplit(".", cut)[0]
-        for path, leaf in leaves.items():
-            if (path == prefix or path.startswith(prefix + ".")) and isinstance(leaf, Traced):
-                return leaf.origin
-    return None
+        for candidate in candidates:
+            prefix = ".".join(candidate.split(".")[: candidate.count(".") + 1 - cut])
+            for path, leaf in leaves.items() if prefix else ():
+                if path == prefix or path.startswith(prefix + "."):
+                    return candidate, leaf.origin
+    return location, None
+
+
+def _inherited(location: str) -> Iterator[str]:
+    yield location
+    names = location.split(".")
+    rest = names[2:]
+    if names[0] != "stages":
+        return
+    if rest[:1] == ["streams"]:
+        rest = names[4:]
+        rest = ["schedule", *rest] if rest[:1] in (["crop"], ["batch_total"]) else rest
+        yield ".".join([*names[:2], *rest])
+    yield ".".join(rest)
+
+
+def _data(protocol: Protocol) -> list[DataSpec]:
+    """All data that a protocol reads."""
+    stages = protocol.training.stages if protocol.training else ()
+    found = [stream.data for stage in stages for stream in stage.streams.values()]
+    return [*found, *([protocol.evaluation.data] if protocol.evaluation else [])]
 
 
 def typed_values(protocol: Protocol) -> dict[str, Any]:
@@ -258,8 +229,8 @@ def typed_values(protocol: Protocol) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if protocol.training is not None and len(protocol.training.stages) == 1:
         stage = protocol.training.stages[0]
-        for stream in stage.streams.values():
-            found |= flatten({"data": stream.data.model_dump(), "augmentation": stream.augmentation.model_dump()})
+        stream = stage.streams.get(STREAM) or next(iter(stage.streams.values()))
+        found |= flatten({"data": stream.data.model_dump(), "augmentation": stream.augmentation.model_dump()})
         found |= flatten({"schedule": stage.schedule.model_dump(), "weights": stage.weights.model_dump()})
         model = stage.model
         found |= flatten({"model": {"align_corners": model.align_corners, "input": model.input.model_dump()}})
@@ -273,5 +244,5 @@ def typed_values(protocol: Protocol) -> dict[str, Any]:
                 found |= {f"{path}.{key}": value for key, value in flatten(options.model_dump()).items()}
     if protocol.evaluation is not None:
         own = protocol.evaluation.model_dump(exclude={"data"})
-        found |= flatten({"evaluation": own})
+        found |= flatten({"evaluation": {**own, "split": protocol.evaluation.data.splits[0]}})
     return found

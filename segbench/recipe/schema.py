@@ -2,17 +2,47 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, model_validator
 
 from .figures import GAIN, INCREASE, METRICS, readable_number
 
 SECTIONS = ("data", "augmentation", "model", "weights", "method", "schedule", "evaluation", "cost", "stages")
 Confidence = Literal["high", "medium", "low"]
 Tree = dict[Any, Any]
+_FACTS = ("table", "row", "dataset")  # what a reading may ask beside the protocol
 
 
 class _Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def in_section(path: str) -> str:
+    """A dotted path that begins with a section of a protocol, as is."""
+    if path.split(".")[0] not in SECTIONS:
+        raise ValueError(f"{path!r} is in no section of a protocol; sections: {', '.join(SECTIONS)}")
+    return path
+
+
+def _fact(path: str) -> str:
+    return path if path in _FACTS else in_section(path)
+
+
+def _metric(name: str) -> str:
+    if name.removesuffix(GAIN).removesuffix(INCREASE) not in METRICS:
+        raise ValueError(f"no metric {name!r}; known: {', '.join(METRICS)}")
+    return name
+
+
+def _addressable(name: str) -> str:
+    if "/" in name:
+        raise ValueError(f"{name!r} holds a slash, which stands between table and row")
+    return name
+
+
+def _undotted(name: str) -> str:
+    if not name or "." in name:
+        raise ValueError(f"{name!r} cannot be part of a dotted path")
+    return name
 
 
 def _printed(value: Any) -> Any:
@@ -24,6 +54,11 @@ def _printed(value: Any) -> Any:
 
 
 Printed = Annotated[str, BeforeValidator(_printed)]
+Path = Annotated[str, AfterValidator(in_section)]
+Fact = Annotated[str, AfterValidator(_fact)]
+MetricName = Annotated[str, AfterValidator(_metric)]
+RowName = Annotated[str, AfterValidator(_addressable)]
+PartName = Annotated[StrictStr, AfterValidator(_undotted)]
 
 
 class FigureEntry(_Closed):
@@ -46,7 +81,7 @@ class FigureGroup(_Closed):
 
     runs: int = Field(1, ge=1)
     note: StrictStr | None = None
-    metrics: dict[str, FigureEntry] = {}
+    metrics: dict[MetricName, FigureEntry] = {}
     iou: dict[str, FigureEntry] = {}
 
     @model_validator(mode="before")
@@ -58,15 +93,15 @@ class FigureGroup(_Closed):
         return {**own, "metrics": {key: value for key, value in data.items() if key not in own}}
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
-        for name, entry in self.metrics.items():
-            base = name.removesuffix(GAIN).removesuffix(INCREASE)
-            if base not in METRICS:
-                raise ValueError(f"no metric {name!r}; known: {', '.join(METRICS)}")
-            if (base != name) != (entry.over is not None):
-                raise ValueError(f"{name}: a gain or increase, and nothing else, names the row it is over")
+    def _complete(self) -> Self:
+        faults = []
+        for name, entry in [*self.metrics.items(), *((f"iou.{name}", entry) for name, entry in self.iou.items())]:
+            if name.endswith((GAIN, INCREASE)) != (entry.over is not None):
+                faults.append(f"{name}: a gain or increase, and nothing else, names the row it is over")
         if not self.metrics and not self.iou:
-            raise ValueError("figures are missing: a data set without any printed figure")
+            faults.append("figures are missing: a data set without any printed figure")
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
 
 
@@ -84,7 +119,7 @@ class SourceEntry(_Closed):
 
 class ReadingOption(_Closed):
     says: StrictStr
-    set: dict[str, Any] = {}
+    set: dict[Path, Any] = {}
 
 
 class Reading(_Closed):
@@ -95,7 +130,7 @@ class Reading(_Closed):
     default: StrictStr
     source: StrictStr
     confidence: Confidence
-    when: dict[str, Any] = {}
+    when: dict[Fact, Any] = {}
 
     @model_validator(mode="after")
     def _default_exists(self) -> Self:
@@ -107,13 +142,44 @@ class Reading(_Closed):
 
 
 class Contradiction(_Closed):
-    """Where the publication contradicts itself; shown with a dagger beside the figures it touches."""
+    """Where the publication contradicts itself; shown with a dagger beside the figures it touches.
+
+    ``figures`` are ``row[/dataset.split[.metric[.class]]]`` of the same table, so one figure or several together.
+    """
 
     says: StrictStr
     figures: tuple[StrictStr, ...] = ()
 
 
-class _Sections(_Closed):
+class StreamEntry(_Closed):
+    """What one source of batches of a stage has otherwise than the table."""
+
+    data: Tree = {}
+    augmentation: Tree = {}
+    batch_total: Any = None
+    crop: Any = None
+
+
+class StageEntry(_Closed):
+    """What one stage of a training has otherwise than the table; values are checked when a row is resolved."""
+
+    name: PartName
+    from_: StrictStr | None = Field(None, alias="from")
+    emits: StrictStr | None = None
+    streams: dict[PartName, StreamEntry] = {}
+    data: Tree = {}
+    augmentation: Tree = {}
+    model: Tree = {}
+    weights: Tree = {}
+    method: Tree = {}
+    schedule: Tree = {}
+
+    def tree(self) -> Tree:
+        """The stage without its name, as written."""
+        return self.model_dump(by_alias=True, exclude_unset=True, exclude={"name"})
+
+
+class Sections(_Closed):
     """The protocol sections that the table or a row may set."""
 
     data: Tree = {}
@@ -124,21 +190,30 @@ class _Sections(_Closed):
     schedule: Tree = {}
     evaluation: Tree = {}
     cost: Tree = {}
-    stages: list[Tree] = []
-    sources: dict[str, SourceEntry] = {}
+    stages: list[StageEntry] = []
+    sources: dict[Path, SourceEntry] = {}
+
+    @model_validator(mode="after")
+    def _stage_names(self) -> Self:
+        names = [stage.name for stage in self.stages]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two stages are called {twice!r}")
+        return self
 
     def tree(self) -> Tree:
-        """The sections that are set."""
-        return {name: getattr(self, name) for name in SECTIONS if getattr(self, name)}
+        """The sections that are set, stages by name."""
+        tree = {name: getattr(self, name) for name in SECTIONS if getattr(self, name)}
+        return {**tree, "stages": {stage.name: stage.tree() for stage in self.stages}} if self.stages else tree
 
 
-class RowEntry(_Sections):
+class RowEntry(Sections):
     """One line of a table."""
 
     title: StrictStr | None = None
     note: StrictStr | None = None
     base: StrictStr | None = None
-    datasets: dict[str, _Sections] = {}
+    datasets: dict[str, Sections] = {}
     figures: dict[str, FigureGroup] = {}
     unavailable: StrictStr | None = None
 
@@ -150,7 +225,7 @@ class RowEntry(_Sections):
         return self
 
 
-class TableFile(_Sections):
+class TableFile(Sections):
     """One file ``recipes/<paper>/<table>.yaml``."""
 
     schema_: Literal[1] = Field(alias="schema")
@@ -158,9 +233,9 @@ class TableFile(_Sections):
     table: StrictStr
     title: StrictStr
     source: StrictStr
-    margin: dict[str, float] = {}
+    margin: dict[MetricName, float] = {}
     base: dict[str, StrictStr] = {}
-    rows: dict[str, RowEntry]
+    rows: dict[RowName, RowEntry]
     readings: dict[str, Reading] = {}
     contradictions: list[Contradiction] = []
     claims: list[StrictStr] = []
@@ -191,7 +266,8 @@ class Budget(_Closed):
     max_crop_pixels: int | None = Field(None, gt=0)
     max_steps: int | None = Field(None, gt=0)
     max_batch: int | None = Field(None, gt=0)
-    lr_with_batch: bool = False
+    optimizer: Tree = Field({}, description="takes the place of every optimiser; not a limit")
+    scale_range: tuple[float, float] | None = Field(None, description="widest range of training scales")
     evaluation: Tree = {}
     weights: Tree = {}
     schedule: Tree = {}

@@ -1,5 +1,6 @@
 """YAML without surprises: no code, no yes/no booleans, no underscores in integers, no duplicate keys, lines kept."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ _Loader.add_implicit_resolver(
     list("-+.0123456789"),
 )
 _UNDERSCORE_NUMBER = re.compile(r"^[-+]?[0-9][0-9_]*_[0-9_]*$")
+_MAX_DEPTH = 30  # the parser's own recursion would end the process
 
 
 @dataclass
@@ -59,17 +61,7 @@ def load(path: Path) -> Document:
     except (OSError, UnicodeDecodeError) as error:
         document.faults.append(f"{path.name}: cannot be read: {error}")
         return document
-    try:
-        root = yaml.compose(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        document.faults.append(f"{path.name}:{line}: {' '.join(str(error.problem or error.context).split())}")
-        return document
-    except yaml.YAMLError as error:
-        document.faults.append(f"{path.name}: {' '.join(str(error).split())}")
-        return document
-    if root is not None:
-        document.data = _construct(root, (), document, set())
+    _read(text, document)
     return document
 
 
@@ -79,21 +71,51 @@ def parse_scalar(text: str) -> Any:
     Raises:
         ValueError: the text is no valid YAML value.
     """
-    try:
-        node = yaml.compose(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"cannot read the value {text!r}") from error
     document = Document(Path("command line"))
-    value = _construct(node, (), document, set()) if node is not None else None
+    _read(text, document)
     if document.faults:
-        raise ValueError(document.faults[0])
-    return value
+        raise ValueError(f"cannot read the value {text[:40]!r}: {document.faults[0].split(': ', 1)[1]}")
+    return document.data
+
+
+def _read(text: str, document: Document) -> None:
+    name = document.path.name
+    try:
+        too_deep = _scan(text, document)
+        root = None if too_deep else yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = " ".join(" ".join(part for part in (error.context, error.problem) if part).split())
+        document.faults.append(f"{name}:{mark.line + 1 if mark else 1}: {problem}")
+        return
+    except yaml.YAMLError as error:
+        document.faults.append(f"{name}: {' '.join(str(error).split())}")
+        return
+    if root is not None:
+        document.data = _construct(root, (), document, set())
+
+
+def _scan(text: str, document: Document) -> bool:
+    """Find what is refused whatever it means: anchors, aliases, tags. True if the nesting is too deep to build."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        where = f"{document.path.name}:{event.start_mark.line + 1 if event.start_mark else 1}"
+        if getattr(event, "anchor", None):
+            document.faults.append(f"{where}: anchors and aliases are not allowed")
+        tag = getattr(event, "tag", None)
+        if tag:
+            document.faults.append(f"{where}: the tag {tag!r} is not allowed")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            document.faults.append(f"{where}: more than {_MAX_DEPTH} levels deep")
+            return True
+    return False
 
 
 def _construct(node: yaml.Node, location: Location, document: Document, seen: set[int]) -> Any:
     document.lines.setdefault(location, node.start_mark.line + 1)
-    if id(node) in seen:
-        document.faults.append(f"{document.where(location)}: anchors and aliases are not allowed")
+    if id(node) in seen:  # an alias, which is a fault already
         return None
     seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
@@ -105,15 +127,17 @@ def _construct(node: yaml.Node, location: Location, document: Document, seen: se
 
 def _mapping(node: yaml.MappingNode, location: Location, document: Document, seen: set[int]) -> dict[Any, Any]:
     result: dict[Any, Any] = {}
+    taken: set[str] = set()  # 4 and "4" are one key
     for key_node, value_node in node.value:
         key = _scalar(key_node, location, document) if isinstance(key_node, yaml.ScalarNode) else None
         line = key_node.start_mark.line + 1
         if not isinstance(key, str | int) or isinstance(key, bool):
             document.faults.append(f"{document.path.name}:{line}: a key must be a word or an integer")
             continue
-        if key in result:
+        if str(key) in taken:
             document.faults.append(f"{document.path.name}:{line}: duplicate key {str(key)!r}")
             continue
+        taken.add(str(key))
         here = (*location, str(key))
         document.lines[here] = line
         result[key] = _construct(value_node, here, document, seen)
@@ -124,16 +148,20 @@ def _scalar(node: yaml.Node, location: Location, document: Document) -> Any:
     line = f"{document.path.name}:{node.start_mark.line + 1}"
     kind, text = node.tag.rsplit(":", 1)[-1], node.value
     if kind == "str":
-        if getattr(node, "style", None) is None and _UNDERSCORE_NUMBER.match(text):
+        plain = not getattr(node, "style", None)  # None, or "" from the C parser
+        if plain and _UNDERSCORE_NUMBER.match(text):
             document.faults.append(f"{line}: write the integer {text} without underscores")
         return text
     if kind == "null":
         return None
     if kind == "bool":
         return text == "true"
-    if kind == "int":
-        return int(text)
-    if kind == "float":
-        return float(text)
-    document.faults.append(f"{line}: the tag {node.tag!r} is not allowed")
-    return None
+    if kind not in ("int", "float"):
+        return text  # the tag is a fault already
+    try:
+        number = int(text) if kind == "int" and len(text) < 300 else float(text)
+    except ValueError:
+        return text  # called a number by a tag, which is a fault already
+    if number in (math.inf, -math.inf):
+        document.faults.append(f"{line}: the number {text[:20]} is too large")
+    return number

@@ -1,6 +1,5 @@
 """One printed figure against the records: which attempt is shown, what was measured, and what that means."""
 
-import re
 from dataclasses import dataclass, replace
 
 from segbench.recipe.catalog import Table
@@ -197,20 +196,8 @@ class Judge:
 
 
 def daggers(contradictions: list[Contradiction], figure: Figure) -> tuple[str, ...]:
-    """What the publication says against itself about a figure.
-
-    A recipe names a row and as much of the figure as it means: ``row``, ``row:miou``, ``row:iou.sky``,
-    ``row/cityscapes.val/miou``; the table may stand before the row.
-    """
-    parts = {figure.dataset, figure.split, figure.metric, figure.class_name}
-
-    def means(name: str) -> bool:
-        name = name.removeprefix(f"{figure.table}/")
-        rest = name.removeprefix(figure.row)
-        named = rest == "" or (rest != name and rest[0] in "/:." and {*re.split("[/:.]", rest[1:])} <= parts)
-        return name.startswith(figure.row) and named
-
-    return tuple(each.says for each in contradictions if any(means(name) for name in each.figures))
+    """What the publication says against itself about a figure; a recipe may name the figure, its group or its row."""
+    return tuple(each.says for each in contradictions if not {*figure.names}.isdisjoint(each.figures))
 
 
 def runtime_words(sides: tuple[Tried, ...]) -> list[str]:

@@ -37,7 +37,7 @@ readings:
     source: nowhere
     confidence: low
 contradictions:
-  - {says: the text has 71.9, figures: ["more:miou"]}
+  - {says: the text has 71.9, figures: ["more/camvid.test.miou"]}
 """
 
 

@@ -28,6 +28,7 @@ def markdown(report: TableReport, *, per_class: bool = False) -> str:
         blocks += [escape(basis)] if basis else []
         blocks.append(_table(report, entries))
         below = [
+            *words.floor_lines(entries),
             *words.deviation_lines(report, entries),
             *words.dagger_lines(entries),
             *words.class_line(report, entries),

@@ -195,6 +195,18 @@ def deviation_lines(report: TableReport, entries: Sequence[Judged]) -> list[str]
     return lines
 
 
+def floor_lines(entries: Sequence[Judged]) -> list[str]:
+    """What predicting one class everywhere would score on the images measured: the floor of every mIoU."""
+    floors = {
+        (record.dataset, record.split): value
+        for entry in entries
+        if entry.figure.metric == "miou" and entry.shown is not None
+        for record in entry.shown.records
+        if (value := record.figures.get("constant_miou")) is not None
+    }
+    return [f"best constant prediction: mIoU {value:.2f}" for value in dict.fromkeys(floors.values())]
+
+
 def dagger_lines(entries: Iterable[Judged]) -> list[str]:
     return [f"{DAGGER} {text}" for text in dict.fromkeys(text for entry in entries for text in entry.daggers)]
 

@@ -1,0 +1,159 @@
+"""Parts of a protocol as types: what is wrong with them, and what this version of segbench does not have yet."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from segbench.core import registry
+from segbench.core.spec import AugmentationSpec, Choice, DataSpec, ModelSpec, StreamSpec
+
+from .strict_yaml import load
+
+Model = TypeVar("Model", bound=BaseModel)
+_STREAM_KEYS = ("batch_total", "crop")
+
+
+@dataclass
+class Findings:
+    """What was noticed while a tree became types.
+
+    Attributes:
+        faults: (dotted location, sentence), all of them.
+        waits: what is not registered yet, as ``kind name``.
+    """
+
+    faults: list[tuple[str, str]] = field(default_factory=list)
+    waits: list[str] = field(default_factory=list)
+
+    def unknown(self, tree: dict[str, Any], known: Iterable[str], prefix: str = "") -> None:
+        """A fault for every key that is none of ``known``."""
+        self.faults += [(f"{prefix}{key}", f"unknown key {key!r}") for key in tree if key not in known]
+
+
+def typed(model: type[Model], tree: Any, prefix: str, findings: Findings) -> Model | None:
+    """The tree as ``model``; None and faults where it does not fit."""
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            location = ".".join([prefix, *(str(part) for part in item["loc"] if part != "[key]")])
+            findings.faults.append((location, sentence(item)))
+        return None
+
+
+def sentence(item: Any) -> str:
+    """One pydantic error in plain words."""
+    name, kind = str(item["loc"][-1]) if item["loc"] else "", item["type"]
+    if kind == "extra_forbidden":
+        return f"unknown key {name!r}"
+    if kind == "missing":
+        return f"missing key {name!r}"
+    if kind == "value_error":
+        return str(item["ctx"]["error"])
+    given = repr(item.get("input"))
+    given = given if len(given) <= 60 else f"{given[:57]}..."
+    if kind in ("model_type", "dict_type"):
+        return f"a map of keys is wanted, got {given}"
+    message = str(item["msg"])
+    return f"{message[0].lower()}{message[1:]}, got {given}"
+
+
+def stream(tree: dict[str, Any], prefix: str, crop_prefix: str, findings: Findings) -> StreamSpec | None:
+    """One source of batches, its options and the names in it checked.
+
+    Args:
+        tree: data, augmentation, batch_total and crop.
+        prefix: location of its data and augmentation.
+        crop_prefix: location of its batch and crop.
+        findings: takes up what is wrong.
+    """
+    findings.unknown(tree, ("data", "augmentation", *_STREAM_KEYS), prefix)
+    data = typed(DataSpec, tree["data"], f"{prefix}data", findings)
+    augmentation = typed(AugmentationSpec, tree["augmentation"], f"{prefix}augmentation", findings)
+    if data is not None:
+        _dataset(data, f"{prefix}data", findings)
+    own = {key: tree[key] for key in _STREAM_KEYS if key in tree}
+    # Stand-ins let batch and crop be checked where the rest has faults already.
+    rest = {"data": data or DataSpec(name="none"), "augmentation": augmentation or AugmentationSpec()}
+    found = typed(StreamSpec, {**own, **rest}, crop_prefix, findings)
+    return None if data is None or augmentation is None else found
+
+
+def model(tree: dict[str, Any], prefix: str, findings: Findings) -> ModelSpec | None:
+    """The network with the options of backbone and decoder checked."""
+    found = typed(ModelSpec, tree, prefix, findings)
+    options: dict[str, Choice | None] = {
+        kind: choice(kind, tree[kind], f"{prefix}.{kind}", findings)
+        for kind in ("backbone", "decoder")
+        if kind in tree and (found is not None or isinstance(tree[kind], dict))
+    }
+    if found is None or None in options.values():
+        return None
+    return found.model_copy(update=options)
+
+
+def choice(kind: str, tree: Any, prefix: str, findings: Findings) -> Choice | None:
+    """A registered choice with its options checked and defaults dropped; an unregistered one waits."""
+    found = typed(Choice, tree, prefix, findings)
+    if found is None or _is_slip(kind, found.name, f"{prefix}.name", findings):
+        return None
+    if not registry.is_registered(kind, found.name):
+        findings.waits.append(f"{kind} {found.name}")
+        return found
+    options = typed(registry.options_of(kind, found.name), found.options, prefix, findings)
+    if options is None:
+        return None
+    return Choice(name=found.name, options=options.canonical())
+
+
+def _dataset(data: DataSpec, prefix: str, findings: Findings) -> None:
+    """Slips in the names of data set and class table are faults; of the one or the other that is still to come, the
+    class table waits here and the data set in ``Resolved.waits``, which knows whether it is needed."""
+    if _is_slip("dataset", data.name, f"{prefix}.name", findings):
+        return
+    if data.classes is None or not registry.is_registered("dataset", data.name):
+        return
+    facts: Any = registry.options_of("dataset", data.name)()
+    known = (facts.table, *facts.variants)
+    if any(data.classes in _table_names(table) for table in known):
+        return
+    if any(_bare(data.classes) == _bare(table) for table in known):
+        findings.waits.append(f"class table {data.classes}")
+        return
+    text = f"no class table {data.classes!r} for {data.name}; known: {', '.join(known)}"
+    findings.faults.append((f"{prefix}.classes", text))
+
+
+@cache
+def _table_names(table: str) -> tuple[str, ...]:
+    """A class table's name and aliases, from its file: that costs far less than to import the room of data."""
+    path = Path(registry.__file__).parents[1] / "data" / "tables" / f"{table}.yaml"
+    return (table, *(load(path).data or {}).get("aliases", ()))
+
+
+def _is_slip(kind: str, given: str, location: str, findings: Findings) -> bool:
+    """A word that differs from a registered one by a letter or two is a slip, not a part that is still to come.
+
+    Names that differ in digits alone (deeplabv2, deeplabv3) are different networks.
+    """
+    if registry.is_registered(kind, given):
+        return False
+    words = [name for name in registry.names(kind) if _letters(name) != _letters(given)]
+    close = registry.close_names(given, words, limit=1, cutoff=0.85)
+    if close:
+        findings.faults.append((location, f"no {kind} {given!r}. Close: {close[0]}"))
+    return bool(close)
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"\d", "", name)
+
+
+def _bare(table: str) -> str:
+    """A class table's name without the number of its classes."""
+    return re.sub(r"-\d+$", "", table)

@@ -1,0 +1,69 @@
+"""What a row waits for comes from the registry."""
+
+import pytest
+
+from segbench.core import registry
+from segbench.core.errors import InvalidFault
+from segbench.recipe.protocol import pick, plain
+from segbench.recipe.resolve import resolve, resolve_all
+from tests.recipe.made import HEAD, ROWS
+
+
+def waits_by_hand(resolved) -> set[str]:
+    """What the registry lacks of the names in the resolved tree, found without the typed protocol."""
+    tree = plain(resolved.tree)
+    overlays = list(tree.get("stages", {}).values())
+    found = set()
+    for part in [tree, *overlays] if not overlays or "method" in tree else overlays:
+        places = (("method", "method"), ("backbone", "model.backbone"), ("decoder", "model.decoder"))
+        for kind, place in places:
+            name = pick(part, f"{place}.name")
+            hidden = part is tree and overlays and all(pick(each, f"{place}.name") for each in overlays)
+            if name and not hidden and name not in registry.names(kind):
+                found.add(f"{kind} {name}")
+    datasets = [tree["data"]] + [s["data"] for o in overlays for s in o.get("streams", {}).values() if "data" in s]
+    scored = not resolved.figures or any(figure.kind in ("trained", "feature") for figure in resolved.figures)
+    for data in datasets if scored else ():
+        name = data.get("name", tree["data"]["name"])
+        if not registry.has_part("dataset", name, "reader"):
+            found.add(f"data set {name}")
+    return found
+
+
+def test_waits_come_from_the_registry(shipped):
+    for name in shipped.tables:
+        for resolved in resolve_all(shipped, name):
+            waits = [wait for wait in resolved.waits if not wait.startswith(("metric", "class table"))]
+            assert set(waits) == waits_by_hand(resolved), resolved.name
+            assert len(waits) == len(set(waits))
+    gta5 = resolve(shipped, "semiseg-table3", "gta5-deeplabv3plus-1_30", "cityscapes")
+    assert "data set gta5" in gta5.waits
+    assert resolve(shipped, "contextrast-table6", "layers-4", "camvid").waits == []
+
+
+def test_a_new_entry_ends_the_wait(shipped, monkeypatch):
+    before = resolve(shipped, "contextrast-table1", "camvid-deeplabv3", "camvid").waits
+    assert before == ["backbone resnet", "decoder deeplabv3"]
+    names = registry.names
+    monkeypatch.setattr(registry, "names", lambda kind: (*names(kind), *(("resnet",) if kind == "backbone" else ())))
+    supervised = registry.options_of("method", "supervised")
+    options = registry.options_of
+    monkeypatch.setattr(
+        registry, "options_of", lambda kind, name: supervised if name == "resnet" else options(kind, name)
+    )
+    with pytest.raises(InvalidFault, match="unknown key 'depth'"):
+        resolve(shipped, "contextrast-table1", "camvid-deeplabv3", "camvid")
+
+
+def test_class_tables(write):
+    def waits(name, classes):
+        text = (HEAD + ROWS).replace("{name: camvid}", f"{{name: {name}, classes: {classes}}}")
+        text = text.replace("camvid.test", f"{name}.test")
+        return resolve(write(one=text), "made-one", "base", name).waits
+
+    assert waits("camvid", "camvid-11") == waits("camvid", "camvid") == []
+    assert waits("camvid", "camvid-12") == ["class table camvid-12"]
+    assert not any("class table" in wait for wait in waits("pascal-context", "pascal-context-59"))
+    assert not any("class table" in wait for wait in waits("pascal-context", "pascal-context-60"))
+    with pytest.raises(InvalidFault, match=r"one.yaml:6: .*no class table 'camvid' for pascal-context; known: pascal-"):
+        waits("pascal-context", "camvid")
