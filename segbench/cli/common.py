@@ -2,53 +2,66 @@
 
 import json
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segbench.core.errors import UsageFault
+from segbench.core.errors import InvalidFault, UsageFault
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table
 
     from segbench.recipe.catalog import Catalog
     from segbench.results.store import Store
 
-PIPE_WIDTH = 140
+PIPE_WIDTH = 140  # tables in a file or a pipe; nothing is ever cut off
+NARROW = 110  # below this wide tables take another shape
 
+Target = Annotated[str, typer.Argument(metavar="TABLE[/ROW]", help="A table, or one row of it.", show_default=False)]
+Budget = Annotated[str, typer.Option("--budget", metavar="NAME", help="full (as published), small or smoke.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the answer.")]
 DataRoot = Annotated[
-    Path | None, typer.Option("--data-root", help="Folder of all data sets. [env: SEGBENCH_DATA]", show_default=False)
+    Path | None, typer.Option("--data-root", metavar="FOLDER", help="Folder of all data sets. [env: SEGBENCH_DATA]")
 ]
 Out = Annotated[
-    Path | None, typer.Option("--out", help="Folder of runs and records. [env: SEGBENCH_RESULTS]", show_default=False)
+    Path | None, typer.Option("--out", metavar="FOLDER", help="Folder of runs and records. [env: SEGBENCH_RESULTS]")
 ]
 Recipe = Annotated[
-    Path | None, typer.Option("--recipe", help="A recipe file of your own, added to the catalog.", show_default=False)
+    Path | None, typer.Option("--recipe", metavar="FILE", help="A recipe file of your own, added to the catalog.")
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Precision = Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")]
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")]
+Precision = Annotated[str, typer.Option("--precision", metavar="NAME", help="auto, float32 or bfloat16.")]
 Readings = Annotated[
     list[str] | None,
-    typer.Option("--reading", help="NAME=OPTION: another answer to an open point. Repeatable.", show_default=False),
+    typer.Option("--reading", metavar="NAME=OPTION", help="Another answer to an open point. Repeatable."),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="PATH=VALUE: change one setting; a deviation. Repeatable.", show_default=False),
+    typer.Option("--set", metavar="PATH=VALUE", help="Change one setting; a deviation. Repeatable."),
 ]
 
 
 def open_catalog(recipe: Path | None = None) -> "Catalog":
-    """The recipes that come with segbench, and the user's own file."""
+    """The recipes that come with segbench, and the user's own file.
+
+    Raises:
+        InvalidFault: a recipe is not there or has faults; all of them, each with file and line.
+    """
     from segbench.recipe.catalog import add_file, load_catalog, recipes_root
 
     catalog = load_catalog(recipes_root())
     if recipe is not None:
-        if not recipe.is_file():
-            raise UsageFault(f"There is no recipe file {recipe}.", next="segbench list")
-        add_file(catalog, recipe)
+        command = f"segbench list --recipe {recipe}"
+        if not recipe.exists() or recipe.is_dir():
+            raise InvalidFault(f"There is no recipe file {recipe}.", next="segbench list --recipe FILE")
+        try:
+            add_file(catalog, recipe)
+        except InvalidFault as error:
+            raise InvalidFault(*error.faults, next=f"mend these lines, then: {command}") from None
     return catalog
 
 
@@ -80,7 +93,7 @@ def pairs(given: list[str] | None, flag: str) -> tuple[tuple[str, str], ...]:
 
 
 def settings(given: list[str] | None) -> tuple[tuple[str, Any], ...]:
-    """``--set`` options with their values read as YAML.
+    """``--set`` options with their values read as YAML; whether the paths exist is found where a row is resolved.
 
     Raises:
         UsageFault: a value does not read.
@@ -88,11 +101,11 @@ def settings(given: list[str] | None) -> tuple[tuple[str, Any], ...]:
     from segbench.recipe.strict_yaml import parse_scalar
 
     found = []
-    for key, text in pairs(given, "--set"):
+    for path, text in pairs(given, "--set"):
         try:
-            found.append((key, parse_scalar(text)))
+            found.append((path, parse_scalar(text)))
         except ValueError as error:
-            raise UsageFault(f"--set {key}: {error}.", next="segbench reproduce --help") from error
+            raise UsageFault(f"--set {path}: {error}.", next="segbench reproduce --help") from None
     return tuple(found)
 
 
@@ -102,19 +115,52 @@ def print_json(data: Any) -> None:
 
 
 def console(*, err: bool = False) -> "Console":
-    """A rich console that behaves as a pipe when it is one."""
+    """A rich console for a terminal; in a pipe plain text, whatever the environment says about colour."""
     from rich.console import Console
 
     stream = sys.stderr if err else sys.stdout
     if stream.isatty():
-        return Console(stderr=err, highlight=False)
-    return Console(stderr=err, highlight=False, width=PIPE_WIDTH, no_color=True)
+        return Console(file=stream, highlight=False)
+    return Console(file=stream, highlight=False, width=PIPE_WIDTH, force_terminal=False, color_system=None)
+
+
+def is_narrow() -> bool:
+    """Whether standard output is a terminal with too few columns for wide tables."""
+    return console().width < NARROW
 
 
 def show(*renderables: "RenderableType", err: bool = False) -> None:
+    """Print; in a pipe without the blanks that pad a table's last column."""
     target = console(err=err)
-    for renderable in renderables:
-        target.print(renderable)
+    if target.is_terminal:
+        for renderable in renderables:
+            target.print(renderable)
+        return
+    with target.capture() as captured:
+        for renderable in renderables:
+            target.print(renderable)
+    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), err=err)
+
+
+def busy(text: str) -> AbstractContextManager[object]:
+    """Tell a terminal what takes a few seconds; elsewhere nothing is said."""
+    target = console(err=True)
+    return target.status(text) if target.is_terminal and not target.is_dumb_terminal else nullcontext()
+
+
+def table(*columns: str, right: tuple[str, ...] = (), title: str | None = None) -> "Table":
+    """An empty table in the house's look; long cells wrap."""
+    from rich.table import Table
+
+    view = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left", title_style="bold")
+    for name in columns:
+        view.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return view
+
+
+def many(count: int, name: str) -> str:
+    """``1 training``, ``3 trainings``."""
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float | None) -> str:
@@ -133,5 +179,8 @@ def duration(seconds: float | None) -> str:
     return f"{days} d {hours} h"
 
 
-def gigabytes(count: int | None) -> str:
-    return "-" if count is None else f"{count / 1e9:.1f} GB"
+def memory(count: int | None) -> str:
+    """``3.2 GB``, ``80 MB``."""
+    if count is None:
+        return "-"
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"

@@ -10,8 +10,11 @@ from segbench.core.errors import InvalidFault, UsageFault
 from . import common
 
 if TYPE_CHECKING:
+    from segbench.core.spec import EvaluationSpec
     from segbench.engine.checkpoint import WeightsHeader
     from segbench.engine.evaluate import Evaluation
+    from segbench.engine.runtime import Runtime
+    from segbench.results.record import Record
 
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "whole": {},
@@ -20,15 +23,21 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
 
 
 def command(
-    checkpoint: Annotated[Path, typer.Option("--checkpoint", help="A weights file (*.safetensors).")],
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Default: the one it was trained on.")] = None,
-    split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "val",
-    protocol: Annotated[str, typer.Option("--protocol", help="whole or ms-flip.")] = "whole",
+    checkpoint: Annotated[
+        Path, typer.Option("--checkpoint", metavar="FILE", help="A weights file (*.safetensors).", show_default=False)
+    ],
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="Default: the one it was trained on.")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", metavar="NAME", help="train, val or test.")] = "val",
+    protocol: Annotated[str, typer.Option("--protocol", metavar="NAME", help="whole or ms-flip.")] = "whole",
     scale: Annotated[
-        float | None, typer.Option("--scale", min=0.05, max=4.0, help="Resize images and labels; default: as trained.")
+        float | None,
+        typer.Option("--scale", metavar="X", min=0.05, max=4.0, help="Resize images and labels; default: as trained."),
     ] = None,
     absent: Annotated[
-        str, typer.Option("--absent", help="IoU of classes neither labelled nor predicted: exclude, zero or one.")
+        str,
+        typer.Option("--absent", metavar="RULE", help="Classes neither labelled nor predicted: exclude, zero or one."),
     ] = "exclude",
     device: common.Device = "auto",
     precision: common.Precision = "auto",
@@ -37,11 +46,12 @@ def command(
     quiet: common.Quiet = False,
     json: common.Json = False,
 ) -> None:
-    """Per-class IoU, mIoU, pixel accuracy and seconds per image of a checkpoint.
+    """Score a checkpoint: IoU by class, mIoU, accuracy, speed.
 
-    segbench eval --checkpoint last.safetensors --dataset camvid --split test
-
-    segbench eval --checkpoint best.safetensors --protocol ms-flip --json
+    \b
+    Examples:
+      segbench eval --checkpoint last.safetensors --dataset camvid --split test
+      segbench eval --checkpoint best.safetensors --protocol ms-flip --json
     """
     if protocol not in PROTOCOLS:
         raise UsageFault(f"No protocol {protocol!r}. Known: {', '.join(PROTOCOLS)}.", next="segbench eval --help")
@@ -71,16 +81,19 @@ def command(
     )
     spec = EvaluationSpec(data=data, absent=absent, **PROTOCOLS[protocol])
     store = common.open_store(out)
+    store.check_writable()
     runtime = choose_runtime(device, precision=precision)
     with Stopper() as stop, Watcher(quiet=quiet) as watcher:
         watcher.announce(f"{checkpoint.name} · {name} {split}", 1, 1)
-        result, classes, parameters = score(checkpoint, spec, Context(store, runtime, data_root, watcher, stop))
-    record = _record(checkpoint, header, spec, result, classes, parameters, runtime)
+        result, _, parameters = score(checkpoint, spec, Context(store, runtime, data_root, watcher, stop))
+    record = _record(checkpoint, header, spec, result, parameters, runtime)
     store.write(record, result.counts())
     if json:
         common.print_json(record.model_dump(mode="json", by_alias=True))
         return
     _show(record, header, factor)
+    other = "ms-flip" if protocol == "whole" else "whole"
+    typer.echo(f"Next: segbench eval --checkpoint {checkpoint} --split {split} --protocol {other}")
 
 
 def _check_classes(path: Path, header: "WeightsHeader", dataset: str) -> None:
@@ -112,7 +125,14 @@ def _check_classes(path: Path, header: "WeightsHeader", dataset: str) -> None:
         )
 
 
-def _record(path: Path, header, spec, result: "Evaluation", classes, parameters: float, runtime):  # type: ignore[no-untyped-def]
+def _record(
+    path: Path,
+    header: "WeightsHeader",
+    spec: "EvaluationSpec",
+    result: "Evaluation",
+    parameters: float,
+    runtime: "Runtime",
+) -> "Record":
     import hashlib
 
     from segbench.core.spec import evaluation_id
@@ -131,7 +151,7 @@ def _record(path: Path, header, spec, result: "Evaluation", classes, parameters:
         training_spec={"training": header.training, "model": header.model.canonical(), "step": header.step},
         evaluation_spec=spec.canonical(),
         figures={**result.figures(absent=spec.absent), "params_m": parameters},
-        per_class=dict(zip(classes, result.per_class(), strict=True)),
+        per_class=dict(zip(header.classes, result.per_class(), strict=True)),
         images=len(result.keys),
         timings={"seconds_per_image": result.seconds_per_image},
         provenance={**provenance(runtime), "file": path.name},
@@ -139,36 +159,34 @@ def _record(path: Path, header, spec, result: "Evaluation", classes, parameters:
     )
 
 
-def _show(record: Any, header: "WeightsHeader", factor: float) -> None:
-    from rich.table import Table
+def _show(record: "Record", header: "WeightsHeader", factor: float) -> None:
     from rich.text import Text
 
     from segbench.models.labels import model_label
 
-    how = " · ".join(
-        part
-        for part in (
-            f"{model_label(header.model)}, {len(header.classes)} classes, step {header.step:,}",
-            f"images at {factor:g} of their size" if factor != 1 else "",
-            "generated scenes" if header.data_source == "generated" else "",
-        )
-        if part
-    )
-    view = Table(box=None, pad_edge=False, header_style="bold")
-    view.add_column("class")
-    view.add_column("IoU (%)", justify="right")
-    view.add_column("")
+    network = [f"{model_label(header.model)}, {len(header.classes)} classes, step {header.step:,}"]
+    network += [f"training {header.training}"] if header.training else []
+    scored = [f"{record.dataset} {record.split}, {common.many(record.images, 'image')}"]
+    scored += ["generated scenes, as in its training"] if header.data_source == "generated" else []
+    scored += [f"at {factor:g} of their size"] if factor != 1 else []
+    view = common.table("class", "IoU (%)", "", right=("IoU (%)",))
     for name, value in record.per_class.items():
         bar = "" if value is None else "█" * round(value / 4)
         view.add_row(name, "-" if value is None else f"{value:.2f}", bar)
     figures = record.figures
+    values = [f"mIoU {_number(figures.get('miou'))}", f"pixel accuracy {_number(figures.get('pixel_accuracy'))}"]
+    values += [f"class accuracy {_number(figures.get('mean_class_accuracy'))}", f"Dice {_number(figures.get('dice'))}"]
+    values += [f"{record.timings['seconds_per_image']:.3f} s/image"]
+    values += [f"{_number(figures.get('params_m'))} M parameters"]
+    floor = figures.get("constant_miou")
     common.show(
-        Text(f"{record.provenance['file']} · {how}"),
-        Text(f"{record.dataset} {record.split}, {record.images} images"),
+        Text(f"{record.provenance['file']} · {' · '.join(network)}"),
+        Text(" · ".join(scored)),
         view,
-        Text(
-            f"\nmIoU {figures['miou']:.2f}   pixel accuracy {figures['pixel_accuracy']:.2f}   "
-            f"mean class accuracy {figures['mean_class_accuracy']:.2f}   Dice {figures['dice']:.2f}   "
-            f"{record.timings['seconds_per_image']:.3f} s/image   {figures['params_m']:.2f} M parameters"
-        ),
+        Text(f"\nbest constant prediction: mIoU {_number(floor)}" if floor is not None else ""),
+        Text("   ".join(values)),
     )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

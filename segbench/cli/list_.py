@@ -1,5 +1,6 @@
 """``segbench list``: papers, tables, rows, figures, and what runs here."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,18 +12,22 @@ if TYPE_CHECKING:
     from segbench.recipe.resolve import Resolved
 
 
+WAITING = "waiting: "
+
+
 def command(
-    table: Annotated[str | None, typer.Argument(help="Only the rows of this table.", show_default=False)] = None,
+    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="Only the rows of this table.")] = None,
     figures: Annotated[bool, typer.Option("--figures", help="Every printed figure instead of rows.")] = False,
     recipe: common.Recipe = None,
     data_root: common.DataRoot = None,
     json: common.Json = False,
 ) -> None:
-    """Papers, tables and rows, and what runs today.
+    """Papers, tables and rows, and what runs here.
 
-    segbench list
-
-    segbench list contextrast-table6 --json
+    \b
+    Examples:
+      segbench list
+      segbench list contextrast-table6 --json
     """
     catalog = common.open_catalog(recipe)
     names = [catalog.table(table).name] if table else list(catalog.tables)
@@ -62,7 +67,7 @@ def _row(catalog: "Catalog", table: str, row: str) -> dict[str, Any]:
 
 
 def _one_status(lacks: list[str]) -> str:
-    return f"waiting: {', '.join(lacks)}" if lacks else "runnable"
+    return f"{WAITING}{', '.join(lacks)}" if lacks else "runnable"
 
 
 def _status(waits: list[list[str]], resolved: "list[Resolved]") -> str:
@@ -93,67 +98,67 @@ def _figures(catalog: "Catalog", names: list[str], *, as_json: bool) -> None:
     if as_json:
         common.print_json(data)
         return
-    from rich.table import Table
+    from rich.text import Text
 
-    view = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("table", "row", "data", "split", "metric", "class"):
-        view.add_column(name)
-    view.add_column("printed", justify="right")
-    view.add_column("read as", justify="right")
-    for item in entries:
+    view = common.table("table", "row", "data", "split", "metric", "class", "printed", "read as", right=("printed",))
+    for figure in entries:
         view.add_row(
-            item.table, item.row, item.dataset, item.split, item.metric, item.class_name or "", item.printed,
-            item.read_as or "",
+            figure.table, figure.row, figure.dataset, figure.split, figure.metric, figure.class_name or "",
+            figure.printed, figure.read_as or "",
         )  # fmt: skip
-    common.show(view, f"\n{len(entries)} printed figures.")
+    count = f"\n{common.many(len(entries), 'printed figure')}."
+    shown = names[0] if len(names) == 1 else "contextrast-table6"
+    common.show(view, Text(f"{count}\nNext: segbench report {shown}"))
 
 
 def _rows(catalog: "Catalog", rows: list[dict[str, Any]]) -> None:
-    from rich.table import Table
+    from rich.text import Text
 
     table = catalog.table(rows[0]["table"])
-    view = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("row", "data", "method", "model", "status"):
-        view.add_column(name, overflow="fold")
+    view = common.table("row", "title", "data", "method", "model", "figures", "status", right=("figures",))
     for row in rows:
         for dataset, status in row["status_by_dataset"].items():
-            view.add_row(row["row"], dataset, row["method"] or "", row["model"] or "", status)
+            count = sum(figure.dataset == dataset for figure in table.figures(row["row"]))
+            view.add_row(
+                row["row"], Text(row["title"] or ""), dataset, row["method"] or "", row["model"] or "",
+                str(count) if count else "-", status,
+            )  # fmt: skip
+    runs = next((row["row"] for row in rows if row["status"] == "runnable"), None)
+    follow = [f"segbench show {table.name}/{runs or rows[0]['row']}"]
+    follow += [f"segbench reproduce {table.name} --dry-run"] if runs else []
     common.show(
-        f"[bold]{table.name}[/]  {table.file.title}",
+        Text(f"{table.name}  {table.file.title}\n{table.file.source}."),
         view,
-        f"\nNext: segbench show {table.name}/{rows[0]['row']}",
+        Text("\n" + "\n".join(f"Next: {command}" for command in follow)),
     )
 
 
-def _tables(catalog: "Catalog", rows: list[dict[str, Any]], data_root: Any) -> None:
-    from rich.table import Table
+def _tables(catalog: "Catalog", rows: list[dict[str, Any]], data_root: Path | None) -> None:
+    from rich.text import Text
 
-    view = Table(box=None, pad_edge=False, header_style="bold")
-    view.add_column("paper")
-    view.add_column("table", no_wrap=True)
-    view.add_column("rows", justify="right")
-    view.add_column("figures", justify="right")
-    view.add_column("data", overflow="fold")
-    view.add_column("here", overflow="fold")
+    view = common.table("table", "rows", "figures", "data", "here", right=("rows", "figures"))
+    view.columns[0].no_wrap = True
+    view.columns[3].min_width = max(len(name) for row in rows for name in row["datasets"]) + 1
     pairs = figures = 0
-    for name, table in catalog.tables.items():
+    for name in catalog.tables:
         own = [row for row in rows if row["table"] == name]
         datasets = list(dict.fromkeys(dataset for row in own for dataset in row["datasets"]))
         count = sum(row["figures"] for row in own)
         figures += count
         pairs += sum(len(row["datasets"]) for row in own if row["figures"])
-        view.add_row(
-            table.paper, name, str(len(own)), str(count) if count else "-", ", ".join(datasets), _here(own, data_root)
-        )
+        view.add_row(name, str(len(own)), str(count) if count else "-", ", ".join(datasets), _here(own, data_root))
     common.show(
         view,
-        f"\n{len(catalog.tables)} tables, {pairs} row x data set pairs with figures, {figures} printed figures. "
-        "Some need no training: segbench reproduce contextrast-table7",
-        "Next: segbench show contextrast-table6",
+        Text(
+            f"\n{len(catalog.tables)} tables, {pairs} row x data set pairs with figures, {figures} printed figures.\n"
+            "Without training: segbench reproduce contextrast-table7\n"
+            "Without data:     segbench reproduce contextrast-table6 --budget smoke\n"
+            "Next: segbench list contextrast-table6"
+        ),
     )
 
 
-def _here(rows: list[dict[str, Any]], data_root: Any) -> str:
+def _here(rows: list[dict[str, Any]], data_root: Path | None) -> str:
     from segbench.data import places
     from segbench.data.describe import data_status
     from segbench.data.reader import is_readable
@@ -161,11 +166,11 @@ def _here(rows: list[dict[str, Any]], data_root: Any) -> str:
     statuses = [status for row in rows for status in row["status_by_dataset"].values()]
     runnable = sum(status == "runnable" for status in statuses)
     if runnable == 0:
-        lacks = dict.fromkeys(lack for status in statuses for lack in status.removeprefix("waiting: ").split(", "))
-        return f"waits for {', '.join(list(lacks)[:3])}" + (" ..." if len(lacks) > 3 else "")
-    parts = [f"{runnable} of {len(statuses)} runnable"]
+        lacks = dict.fromkeys(lack for status in statuses for lack in status.removeprefix(WAITING).split(", "))
+        named = list(lacks)[: 1 if common.is_narrow() else 3]
+        more = f" and {len(lacks) - len(named)} more" if len(lacks) > len(named) else ""
+        return f"waits for {', '.join(named)}{more}"
+    count = "all rows run" if runnable == len(statuses) else f"{runnable} of {len(statuses)} row x data run"
     needed = {name for row in rows for name, status in row["status_by_dataset"].items() if status == "runnable"}
-    parts += [
-        f"{name} {data_status(name, places.data_root(data_root))}" for name in sorted(needed) if is_readable(name)
-    ]
-    return " · ".join(parts)
+    root = places.data_root(data_root)
+    return " · ".join([count, *(f"{name} {data_status(name, root)}" for name in sorted(needed) if is_readable(name))])

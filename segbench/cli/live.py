@@ -2,13 +2,16 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .common import console, duration
+import typer
+
+from .common import console, duration, memory
 
 if TYPE_CHECKING:
-    from rich.console import Group
     from rich.live import Live
+    from rich.table import Table
 
     from segbench.engine.progress import Progress
 
@@ -24,7 +27,7 @@ class Watcher:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.title = ""
+        self._later = 0.0
         self._live: Live | None = None
         self._last = -PLAIN_SECONDS
         self._console = console(err=True)
@@ -41,12 +44,12 @@ class Watcher:
         if self._live is not None:
             self._live.stop()
 
-    def announce(self, title: str, number: int, total: int) -> None:
-        """A new run begins."""
-        self.title = f"{number} of {total}  {title}"
+    def announce(self, title: str, number: int, total: int, later_seconds: float = 0.0) -> None:
+        """A new run begins; the ones after it will take about ``later_seconds``."""
+        self._later = later_seconds
         self._last = -PLAIN_SECONDS
-        if self._live is None and not self.quiet:
-            self._say(self.title)
+        if not self.quiet:
+            self._say(f"{number} of {total}  {title}")
 
     def note(self, text: str) -> None:
         """A line that stays."""
@@ -58,75 +61,64 @@ class Watcher:
         if self.quiet:
             return
         if self._live is not None:
-            self._live.update(self._group(progress.done, progress.total, _line(progress)))
+            self._live.update(self._bar(progress.done, progress.total, self._line(progress)))
             return
         now = time.monotonic()
         if now - self._last >= PLAIN_SECONDS:
             self._last = now
-            self._say(f"  {_line(progress)}")
+            self._say(f"  {self._line(progress)}")
 
-    def count(self, done: int, total: int | None, unit: str, rate: float) -> None:
-        """Progress of something that is no run."""
-        if self.quiet:
-            return
+    def counter(self, title: str, unit: str) -> Callable[[int, int | None], None]:
+        """Progress of something that is no run: a function of how many are done, and how many there are if known."""
         scale, name = (1e6, "MB") if unit == "bytes" else (1, unit)
-        of = f" of {total / scale:,.0f}" if total else ""
-        line = f"{done / scale:,.0f}{of} {name}  {rate / scale:,.1f} {name}/s"
-        if self._live is not None:
-            self._live.update(self._group(done, total or max(done, 1), line))
-            return
-        now = time.monotonic()
-        if now - self._last >= PLAIN_SECONDS:
-            self._last = now
-            self._say(f"{self.title}: {line}")
+        began: list[float] = []
+
+        def report(done: int, total: int | None) -> None:
+            now = time.monotonic()
+            if not began:
+                began.append(now)
+                self._last = now  # what takes less than a moment needs no line
+            of = f" of {total / scale:,.0f}" if total else ""
+            line = f"{done / scale:,.0f}{of} {name}"
+            if now > began[0]:
+                line += f"  {done / scale / (now - began[0]):,.1f} {name}/s"
+            if self._live is not None:
+                self._live.update(self._bar(done, total or max(done, 1), f"{title}: {line}"))
+            elif not self.quiet and now - self._last >= PLAIN_SECONDS:
+                self._last = now
+                self._say(f"{title}: {line}")
+
+        return report
 
     def _say(self, text: str) -> None:
+        if self._live is None:
+            typer.echo(text, err=True)  # never wrapped: one line a message
+            return
         from rich.text import Text
 
         self._console.print(Text(text))
 
-    def _group(self, done: int, total: int, line: str) -> "Group":
-        from rich.console import Group
+    def _line(self, progress: "Progress") -> str:
+        unit = "step" if progress.phase == "train" else "image"
+        parts = [f"{progress.phase}: {unit} {progress.done:,} of {progress.total:,}"]
+        parts += [f"{name} {value:.3f}" for name, value in progress.losses.items()]
+        if progress.lr is not None:
+            parts.append(f"lr {progress.lr:.2e}")
+        parts.append(f"{progress.images_per_second:.1f} images/s")
+        if progress.memory_bytes:
+            parts.append(memory(progress.memory_bytes))
+        if progress.miou is not None:
+            parts.append(f"val mIoU {progress.miou:.1f}")
+        if progress.seconds_left is not None:
+            rest = f", {duration(progress.seconds_left + self._later)} in all" if self._later else ""
+            parts.append(f"{duration(progress.seconds_left)} left{rest}")
+        return "  ".join(parts)
+
+    def _bar(self, done: int, total: int, line: str) -> "Table":
         from rich.progress_bar import ProgressBar
+        from rich.table import Table
         from rich.text import Text
 
-        return Group(Text(self.title, style="bold"), ProgressBar(total=total, completed=done, width=40), Text(line))
-
-
-def _line(progress: "Progress") -> str:
-    unit = "step" if progress.phase == "train" else "image"
-    parts = [f"{progress.phase}: {unit} {progress.done:,} of {progress.total:,}"]
-    parts += [f"{name} {value:.3f}" for name, value in progress.losses.items()]
-    if progress.lr is not None:
-        parts.append(f"lr {progress.lr:.2e}")
-    parts.append(f"{progress.images_per_second:.1f} images/s")
-    if progress.memory_bytes:
-        parts.append(f"{progress.memory_bytes / 1e9:.1f} GB")
-    if progress.miou is not None:
-        parts.append(f"val mIoU {progress.miou:.1f}")
-    if progress.seconds_left is not None:
-        parts.append(f"{duration(progress.seconds_left)} left")
-    return "  ".join(parts)
-
-
-class Counter:
-    """One bar for a download or a verification; a line every 30 seconds where there is no terminal."""
-
-    def __init__(self, title: str, *, unit: str, quiet: bool = False) -> None:
-        self._watcher = Watcher(quiet=quiet)
-        self._title, self._unit = title, unit
-        self._began = time.monotonic()
-
-    def __enter__(self) -> "Counter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._watcher.__exit__()
-
-    def report(self, done: int, total: int | None) -> None:
-        """``done`` of ``total``; the total of a download may be unknown."""
-        if self._watcher.title != self._title:
-            self._watcher.title = self._title
-            self._watcher.__enter__()
-        rate = done / max(1e-6, time.monotonic() - self._began)
-        self._watcher.count(done, total, self._unit, rate)
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(ProgressBar(total=total, completed=done, width=30), Text(line))
+        return grid

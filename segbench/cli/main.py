@@ -4,28 +4,11 @@ import os
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from segbench.core.errors import ExitCode, SegbenchError
 
 from . import data, eval_, list_, report, reproduce, show
-
-app = typer.Typer(
-    name="segbench",
-    no_args_is_help=False,
-    invoke_without_command=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("list")(list_.command)
-app.command("show")(show.command)
-app.command("reproduce")(reproduce.command)
-app.command("eval")(eval_.command)
-app.command("report")(report.command)
-app.add_typer(data.app, name="data")
 
 FIRST_CONTACT = """\
 segbench: does a published segmentation number hold, here?
@@ -34,6 +17,24 @@ segbench: does a published segmentation number hold, here?
   segbench eval --checkpoint FILE        score a checkpoint that segbench made
   segbench report --format markdown      the results so far
   segbench --help                        everything else"""
+
+# Newer versions of Typer bring their own copy of click; this is the base of its usage errors in either case.
+_USAGE_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_COMPLETION = "_SEGBENCH_COMPLETE"
+
+app = typer.Typer(
+    name="segbench",
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: it fits narrow terminals, pipes well and imports nothing
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+app.command("list")(list_.command)
+app.command("show")(show.command)
+app.command("reproduce")(reproduce.command)
+app.command("eval")(eval_.command)
+app.command("report")(report.command)
+app.add_typer(data.app, name="data")
 
 
 @app.callback()
@@ -44,9 +45,10 @@ def root(
 ) -> None:
     """Does a published segmentation number hold, here, and if not, why?
 
-    segbench list
-
-    segbench reproduce contextrast-table6 --budget smoke
+    \b
+    Examples:
+      segbench list
+      segbench reproduce contextrast-table6 --budget smoke
     """
     if debug:
         os.environ["SEGBENCH_DEBUG"] = "1"
@@ -66,21 +68,22 @@ def run(arguments: list[str] | None = None) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        done = app(arguments, standalone_mode=False)
-        return int(done) if isinstance(done, int) else ExitCode.DONE
+        code = _invoke(words)
+        sys.stdout.flush()  # a reader that has gone away is noticed here, not while the interpreter ends
+        return code
     except SegbenchError as error:
-        return fail(error)
-    except click.exceptions.Exit as error:
+        return _expected(error, words)
+    except typer.Exit as error:
         return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return ExitCode.USAGE
-    except (KeyboardInterrupt, click.Abort):
+    except _USAGE_ERROR as error:
+        return _misused(error, words)
+    except (KeyboardInterrupt, typer.Abort):
         say("Stopped at once. What was saved before is kept.", "the same command again")
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # `segbench list | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
     except Exception:
         if os.environ.get("SEGBENCH_DEBUG"):
@@ -92,14 +95,39 @@ def main(arguments: list[str] | None = None) -> int:
         return ExitCode.BUG
 
 
-def fail(error: SegbenchError) -> int:
-    """Show an expected failure."""
+def _invoke(arguments: list[str]) -> int:
+    if _COMPLETION in os.environ:
+        app(prog_name="segbench", complete_var=_COMPLETION)
+    command = typer.main.get_command(app)
+    with command.make_context("segbench", list(arguments)) as context:
+        command.invoke(context)
+    return ExitCode.DONE
+
+
+def _expected(error: SegbenchError, words: list[str]) -> int:
     if os.environ.get("SEGBENCH_DEBUG"):
         import traceback
 
         traceback.print_exc()
-    say(*error.faults, error.next)
+    say(*error.faults, error.next or f"{_command_path(words)} --help")
     return error.exit_code
+
+
+def _misused(error: Exception, words: list[str]) -> int:
+    """An option or command that does not exist, lacks its value or has one of the wrong kind."""
+    sentence = " ".join(error.format_message().split()) if hasattr(error, "format_message") else str(error)
+    say(sentence if sentence.endswith((".", "?", "!")) else f"{sentence}.", f"{_command_path(words)} --help")
+    return ExitCode.USAGE
+
+
+def _command_path(words: list[str]) -> str:
+    """The command that was typed, without its arguments: ``segbench data verify``."""
+    command, path = typer.main.get_command(app), ["segbench"]
+    for word in words:
+        if word in getattr(command, "commands", {}):
+            command = command.commands[word]  # type: ignore[attr-defined]
+            path.append(word)
+    return " ".join(path)
 
 
 def say(*lines: str) -> None:

@@ -20,12 +20,15 @@ GOOD = ("reproduced", "shown", "faster", "slower")
 
 
 def command(
-    table: Annotated[str | None, typer.Argument(help="Only this table; default: all with results.")] = None,
-    form: Annotated[str, typer.Option("--format", help="terminal, markdown, csv or json.")] = "terminal",
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Only this data set.")] = None,
+    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="Default: all tables with results.")] = None,
+    form: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="terminal, markdown, csv or json.")
+    ] = "terminal",
+    dataset: Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Only this data set.")] = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="IoU by class as well.")] = False,
     save: Annotated[
-        Path | None, typer.Option("--save", help="Write the report and its records below this folder.")
+        Path | None,
+        typer.Option("--save", metavar="FOLDER", help="Write report and records below this folder."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 6 unless every verdict is good.")] = False,
     recipe: common.Recipe = None,
@@ -34,9 +37,10 @@ def command(
 ) -> None:
     """Published, measured, difference, verdict, and why.
 
-    segbench report contextrast-table6
-
-    segbench report --format markdown --per-class
+    \b
+    Examples:
+      segbench report contextrast-table6
+      segbench report --format markdown --per-class
     """
     from segbench.results.compare import compare_table
     from segbench.results.render import FORMATS
@@ -46,13 +50,16 @@ def command(
         raise UsageFault(f"No format {form!r}. Known: {', '.join(FORMATS)}.", next="segbench report --format markdown")
     catalog = common.open_catalog(recipe)
     store = common.open_store(out)
-    names = [catalog.table(table).name] if table else list(catalog.tables)
+    if table is None and not store.attempts() and not any(store.records()):
+        names = []
+    else:
+        names = [catalog.table(table).name] if table else list(catalog.tables)
     datasets = [dataset] if dataset else None
     reports = [compare_table(catalog, name, store, datasets=datasets) for name in names]
     if table is None:
         reports = [report for report in reports if any(row.shown for row in report.rows)]
     if not reports and form in ("terminal", "markdown"):
-        typer.echo("There are no results yet.")
+        typer.echo(f"There are no results yet in {store.root}.")
         typer.echo("Next: segbench reproduce contextrast-table6 --budget smoke")
         return
     _print(reports, form, per_class=per_class)

@@ -10,9 +10,10 @@ from segbench.core.errors import ExitCode, MissingFault, UsageFault
 from . import common
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.table import Table as View
 
     from segbench.engine.runtime import Runtime
+    from segbench.recipe.catalog import Table
     from segbench.reproduce.execute import Failure
     from segbench.reproduce.plan import Plan
 
@@ -20,11 +21,11 @@ ASK_SECONDS = 3600.0
 
 
 def command(
-    target: Annotated[str, typer.Argument(help="TABLE or TABLE/ROW.")],
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Only this data set.")] = None,
-    budget: Annotated[str, typer.Option("--budget", help="full (as published), small or smoke.")] = "full",
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds a row.")] = 1,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The first seed.")] = 0,
+    target: common.Target,
+    dataset: Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Only this data set.")] = None,
+    budget: common.Budget = "full",
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="How many seeds a row.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The first seed.")] = 0,
     reading: common.Readings = None,
     setting: common.Settings = None,
     recipe: common.Recipe = None,
@@ -43,9 +44,10 @@ def command(
 ) -> None:
     """Run a table, or one row, and say whether its figures hold.
 
-    segbench reproduce contextrast-table6 --budget smoke
-
-    segbench reproduce contextrast-table6/layers-4-3 --dataset camvid --seeds 3
+    \b
+    Examples:
+      segbench reproduce contextrast-table6 --budget smoke
+      segbench reproduce contextrast-table6/layers-4-3 --dataset camvid --seeds 3
     """
     catalog = common.open_catalog(recipe)
     table, row = common.split_target(target)
@@ -55,23 +57,27 @@ def command(
         found.row(row)
     _check_dataset(found, row, dataset)
 
-    from segbench.engine.runtime import choose_runtime
     from segbench.recipe.resolve import Request
+
+    request = Request(budget, seed, common.pairs(reading, "--reading"), common.settings(setting))
+
+    from segbench.engine.runtime import choose_runtime
     from segbench.reproduce.estimate import estimate_plan
     from segbench.reproduce.plan import as_json, make_plan
 
-    request = Request(budget, seed, common.pairs(reading, "--reading"), common.settings(setting))
     runtime = choose_runtime(device, precision=precision, compile=compile, deterministic=deterministic)
     plan = make_plan(catalog, table, store, row=row, dataset=dataset, request=request, seeds=seeds, data_root=data_root)
-    estimate_plan(plan, runtime)
+    with common.busy("Estimating the time from a short probe ..."):
+        estimate_plan(plan, runtime)
     if dry_run and json:
-        common.print_json(as_json(plan))
+        common.print_json({**as_json(plan), "needs": _needs(plan)})
         return
     if dry_run or not quiet:
         _show_plan(plan, runtime, started=not dry_run)
     if dry_run:
         return
-    _may_start(plan, runtime, target, yes=yes, no_input=no_input)
+    narrowed = f"{target} --dataset {dataset}" if dataset else target
+    _may_start(plan, runtime, narrowed, yes=yes, no_input=no_input)
 
     from segbench.reproduce.execute import Context, execute
 
@@ -85,13 +91,15 @@ def command(
 
     verdicts_hold = finish(catalog, table, store, datasets=[dataset] if dataset else None, as_json=json)
     if outcome.failed:
-        _show_failures(outcome.failed, target)
-        raise typer.Exit(ExitCode.FAILED)
+        _show_failures(outcome.failed, narrowed)
+        codes = {failure.error.exit_code for failure in outcome.failed}
+        raise typer.Exit(ExitCode.FAILED if outcome.done or len(codes) > 1 else codes.pop())
     if strict and not verdicts_hold:
         raise typer.Exit(ExitCode.OUTSIDE)
 
 
-def _check_dataset(table, row: str | None, dataset: str | None) -> None:  # type: ignore[no-untyped-def]
+def _check_dataset(table: "Table", row: str | None, dataset: str | None) -> None:
+    """Raise UsageFault unless what is asked for has figures on the data set."""
     rows = [row] if row is not None else list(table.file.rows)
     known = list(dict.fromkeys(name for item in rows for name in table.datasets(item)))
     if dataset is not None and dataset not in known:
@@ -104,56 +112,42 @@ def _check_dataset(table, row: str | None, dataset: str | None) -> None:  # type
 def _show_plan(plan: "Plan", runtime: "Runtime", *, started: bool) -> None:
     from rich.text import Text
 
-    trainings = plan.trainings()
-    done = sum(item.status == "done" for item in plan.items)
-    shared = sum(item.status == "shared" for item in plan.items)
+    trainings, counts = plan.trainings(), plan.counts()
+    tally = {name: sum(item.status == name for item in plan.items) for name in ("shared", "done")}
     waits = sum(item.status in ("waits", "unavailable") for item in plan.items)
-    head = [f"{len(trainings)} trainings to do"]
-    head += [f"{len(plan.counts())} counts to do"] if plan.counts() else []
-    head += [f"{shared} shared"] if shared else []
-    head += [f"{done} done"] if done else []
+    head = [f"{common.many(len(trainings), 'training')} to do"] if trainings or not counts else []
+    head += [f"{common.many(len(counts), 'count')} to do, nothing to train"] if counts else []
+    head += [f"{count} {name}" for name, count in tally.items() if count]
     head += [f"{waits} cannot run here yet"] if waits else []
-    seconds = sum(item.seconds or 0.0 for item in plan.items)
     common.show(Text(f"{plan.table}  {plan.title}\n{', '.join(head)}"), _plan_view(plan), err=started)
     lines = [_readings_line(plan)]
     lines += [f"Needs:  {need}" for need in _needs(plan)]
     if trainings:
         name = runtime.describe()["device_name"]
         lines.append(
-            f"About {common.duration(seconds)} in all, from a short probe on this machine ({runtime.device}, {name})."
+            f"About {common.duration(plan.seconds)} in all, from a short probe on this machine "
+            f"({runtime.device}, {name})."
         )
     lines.append("" if started else "Nothing has been started.")
     common.show(Text("\n".join(line for line in lines if line)), err=started)
 
 
-def _plan_view(plan: "Plan") -> "Table":
-    from rich.table import Table
-
-    view = Table(box=None, pad_edge=False, header_style="bold")
-    view.add_column("run", overflow="fold")
-    view.add_column("data")
-    for name in ("seed", "steps", "batch", "est. time", "memory"):
-        view.add_column(name, justify="right")
-    view.add_column("status", overflow="fold")
+def _plan_view(plan: "Plan") -> "View":
+    right = ("seed", "steps", "batch", "est. time", "memory")
+    view = common.table("run", "data", *right, "status", right=right)
     for item in plan.items:
-        training = item.resolved.ran.training
-        counted = not item.training and item.status in ("to do", "done", "shared")
-        stages = training.stages if training and not counted else ()
-        steps = f"{sum(stage.schedule.steps for stage in stages):,}" if stages else "-"
-        batch = str(sum(s.batch_total for s in stages[-1].streams.values())) if stages else "-"
-        status = f"{item.status}: {item.reason}" if item.reason else item.status
+        status = item.reason if item.status == "waits" else f"{item.status} {item.reason}".strip()
         view.add_row(
-            item.name, item.resolved.dataset, str(item.seed), steps, batch,
-            common.duration(item.seconds), common.gigabytes(item.memory_bytes), status,
+            item.name, item.resolved.dataset, str(item.seed), f"{item.steps:,}" if item.steps else "-",
+            str(item.batch_total or "-"), common.duration(item.seconds), common.memory(item.memory_bytes), status,
         )  # fmt: skip
     return view
 
 
 def _readings_line(plan: "Plan") -> str:
-    used = {use.name: use.option for item in plan.items for use in item.resolved.readings}
-    if not used:
+    if not plan.readings:
         return ""
-    text = ", ".join(f"{name}={option}" for name, option in used.items())
+    text = ", ".join(f"{name}={option}" for name, option in plan.readings.items())
     return f"Open readings used: {text}   (segbench show {plan.table} --readings)"
 
 
@@ -163,19 +157,13 @@ def _needs(plan: "Plan") -> list[str]:
     from segbench.models.weights import weights_need
 
     needs = []
-    for item in plan.items:
-        training = item.resolved.ran.training
-        if item.status == "waits" and item.reason.startswith("data:") and training:
-            data = next(iter(training.stages[-1].streams.values())).data
-            known = facts(data.name)
-            size = f"{known.size_bytes / 1e9:.1f} GB"
-            needs.append(f"{known.title}, {size}. {known.licence}   Next: segbench data download {data.name}")
-        if item.status == "to do" and training and item.training:
-            needs += [
-                need
-                for stage in training.stages
-                if (need := weights_need(stage.model.backbone, stage.weights.backbone))
-            ]
+    for name in plan.lacking_data:
+        known = facts(name)
+        size = f"{known.size_bytes / 1e9:.1f} GB"
+        needs.append(f"{known.title}, {size}. {known.licence}   Next: segbench data download {name}")
+    for spec, _ in plan.trainings().values():
+        found = [weights_need(stage.model.backbone, stage.weights.backbone) for stage in spec.stages]
+        needs += [need for need in found if need]
     return list(dict.fromkeys(needs))
 
 
@@ -184,33 +172,43 @@ def _may_start(plan: "Plan", runtime: "Runtime", target: str, *, yes: bool, no_i
 
     Raises:
         MissingFault: nothing of the plan can run.
-        UsageFault: a full budget on a CPU without ``--yes``, or the answer was no.
+        UsageFault: a full budget on a CPU without ``--yes``.
+        Exit: the user was asked and said no.
     """
-    if plan.missing and not plan.trainings() and not plan.counts() and not any(i.status == "done" for i in plan.items):
-        first = plan.items[0]
-        needs_data = any(item.reason.startswith("data:") for item in plan.items)
-        raise MissingFault(
-            *(f"{plan.table} cannot run here: {reason}." for reason in plan.missing),
-            next=f"segbench data download {first.resolved.ran.evaluation.data.name}"
-            if needs_data and first.resolved.ran.evaluation
-            else "segbench list",
-        )
+    if plan.items and all(item.status in ("waits", "unavailable") for item in plan.items):
+        faults = [f"{plan.table} cannot run here: {reason}." for reason in plan.missing]
+        raise MissingFault(*faults, next=_way_out(plan, target))
     if not plan.trainings() or yes:
         return
-    seconds = sum(item.seconds or 0.0 for item in plan.items)
-    if plan.request.budget == "full" and not runtime.is_cuda and not plan.request.settings:
+    slow = not plan.request.settings or plan.seconds > ASK_SECONDS
+    if plan.request.budget == "full" and not runtime.is_cuda and slow:
         raise UsageFault(
-            f"{target} at its full budget would take about {common.duration(seconds)} on this CPU.",
+            f"{target} at its full budget would take about {common.duration(plan.seconds)} on this CPU.",
             next=f"segbench reproduce {target} --budget small, or the same command with --yes to insist",
         )
-    if seconds > ASK_SECONDS and sys.stdin.isatty() and not no_input:
-        typer.confirm(f"This takes about {common.duration(seconds)}. Start?", abort=True, err=True)
+    if plan.seconds > ASK_SECONDS and sys.stdin.isatty() and not no_input:
+        typer.echo(f"This takes about {common.duration(plan.seconds)}. Start? [y/N] ", err=True, nl=False)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            typer.echo("Nothing has been started.", err=True)
+            raise typer.Exit(ExitCode.INTERRUPTED)
+
+
+def _way_out(plan: "Plan", target: str) -> str:
+    """What helps where nothing can run: getting the data, doing without it, or looking for something else."""
+    if plan.lacking_data:
+        return f"segbench data download {plan.lacking_data[0]}"
+    only_data = all(reason.startswith("waits for data set ") for reason in plan.missing)
+    return f"segbench reproduce {target} --budget smoke" if only_data else "segbench list"
 
 
 def _show_failures(failed: "list[Failure]", target: str) -> None:
+    """Every fault once, with the runs that it stopped."""
+    runs: dict[str, list[str]] = {}
     for failure in failed:
         for fault in failure.error.faults:
-            typer.echo(f"{failure.item.name} · {failure.item.resolved.dataset}: {fault}", err=True)
+            runs.setdefault(fault, []).append(f"{failure.item.name} on {failure.item.resolved.dataset}")
+    for fault, names in runs.items():
+        typer.echo(f"{fault}   ({', '.join(dict.fromkeys(names))})", err=True)
     helps = list(dict.fromkeys(failure.error.next for failure in failed if failure.error.next))
-    typer.echo(f"{len(failed)} failed; everything else is recorded.", err=True)
+    typer.echo(f"{common.many(len(failed), 'training')} failed; everything else is recorded.", err=True)
     typer.echo(f"Next: {helps[0] if helps else f'segbench reproduce {target}'}", err=True)

@@ -7,25 +7,34 @@ import typer
 from . import common
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from segbench.recipe.catalog import Catalog, Table
+    from segbench.recipe.figures import Figure
     from segbench.recipe.resolve import Resolved
+
+DEFAULT = "default"
+_SIZES = ("crop", "size", "window", "stride", "input")  # settings that are height and width
 
 
 def command(
-    target: Annotated[str, typer.Argument(help="TABLE or TABLE/ROW.")],
-    dataset: Annotated[str | None, typer.Option("--dataset", help="One of the row's data sets.")] = None,
-    budget: Annotated[str, typer.Option("--budget", help="full, small or smoke.")] = "full",
+    target: common.Target,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="One of the row's data sets.")
+    ] = None,
+    budget: common.Budget = "full",
     readings: Annotated[bool, typer.Option("--readings", help="The open points, with all their options.")] = False,
     reading: common.Readings = None,
     setting: common.Settings = None,
     recipe: common.Recipe = None,
     json: common.Json = False,
 ) -> None:
-    """A table's rows, or one row's protocol with the origin of every value.
+    """A row's whole protocol, the origin of every value; or a table.
 
-    segbench show contextrast-table6/layers-4-3 --dataset camvid
-
-    segbench show contextrast-table6 --readings
+    \b
+    Examples:
+      segbench show contextrast-table6/layers-4-3 --dataset camvid
+      segbench show contextrast-table6 --readings
     """
     catalog = common.open_catalog(recipe)
     table_name, row = common.split_target(target)
@@ -90,47 +99,71 @@ def values(item: "Resolved") -> list[tuple[str, Any, Any]]:
     from segbench.recipe.resolve import typed_values
 
     said = {path: leaf for path, leaf in flatten(item.tree).items() if isinstance(leaf, Traced)}
-    default = Origin("default", source="of segbench")
+    default = Origin(DEFAULT, source="of segbench")
     entries = [(path, plain(leaf.value), leaf.origin) for path, leaf in said.items()]
-    entries += [(path, value, default) for path, value in typed_values(item.ran).items() if path not in said]
+    staged = tuple(path for path in said if path.startswith("stages."))
+    entries += [
+        (path, value, default)
+        for path, value in typed_values(item.ran).items()
+        if path not in said and not any(other.endswith(f".{path}") for other in staged)
+    ]
     order = ("data", "augmentation", "model", "weights", "method", "schedule", "stages", "evaluation", "cost")
     return sorted(entries, key=lambda entry: (order.index(entry[0].split(".")[0]), entry[0]))
 
 
 def _protocol(item: "Resolved") -> None:
-    from rich.table import Table as View
     from rich.text import Text
 
-    view = View(box=None, pad_edge=False, header_style="bold")
-    view.add_column("setting", no_wrap=True)
-    view.add_column("value", overflow="fold")
-    view.add_column("origin", overflow="fold")
-    view.add_column("where", no_wrap=True, style="dim")
+    defaults, rows = [], []
     for path, value, origin in values(item):
-        view.add_row(path, Text(_text(value)), Text(str(origin)), origin.where)
+        if origin.layer == DEFAULT:
+            defaults.append(f"{path}: {_text(value)}")
+            continue
+        is_size = path.rsplit(".", 1)[-1] in _SIZES and isinstance(value, list | tuple)
+        text = "x".join(map(str, value)) if is_size else _text(value)
+        rows.append((path, text, str(origin), origin.where))
     title = item.table.row(item.row).title
-    printed = ", ".join(
-        f"{figure.metric} {figure.printed} ({figure.split})" for figure in item.figures if figure.headline
-    )
     common.show(
         Text(f"{item.name} · {item.dataset} · budget {item.request.budget}" + (f" · {title}" if title else "")),
         Text(f"{item.table.file.title}. {item.table.file.source}."),
-        Text(f"Printed: {printed}" if printed else "No figures: settings only."),
-        view,
+        Text(f"Printed: {_printed(item.figures) or 'nothing, settings only'}\n"),
+        *_settings(rows),
     )
-    uses = View(box=None, pad_edge=False, header_style="bold", title="Readings it rests on", title_justify="left")
-    for name in ("reading", "option", "confidence", "says", "source"):
-        uses.add_column(name, overflow="fold")
+    if defaults:
+        common.show(Text(f"\nNot said anywhere, so at segbench's defaults: {'; '.join(defaults)}."))
+    uses = common.table("reading", "option", "confidence", "says", "source")
     for use in item.readings:
-        uses.add_row(use.name, use.option, use.confidence, use.reading.options[use.option].says, use.reading.source)
+        says = use.reading.options[use.option].says
+        uses.add_row(use.name, use.option, use.confidence, Text(says), Text(use.reading.source))
     if item.readings:
-        common.show("", uses)
+        common.show(
+            Text("\nReadings it rests on (another option: --reading NAME=OPTION, all of them: --readings)"), uses
+        )
     waits = f"Waits for {', '.join(item.waits)}." if item.waits else "Runs with this version of segbench."
+    if item.waits and all(lack.startswith("data set ") for lack in item.waits):
+        waits += " On generated scenes it runs already: --budget smoke."
     common.show(Text(f"\n{waits}\nNext: segbench reproduce {item.name} --dataset {item.dataset} --dry-run"))
 
 
+def _settings(rows: list[tuple[str, str, str, str]]) -> "list[RenderableType]":
+    """Path, value, origin and place of every setting: a table, or two lines a setting where there is little room."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    if common.is_narrow():
+        lines: list[RenderableType] = []
+        for path, value, origin, where in rows:
+            lines.append(Text.assemble((f"{path}: ", "bold"), value))
+            lines.append(Padding(Text(f"{origin} ({where})", style="dim"), (0, 0, 0, 4)))
+        return lines
+    view = common.table("setting", "value", "origin", "where")
+    view.columns[0].no_wrap = view.columns[3].no_wrap = True
+    for path, value, origin, where in rows:
+        view.add_row(path, Text(value), Text(origin), where)
+    return [view]
+
+
 def _table(table: "Table", *, as_json: bool) -> None:
-    from rich.table import Table as View
     from rich.text import Text
 
     if as_json:
@@ -150,21 +183,29 @@ def _table(table: "Table", *, as_json: bool) -> None:
             }
         )
         return
-    view = View(box=None, pad_edge=False, header_style="bold")
-    for name in ("row", "title", "printed"):
-        view.add_column(name, overflow="fold")
+    view = common.table("row", "title", "data", "printed")
     for name, row in table.file.rows.items():
-        printed = [
-            f"{figure.dataset} {figure.split} {figure.metric} {figure.printed}"
-            for figure in table.figures(name)
-            if figure.headline
-        ]
-        view.add_row(name, Text(row.title or ""), Text("\n".join(printed)))
-    common.show(Text(f"{table.name}  {table.file.title}"), Text(f"{table.file.source}."), view)
+        for dataset in table.datasets(name):
+            printed = _printed([figure for figure in table.figures(name) if figure.dataset == dataset])
+            view.add_row(name, Text(row.title or ""), dataset, Text(printed or "-"))
+    common.show(Text(f"{table.name}  {table.file.title}\n{table.file.source}."), view)
     for item in table.file.contradictions:
         common.show(Text(f"† {item.says}"))
     first = next(iter(table.file.rows))
-    common.show(Text(f"\nNext: segbench show {table.name}/{first}, segbench show {table.name} --readings"))
+    common.show(Text(f"\nOpen points: segbench show {table.name} --readings\nNext: segbench show {table.name}/{first}"))
+
+
+def _printed(figures: "list[Figure]") -> str:
+    """``miou 81.15, miou_gain -1.05 (val)``; values of single classes as their number."""
+    groups: dict[str, list[str]] = {}
+    for figure in figures:
+        if figure.headline:
+            groups.setdefault(figure.split, []).append(f"{figure.metric} {figure.printed}")
+    for split in dict.fromkeys(figure.split for figure in figures):
+        classes = sum(figure.split == split and not figure.headline for figure in figures)
+        if classes:
+            groups.setdefault(split, []).append(common.many(classes, "class value"))
+    return "; ".join(f"{', '.join(parts)} ({split})" for split, parts in groups.items())
 
 
 def _readings(catalog: "Catalog", table: "Table", *, as_json: bool) -> None:
@@ -185,9 +226,11 @@ def _readings(catalog: "Catalog", table: "Table", *, as_json: bool) -> None:
 
 def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(_text(item) for item in value)
+        return ", ".join(_text(item) for item in value) or "none"
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "none" if value is None else str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "none" if value is None else f"{value}"

@@ -1,10 +1,12 @@
 """Ctrl-C: once saves and stops, twice stops at once."""
 
+import os
 import signal
+import sys
 import types
 from collections.abc import Callable
 
-from .common import console
+NOTICE = "\nStopping after this step, and saving. Ctrl-C again stops at once.\n"
 
 
 class Stopper:
@@ -19,7 +21,7 @@ class Stopper:
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        signal.signal(signal.SIGINT, signal.SIG_DFL if self._before is None else self._before)
 
     def __call__(self) -> bool:
         return self._asked
@@ -28,4 +30,5 @@ class Stopper:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        console(err=True).print("Stopping after this step, and saving. Ctrl-C again stops at once.")
+        # A signal may come in the middle of a print: the stream's own buffer must not be touched here.
+        os.write(sys.stderr.fileno(), NOTICE.encode())

@@ -7,12 +7,12 @@ Weights are safetensors with a JSON header that says which network they belong t
 import json
 import pickle
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from pydantic import ValidationError
+from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
@@ -22,7 +22,20 @@ from segbench.core.errors import InvalidFault, MissingFault
 from segbench.core.spec import ModelSpec
 from segbench.models.segmentor import Segmentor, build_segmentor
 
-FORMAT = "segbench-weights-1"
+KEY, FORMAT = "segbench", "segbench-weights-1"
+# What reading a damaged archive raises.
+_DAMAGED = (
+    RuntimeError,
+    pickle.UnpicklingError,
+    EOFError,
+    zipfile.BadZipFile,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,7 @@ def save_weights(path: Path, segmentor: nn.Module, header: WeightsHeader) -> Non
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in segmentor.state_dict().items()}
     about = {
+        "format": FORMAT,
         "model": header.model.canonical(),
         "classes": list(header.classes),
         "dataset": header.dataset,
@@ -67,7 +81,8 @@ def save_weights(path: Path, segmentor: nn.Module, header: WeightsHeader) -> Non
         "data_source": header.data_source,
         "data_images": header.data_images,
     }
-    atomic.write_bytes(path, to_safetensors(tensors, {"format": FORMAT, "segbench": json.dumps(about)}))
+    # One entry alone: several are written in any order, and equal weights would make unequal files.
+    atomic.write_bytes(path, to_safetensors(tensors, {KEY: json.dumps(about)}))
 
 
 def load_weights(path: Path) -> tuple[WeightsHeader, dict[str, Tensor]]:
@@ -85,15 +100,17 @@ def load_weights(path: Path) -> tuple[WeightsHeader, dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except SafetensorError:
         raise InvalidFault(_what_else(path), next="segbench eval --checkpoint FILE.safetensors") from None
-    if metadata.get("format") != FORMAT:
+    if KEY not in metadata:
         raise InvalidFault(
             f"{path} holds tensors, but no header of segbench: which network they belong to is not known.",
             next="segbench eval --checkpoint FILE.safetensors, with a file that segbench wrote",
         )
     try:
-        about = json.loads(metadata["segbench"])
+        about = json.loads(metadata[KEY])
+        if about["format"] != FORMAT:
+            raise ValueError(f"the format is {about['format']!r}, not {FORMAT!r}")
         header = WeightsHeader(
-            ModelSpec.model_validate(about["model"]),
+            about["model"],
             tuple(about["classes"]),
             about["dataset"],
             about["training"],
@@ -102,10 +119,8 @@ def load_weights(path: Path) -> tuple[WeightsHeader, dict[str, Tensor]]:
             about["data_source"],
             about["data_images"],
         )
-    except (KeyError, ValueError, ValidationError) as error:
-        raise InvalidFault(
-            f"The header of {path} does not read: {str(error).splitlines()[0]}.", next="segbench list"
-        ) from error
+    except (KeyError, TypeError, ValueError) as error:  # pydantic's is a ValueError
+        raise InvalidFault(f"The header of {path} does not read: {_reason(error)}.", next="segbench list") from error
     return header, tensors
 
 
@@ -123,7 +138,7 @@ def build_from_weights(path: Path) -> tuple[Segmentor, WeightsHeader]:
 
 
 def load_into(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Load strictly: every tensor must be there, wanted and of the right shape.
+    """Load strictly: every tensor must be there, wanted, finite and of the right shape.
 
     Raises:
         InvalidFault: names the first tensor of each kind of misfit.
@@ -132,6 +147,7 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None
     missing = [name for name in own if name not in tensors]
     unexpected = [name for name in tensors if name not in own]
     shapes = [name for name in own if name in tensors and own[name].shape != tensors[name].shape]
+    wild = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     faults = []
     if missing:
         faults.append(f"{path.name}: {len(missing)} tensors of the network are missing, such as {missing[0]}.")
@@ -143,6 +159,8 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None
             f"{path.name}: {len(shapes)} tensors have another shape, such as {name}: "
             f"{tuple(tensors[name].shape)} for {tuple(own[name].shape)}."
         )
+    if wild:
+        faults.append(f"{path.name}: {len(wild)} tensors hold values that are not finite, such as {wild[0]}.")
     if faults:
         raise InvalidFault(*faults, next="segbench list")
     module.load_state_dict(tensors)
@@ -154,11 +172,21 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     Raises:
         RunFault: the disk is full or not writable; the older state stays.
     """
-    atomic.write(path, lambda file: torch.save(state, file))
+
+    def fill(file: IO[bytes]) -> None:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            # What the file said is hidden behind what torch says of its archive then.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+
+    atomic.write(path, fill)
 
 
-def load_state(path: Path, *, device: str) -> dict[str, Any] | None:
-    """Resumable state, None where there is none.
+def load_state(path: Path) -> dict[str, Any] | None:
+    """Resumable state on the CPU, None where there is none.
 
     Raises:
         InvalidFault: the file is damaged.
@@ -166,25 +194,41 @@ def load_state(path: Path, *, device: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile, ValueError) as error:
+        with zipfile.ZipFile(path) as archive:
+            wrong = archive.testzip()  # torch itself reads over a flipped bit
+        if wrong is not None:
+            raise zipfile.BadZipFile(f"the checksum of {wrong} is wrong")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except _DAMAGED as error:
         raise InvalidFault(
-            f"{path} is damaged: {str(error).splitlines()[0][:120]}", next=f"rm {path}, and type the same command again"
+            f"{path} is damaged: {_reason(error)}.", next=f"rm {path}, and type the same command again"
         ) from error
+    return state if isinstance(state, dict) else {}
 
 
 def _what_else(path: Path) -> str:
     """One sentence on a file that is no safetensors file, found without running anything in it."""
     if not zipfile.is_zipfile(path):
-        head = path.read_bytes()[:1]
-        legacy = " It may be an old pickle, which segbench never opens." if head == b"\x80" else ""
+        with path.open("rb") as file:
+            head = file.read(9)
+        if head[8:] == b"{":  # a length, then JSON
+            return f"{path} is a safetensors file that is damaged or cut short."
+        if head[:2] == b"PK":
+            return f"{path} is an archive that is damaged or cut short."
+        legacy = " It may be an old pickle, which segbench never opens." if head[:1] == b"\x80" else ""
         return f"{path} is no checkpoint.{legacy}"
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         return f"{path} holds pickled code or objects beyond tensors. It was not run, and segbench never will."
-    except (RuntimeError, EOFError, KeyError, ValueError):
+    except _DAMAGED:
         return f"{path} is damaged or no checkpoint."
     if isinstance(content, dict) and "segbench_state" in content:
         return f"{path} is the resumable state of a training; the weights to evaluate lie beside it (*.safetensors)."
     return f"{path} is a checkpoint of another program; only files that segbench wrote can be scored so far."
+
+
+def _reason(error: BaseException) -> str:
+    """An error in one short line; pydantic's first line only counts the faults."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[1:3] if isinstance(error, ValidationError) else lines[:1])[:160].rstrip(".")

@@ -1,8 +1,11 @@
 """Scoring a network by one declared protocol: whole image or sliding windows, scales, flips."""
 
+import contextlib
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,9 +13,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from segbench.core.errors import Interrupted
+from segbench.core.errors import Interrupted, InvalidFault
 from segbench.core.spec import EvaluationSpec, InputSpec, Size
 from segbench.data.colour import normalise
 from segbench.metrics import scores
@@ -58,6 +61,7 @@ class Evaluation:
             "miou": 100 * float(scores.miou(total, absent=absent)),
             "dice": 100 * float(scores.mean_dice(total, absent=absent)),
             "pixel_accuracy": 100 * float(scores.pixel_accuracy(total)),
+            "constant_miou": 100 * float(scores.best_constant_miou(total, absent=absent)),
             "mean_class_accuracy": 100 * float(scores.mean_class_accuracy(total, absent=absent)),
         }
 
@@ -103,33 +107,31 @@ def evaluate(
 
     Raises:
         Interrupted: ``stop`` said so.
+        InvalidFault: the windows do not cover the image.
         MissingFault: an image or label cannot be read.
     """
+    _check(spec)
     observer = observer or Silent()
-    was_training = segmentor.training
-    segmentor.eval()
     confusion = Confusion(segmentor.num_classes, device=runtime.device)
     seconds: list[float] = []
     began = time.perf_counter()
-    try:
-        with torch.inference_mode():
-            for index in range(len(images)):
-                if stop():
-                    raise Interrupted("Stopped while scoring; what was trained is kept.", next="the same command again")
-                pixels, label = images.read(index)
-                image = torch.tensor(pixels).permute(2, 0, 1)[None]
-                runtime.synchronize()
-                start = time.perf_counter()
-                prediction = predict(
-                    segmentor, image.to(runtime.device), spec, input=input, size=label.shape, runtime=runtime
-                )
-                runtime.synchronize()
-                seconds.append(time.perf_counter() - start)
-                target = torch.tensor(label)[None].to(runtime.device)
-                confusion.update(target, prediction, keys=[images.key(index)])
-                _report(observer, phase, index + 1, len(images), began, runtime)
-    finally:
-        segmentor.train(was_training)
+    # A thread that decodes ahead would take the processor from the network that is timed, if that runs there too.
+    samples = _read_ahead(images, workers=runtime.workers if runtime.is_cuda else 0)
+    with contextlib.closing(samples), _at_rest(segmentor, runtime), torch.inference_mode():
+        for index, (pixels, label) in enumerate(samples):
+            if stop():
+                raise Interrupted("Stopped while scoring; what was trained is kept.", next="the same command again")
+            image = torch.tensor(pixels).permute(2, 0, 1)[None]
+            runtime.synchronize()
+            start = time.perf_counter()
+            prediction = predict(
+                segmentor, image.to(runtime.device), spec, input=input, size=label.shape, runtime=runtime
+            )
+            runtime.synchronize()
+            seconds.append(time.perf_counter() - start)
+            target = torch.tensor(label)[None].to(runtime.device)
+            confusion.update(target, prediction, keys=[images.key(index)])
+            _report(observer, phase, index + 1, len(images), began, runtime)
     timed = seconds[WARMUP_IMAGES:] or seconds
     return Evaluation(
         confusion.matrix(), confusion.per_image(), tuple(confusion.keys), statistics.median(timed) if timed else 0.0
@@ -176,6 +178,59 @@ def predict(
     return total.argmax(1).to(torch.uint8)
 
 
+@contextlib.contextmanager
+def _at_rest(network: nn.Module, runtime: Runtime) -> Iterator[None]:
+    """Evaluation mode, uncompiled, with one choice of kernels; afterwards every module is as it was."""
+    before = [(module, module.training) for module in network.modules()]
+    benchmark = torch.backends.cudnn.benchmark
+    network.eval()
+    # Trying kernels out anew for each size of image takes longer than it saves, and could change a score.
+    torch.backends.cudnn.benchmark = False
+    try:
+        # Sizes differ from training's, and each would be compiled.
+        with torch.compiler.set_stance("force_eager") if runtime.compile else contextlib.nullcontext():
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = benchmark
+        for module, mode in before:
+            module.training = mode
+
+
+def _read_ahead(images: Images, *, workers: int) -> Generator[tuple[NDArray[np.uint8], NDArray[np.uint8]], None, None]:
+    """Every image with its label in order, read by threads while others are scored."""
+    if not workers:
+        for index in range(len(images)):
+            yield images.read(index)
+        return
+    with ThreadPoolExecutor(workers, "segbench-data") as pool:
+        waiting: deque[Future[tuple[NDArray[np.uint8], NDArray[np.uint8]]]] = deque()
+        try:
+            for index in range(len(images)):
+                waiting.append(pool.submit(images.read, index))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _check(spec: EvaluationSpec) -> None:
+    """Refuse windows that would leave pixels unscored.
+
+    Raises:
+        InvalidFault: no window, or steps longer than it.
+    """
+    if spec.mode != "slide":
+        return
+    if spec.window is None:
+        raise InvalidFault("evaluation: mode slide needs a window.", next="segbench list")
+    if spec.stride is not None and any(step > side for step, side in zip(spec.stride, spec.window, strict=True)):
+        raise InvalidFault(
+            f"evaluation: a stride of {spec.stride} leaves gaps between windows of {spec.window}.", next="segbench list"
+        )
+
+
 @dataclass(frozen=True)
 class _View:
     image: Tensor
@@ -200,8 +255,9 @@ def _fused(logits: Tensor, spec: EvaluationSpec) -> Tensor:
 
 def _logits(segmentor: Segmentor, image: Tensor, spec: EvaluationSpec, *, size: Size, runtime: Runtime) -> Tensor:
     """Float32 logits (1, C, h, w) of one view at the size of the answer."""
-    if spec.mode == "slide" and spec.window is not None:
-        full = _slide(segmentor, image, spec.window, spec.stride or spec.window, runtime)
+    window = spec.window if spec.mode == "slide" else None
+    if window is not None and (image.shape[-2] > window[0] or image.shape[-1] > window[1]):
+        full = _slide(segmentor, image, window, spec.stride or window, runtime)
     else:
         full = _forward(segmentor, image, runtime)
     return segmentor.resize(full, size)

@@ -1,13 +1,14 @@
 """Optimisers and learning rates from their specs."""
 
 import math
+from collections import Counter
 from typing import Any
 
 import torch
 from torch import nn
 
 from segbench.core.spec import OptimizerSpec, PolicySpec
-from segbench.methods.base import Method
+from segbench.methods.base import Method, ParamGroup
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
@@ -37,10 +38,16 @@ def learning_rate(policy: PolicySpec, base: float, *, step: int, steps: int) -> 
 
 
 def build_optimizer(spec: OptimizerSpec, method: Method, *, fused: bool) -> torch.optim.Optimizer:
-    """The optimiser over a method's parameter groups; each splits in two where something is spared weight decay."""
+    """The optimiser over a method's parameter groups; each splits in two where something is spared weight decay.
+
+    Raises:
+        ValueError: the method's groups leave out a trained parameter, or name one twice.
+    """
     spared = _without_decay(spec, method)
     groups: list[dict[str, Any]] = []
-    for group in method.param_groups():
+    own = method.param_groups()
+    _require_complete(own, method)
+    for group in own:
         for decays in (True, False):
             params = [parameter for name, parameter in group.params if (name not in spared) == decays]
             if params:
@@ -62,6 +69,15 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Give every group its share of ``lr``."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_multiplier"]
+
+
+def _require_complete(groups: list[ParamGroup], method: Method) -> None:
+    """A parameter that no group names would never be trained, and nobody would notice."""
+    named = Counter(name for group in groups for name, _ in group.params)
+    wanted = {name for name, parameter in method.named_parameters() if parameter.requires_grad}
+    if named != Counter(wanted):
+        wrong = sorted((set(named) ^ wanted) | {name for name, times in named.items() if times > 1})
+        raise ValueError(f"each trained parameter must be in exactly one group; look at {', '.join(wrong[:3])}")
 
 
 def _without_decay(spec: OptimizerSpec, method: Method) -> set[str]:

@@ -1,52 +1,37 @@
 """The training loop: one, straight, for every method."""
 
 import contextlib
-import json
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from segbench.core import atomic
-from segbench.core.errors import Interrupted, RunFault
-from segbench.core.spec import DataSpec, EvaluationSpec, StageSpec
+from segbench.core.errors import Interrupted, InvalidFault, RunFault
+from segbench.core.spec import DataSpec, EvaluationSpec, StageSpec, StreamSpec
 from segbench.data.batch import Batch
 from segbench.data.loader import Finisher, TrainingBatches
-from segbench.data.open import open_dataset
+from segbench.data.open import SegDataset, open_dataset
 from segbench.methods.base import Method
 from segbench.methods.build import build_method
 from segbench.models.weights import load_backbone_weights
 
 from . import checkpoint
 from .evaluate import evaluate
+from .folder import BEST, LAST, STATE, SUMMARY, Summary, alone, read_summary
+from .losses import LossMeter, not_finite
 from .optim import build_optimizer, learning_rate, set_learning_rate
 from .progress import Observer, Progress, Silent
 from .runtime import Runtime
 
+__all__ = ["BEST", "LAST", "STATE", "SUMMARY", "Summary", "read_summary", "train_stage"]
+
 REPORT_SECONDS = 1.0
-STATE, LAST, BEST, SUMMARY = "state.pt", "last.safetensors", "best.safetensors", "summary.json"
-
-
-@dataclass
-class Summary:
-    """What a finished stage says of itself; written last, so a stage that has one is whole."""
-
-    steps: int
-    seconds: float
-    seconds_per_step: float
-    parameters: int
-    peak_memory_bytes: int
-    losses: dict[str, float]
-    curve: list[dict[str, float]] = field(default_factory=list)
-    best: dict[str, float] | None = None
-    last: dict[str, float] | None = None
-    weights: dict[str, Any] = field(default_factory=dict)
+AGAIN = "the same command goes on from there"
 
 
 def train_stage(
@@ -72,28 +57,22 @@ def train_stage(
         data_root: folder of all data sets.
         start: weights of an earlier stage.
         observer: told about progress.
-        stop: asked after every step; True saves and raises.
+        stop: asked after every step and every validation image; True saves and raises.
 
     Raises:
         Interrupted: ``stop`` said so; the state is saved.
-        RunFault: non-finite loss, disk full, or another process trains here. Resumable.
+        RunFault: non-finite loss or weights, disk full, or another process trains here. Resumable.
+        InvalidFault: the stage asks for what is not built yet, or its saved state does not fit.
         MissingFault: data or weights are missing.
     """
-    with _alone(folder, training):
+    _check_supported(stage)
+    with alone(folder, training):
         done = read_summary(folder)
         if done is not None:
             return done
         run = _Run(stage, folder, training, seed, runtime, data_root, observer or Silent(), stop)
         run.prepare(start)
         return run.loop()
-
-
-def read_summary(folder: Path) -> Summary | None:
-    """The summary of a finished stage, None if there is none."""
-    path = folder / SUMMARY
-    if not path.exists():
-        return None
-    return Summary(**json.loads(path.read_text()))
 
 
 class _Run:
@@ -117,18 +96,18 @@ class _Run:
         self.curve: list[dict[str, float]] = []
         self.best: dict[str, float] | None = None
         self.weights: dict[str, Any] = {}
-        self.pending: list[Tensor] = []
-        self.names: list[str] = []
+        self.losses = LossMeter()
+        self.reported = (0, 0.0)  # step and time
 
     def prepare(self, start: Path | None) -> None:
         """Build the method from the seed, then load the start or the saved state over it."""
         self.runtime.apply()
         torch.manual_seed(self.seed)
-        self.data = {name: open_dataset(stream.data, root=self.data_root) for name, stream in self.streams.items()}
+        self.data = {name: self._open(stream.data) for name, stream in self.stage.streams.items()}
         self.classes = next(iter(self.data.values())).classes
         self.method: Method = build_method(self.stage, num_classes=self.classes.num_classes, seed=self.seed)
         segmentor = self.method.predictor()
-        state = checkpoint.load_state(self.folder / STATE, device="cpu")
+        state = checkpoint.load_state(self.folder / STATE)
         if state is None and start is not None:
             checkpoint.load_into(segmentor, checkpoint.load_weights(start)[1], start)
         elif state is None:
@@ -138,69 +117,59 @@ class _Run:
             if report is not None:
                 self.weights = {"source": report.source, "sha256": report.sha256, "tensors": report.matched}
         self.runtime.place(self.method)
-        self.optimizer = build_optimizer(self.stage.schedule.optimizer, self.method, fused=self.runtime.is_cuda)
+        self.optimizer = build_optimizer(self.stage.schedule.optimizer, self.method, fused=self.runtime.fuses)
         if state is not None:
             self._restore(state)
-        self.forward: Callable[..., dict[str, Tensor]] = self.method
-        if self.runtime.compile:
-            self.forward = torch.compile(self.method)
+        self.runtime.compile_network(self.method.segmentor)
         self.validation = self._open_validation()
-
-    @property
-    def streams(self) -> dict[str, Any]:
-        return self.stage.streams
 
     def loop(self) -> Summary:
         """Train until the last step."""
         self.method.train()
+        saved = time.perf_counter()
+        self.reported = self.step, saved
         with contextlib.closing(self._batches()) as batches:
-            return self._steps(batches)
+            while True:
+                if self._is_due():  # first of all, as a run may have been stopped before its validation
+                    self._measure()
+                    saved = time.perf_counter()
+                if self.step == self.stage.schedule.steps:
+                    return self._finish()
+                self._train_step(next(batches))
+                now = time.perf_counter()
+                stopping = self.stop() and self.step < self.stage.schedule.steps
+                saving = stopping or now - saved >= self.runtime.checkpoint_seconds
+                if saving or now - self.reported[1] >= REPORT_SECONDS or self._is_due():
+                    self._report()
+                if saving:
+                    self._save()
+                    saved = time.perf_counter()
+                    self.reported = self.step, saved
+                if stopping:
+                    raise Interrupted(f"Saved at step {self.step:,}.", next=AGAIN)
 
-    def _steps(self, batches: Iterator[dict[str, Batch]]) -> Summary:
-        steps, schedule = self.stage.schedule.steps, self.stage.schedule
-        since_report = since_save = time.perf_counter()
-        reported = self.step
-        losses: dict[str, float] = {}
-        while self.step < steps:
-            began = time.perf_counter()
-            lr = learning_rate(schedule.policy, schedule.optimizer.lr, step=self.step, steps=steps)
-            set_learning_rate(self.optimizer, lr)
-            batch = next(batches)
-            with self.runtime.autocast():
-                terms = self.forward(batch, self.step)
-            total = torch.stack([term.float() for term in terms.values()])
-            self.optimizer.zero_grad(set_to_none=True)
-            total.sum().backward()
-            self.optimizer.step()
-            self.method.after_step(self.step)
-            self.names = list(terms)
-            self.pending.append(total.detach())
-            self.step += 1
-            now = time.perf_counter()
-            self.seconds += now - began
-            due = schedule.validate_every is not None and self.step % schedule.validate_every == 0
-            ends = self.step == steps
-            if now - since_report >= REPORT_SECONDS or due or ends:
-                losses = self._fetch()
-                self._report(losses, lr, (self.step - reported) / (now - since_report))
-                reported, since_report = self.step, now
-            if due or ends:
-                self._validate(losses, lr)
-            if self.stop() and not ends:
-                self._save()
-                raise Interrupted(f"Saved at step {self.step:,}.", next="the same command goes on from there")
-            if due or time.perf_counter() - since_save >= self.runtime.checkpoint_seconds:
-                self._save()
-                since_save = time.perf_counter()
-            if due:
-                since_report = time.perf_counter()
-        return self._finish(losses)
+    def _train_step(self, batches: dict[str, Batch]) -> None:
+        """One step; nothing here waits for the device."""
+        set_learning_rate(self.optimizer, self._lr(self.step))
+        with self.runtime.autocast():
+            terms = self.method(batches, self.step)
+        losses = torch.stack([term.float() for term in terms.values()])
+        losses.sum().backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.method.after_step(self.step)
+        self.losses.add(tuple(terms), losses.detach(), step=self.step)
+        self.step += 1
+
+    def _lr(self, step: int) -> float:
+        schedule = self.stage.schedule
+        return learning_rate(schedule.policy, schedule.optimizer.lr, step=step, steps=schedule.steps)
 
     def _batches(self) -> Generator[dict[str, Batch], None, None]:
         """Batches of every stream from the current step on: a function of seed and step alone."""
         with contextlib.ExitStack() as stack:
             loaders, finishers = {}, {}
-            for name, stream in self.streams.items():
+            for name, stream in self.stage.streams.items():
                 loader = TrainingBatches(
                     stream,
                     self.data[name],
@@ -224,82 +193,95 @@ class _Run:
             while True:
                 yield {name: finishers[name](next(loader)) for name, loader in loaders.items()}
 
-    def _fetch(self) -> dict[str, float]:
-        """Mean of each term since the last fetch; the only place where the loop waits for the device.
+    def _report(self) -> None:
+        """Wait for the device, check the losses, and tell of the steps since the last report.
 
         Raises:
-            RunFault: a term was not finite; nothing after the last save is kept.
+            RunFault: a loss was not finite.
         """
-        if not self.pending:
-            return {}
-        values = torch.stack(self.pending).cpu()
-        first = self.step - len(self.pending)
-        self.pending = []
-        bad = (~torch.isfinite(values)).nonzero()
-        if len(bad):
-            row, column = bad[0].tolist()
-            raise RunFault(
-                f"The loss {self.names[column]!r} became {values[row, column].item()} at step {first + row + 1:,}. "
-                f"The state before is kept.",
-                next="the same command with --set schedule.optimizer.lr=SMALLER, or --precision float32",
-            )
-        return dict(zip(self.names, values.mean(0).tolist(), strict=True))
-
-    def _report(self, losses: dict[str, float], lr: float, steps_per_second: float) -> None:
-        images = sum(stream.batch_total for stream in self.streams.values())
-        left = (self.stage.schedule.steps - self.step) * (self.seconds / max(1, self.step))
+        losses = self.losses.fetch()
+        (step, since), now = self.reported, time.perf_counter()
+        self.seconds += now - since
+        images = sum(stream.batch_total for stream in self.stage.streams.values())
+        steps = self.stage.schedule.steps
         self.observer.report(
             Progress(
                 "train",
                 self.step,
-                self.stage.schedule.steps,
+                steps,
                 losses,
-                lr,
-                steps_per_second * images,
+                self._lr(self.step - 1),
+                (self.step - step) * images / max(now - since, 1e-9),
                 self.runtime.peak_memory_bytes(),
-                left,
+                (steps - self.step) * self.seconds / self.step,
                 self.curve[-1].get("miou") if self.curve else None,
             )
         )
+        self.reported = self.step, time.perf_counter()
 
-    def _open_validation(self) -> Any:
-        spec = next(iter(self.streams.values())).data
-        if self.stage.schedule.validate_every is None:
-            return None
-        validation = DataSpec(
-            name=spec.name,
-            source=spec.source,
-            classes=spec.classes,
-            splits=("val",),
-            scale=spec.scale,
-            size=spec.size,
-            images=spec.images,
-        )
-        return open_dataset(validation, root=self.data_root)
+    def _is_due(self) -> bool:
+        """Whether the curve lacks a point at this step."""
+        every, steps = self.stage.schedule.validate_every, self.stage.schedule.steps
+        falls = self.step == steps or (every is not None and self.step % every == 0)
+        return self.step > 0 and falls and not (self.curve and self.curve[-1]["step"] == self.step)
 
-    def _validate(self, losses: dict[str, float], lr: float) -> None:
-        """Score the validation split at single scale; keep the best weights."""
-        point = {"step": float(self.step), "lr": lr, **{f"loss_{name}": value for name, value in losses.items()}}
-        if self.validation is not None:
+    def _measure(self) -> None:
+        """Add a point to the curve, with the validation's score if there is one; keep state and best weights."""
+        miou = None if self.validation is None else self._validate(self.validation)
+        point = {"step": float(self.step), "lr": self._lr(self.step - 1)}
+        point |= {f"loss_{name}": value for name, value in self.losses.take().items()}
+        better = False
+        if miou is not None:
+            if math.isfinite(miou):  # else nothing in the split is labelled
+                point["miou"] = miou
+                better = self.best is None or miou > self.best["miou"]
+            self.observer.note(f"step {self.step:,}: validation mIoU {miou:.2f}")
+        self.curve.append(point)
+        if better:
+            self.best = {"step": point["step"], "miou": point["miou"]}
+        # The state first: whoever goes on from it can write the best weights again, but not get older ones back.
+        self._save()
+        if better:
+            self._save_weights(BEST)
+        self.reported = self.step, time.perf_counter()
+
+    def _validate(self, images: SegDataset) -> float:
+        """mIoU in percent on the validation split at single scale."""
+        self._require_finite()
+        try:
             result = evaluate(
                 self.method.predictor(),
-                self.validation,
+                images,
                 EvaluationSpec(data=DataSpec(name=self.classes.name, splits=("val",))),
                 input=self.stage.model.input,
                 runtime=self.runtime,
                 phase="validate",
                 observer=self.observer,
+                stop=self.stop,
             )
-            point["miou"] = result.figures(absent="exclude")["miou"]
-            if self.best is None or point["miou"] > self.best["miou"]:
-                self.best = {"step": point["step"], "miou": point["miou"]}
-                self._save_weights(BEST)
-            self.observer.note(f"step {self.step:,}: validation mIoU {point['miou']:.2f}")
-        self.curve.append(point)
+        except Interrupted:
+            self._save()
+            raise Interrupted(f"Saved at step {self.step:,}, before its validation.", next=AGAIN) from None
+        except Exception:  # a broken image or a device without memory for whole images must not cost the steps
+            self._save()
+            raise
+        return result.figures(absent="exclude")["miou"]
 
-    def _header(self) -> checkpoint.WeightsHeader:
-        data = next(iter(self.streams.values())).data
-        return checkpoint.WeightsHeader(
+    def _open(self, data: DataSpec) -> SegDataset:
+        return open_dataset(data, root=self.data_root)
+
+    def _open_validation(self) -> SegDataset | None:
+        if self.stage.schedule.validate_every is None:
+            return None
+        spec = self._first_stream().data
+        return self._open(spec.model_copy(update={"splits": ("val",), "subset": None, "unlabelled_rest": False}))
+
+    def _first_stream(self) -> StreamSpec:
+        return next(iter(self.stage.streams.values()))
+
+    def _save_weights(self, name: str) -> None:
+        data = self._first_stream().data
+        header = checkpoint.WeightsHeader(
             self.stage.model,
             tuple(self.classes.names),
             data.name,
@@ -309,13 +291,11 @@ class _Run:
             data.source,
             data.images,
         )
-
-    def _save_weights(self, name: str) -> None:
-        checkpoint.save_weights(self.folder / name, self.method.predictor(), self._header())
+        checkpoint.save_weights(self.folder / name, self.method.predictor(), header)
 
     def _save(self) -> None:
-        """Write everything that the next step depends on."""
-        self._fetch()  # never keep a state that a non-finite loss has touched
+        """Write everything that the next step depends on; the losses have been fetched."""
+        self._require_finite()
         state = {
             "segbench_state": 1,
             "training": self.training,
@@ -324,6 +304,7 @@ class _Run:
             "curve": self.curve,
             "best": self.best,
             "weights": self.weights,
+            "losses": self.losses.state_dict(),
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),
@@ -331,34 +312,56 @@ class _Run:
         }
         checkpoint.save_state(self.folder / STATE, state)
 
+    def _require_finite(self) -> None:
+        """A finite loss can have a gradient that is not; what it leads to must not take a good state's place.
+
+        Raises:
+            RunFault: a weight, a buffer or the optimiser's memory of a weight is not finite.
+        """
+        tensors = dict(self.method.state_dict())
+        for number, memory in enumerate(self.optimizer.state.values()):
+            tensors |= {f"the optimiser's {key} {number}": value for key, value in memory.items()}
+        tensors = {name: value for name, value in tensors.items() if isinstance(value, Tensor)}
+        finite = torch.stack([value.isfinite().all().to(self.runtime.device) for value in tensors.values()]).tolist()
+        bad = [name for name, fine in zip(tensors, finite, strict=True) if not fine]
+        if bad:
+            raise not_finite(f"{len(bad)} tensors, such as {bad[0]}, are not finite after step {self.step:,}.")
+
     def _restore(self, state: dict[str, Any]) -> None:
+        path = self.folder / STATE
+        advice = f"rm {path}, and type the same command again"
         if state.get("training") != self.training:
-            raise RunFault(
-                f"{self.folder / STATE} is the state of another training ({state.get('training')}).",
-                next=f"rm {self.folder / STATE}, and type the same command again",
-            )
-        self.method.load_state_dict(state["method"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.curve, self.best, self.weights = state["curve"], state["best"], state["weights"]
-        torch.set_rng_state(state["rng"])
+            raise RunFault(f"{path} is the state of another training ({state.get('training')}).", next=advice)
+        try:
+            checkpoint.load_into(self.method, state["method"], path)
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.seconds = state["step"], state["seconds"]
+            self.curve, self.best, self.weights = state["curve"], state["best"], state["weights"]
+            self.losses.load_state_dict(state["losses"])
+            torch.set_rng_state(state["rng"])
+        except InvalidFault as fault:
+            raise InvalidFault(*fault.faults, next=advice) from None
+        except (KeyError, ValueError) as error:
+            raise InvalidFault(f"{path} does not fit this version of segbench: {error}.", next=advice) from error
         if self.runtime.is_cuda and state["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state["cuda_rng"], self.runtime.device)
+        if self.best is not None and self.best["step"] == self.step:
+            self._save_weights(BEST)  # the run may have been killed between the two files
         self.observer.note(f"goes on from step {self.step:,}")
 
-    def _finish(self, losses: dict[str, float]) -> Summary:
+    def _finish(self) -> Summary:
         self._save_weights(LAST)
-        last = self.curve[-1] if self.curve else None
+        last = self.curve[-1]
         summary = Summary(
             steps=self.step,
             seconds=self.seconds,
             seconds_per_step=self.seconds / self.step,
             parameters=sum(parameter.numel() for parameter in self.method.predictor().parameters()),
             peak_memory_bytes=self.runtime.peak_memory_bytes(),
-            losses={name: value for name, value in losses.items() if math.isfinite(value)},
+            losses={name.removeprefix("loss_"): value for name, value in last.items() if name.startswith("loss_")},
             curve=self.curve,
             best=self.best,
-            last={"step": last["step"], "miou": last["miou"]} if last and "miou" in last else None,
+            last={"step": last["step"], "miou": last["miou"]} if "miou" in last else None,
             weights=self.weights,
         )
         atomic.write_json(self.folder / SUMMARY, vars(summary))
@@ -366,20 +369,16 @@ class _Run:
         return summary
 
 
-@contextlib.contextmanager
-def _alone(folder: Path, training: str) -> Iterator[None]:
-    """Hold the folder's lock; the kernel lets go of it when a process dies, however it dies."""
-    with atomic.guarded(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunFault(
-            f"Another process is working on training {training}.",
-            next="wait for it; what it finishes is shared, then type the same command again",
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+def _check_supported(stage: StageSpec) -> None:
+    """Refuse what the loop would otherwise leave out in silence.
+
+    Raises:
+        InvalidFault: one line a fault.
+    """
+    faults = []
+    if stage.schedule.ema_decay is not None:
+        faults.append(f"stage {stage.name!r}: schedule.ema_decay is not supported yet.")
+    if stage.emits != "weights":
+        faults.append(f"stage {stage.name!r}: emits {stage.emits!r} is not supported yet, only 'weights' is.")
+    if faults:
+        raise InvalidFault(*faults, next="segbench list")

@@ -1,7 +1,7 @@
 """Parameters, multiply-adds and FLOPs of a network, counted on the meta device: no memory, no arithmetic."""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -16,6 +16,8 @@ from segbench.core.spec import Size
 
 from .rules import COST_RULES
 
+_FLOAT32_BYTES = 4
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -25,27 +27,16 @@ class Cost:
         parameters: number of trainable and frozen parameters.
         multiply_adds: by ``rule``.
         flops: floating-point operations as ``torch.utils.flop_counter`` counts them.
+        activation_bytes: float32 outputs of all innermost modules together; about what a training step keeps of
+            one image for its backward pass.
         rule: name of the rule (``rules.COST_RULES``).
     """
 
     parameters: int
     multiply_adds: int
     flops: int
+    activation_bytes: int
     rule: str
-
-
-class WithHeads(nn.Module):
-    """A segmentor with one more head on each of its layers, as training runs them, for counting."""
-
-    def __init__(self, segmentor: nn.Module, heads: Iterable[nn.Module]) -> None:
-        super().__init__()
-        self.segmentor = segmentor
-        self.heads = nn.ModuleList(heads)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Logits and the output of every head."""
-        output = self.segmentor(images)
-        return output.logits, *(head(layer) for head, layer in zip(self.heads, output.layers, strict=True))
 
 
 def count_cost(module: nn.Module, size: Size, *, rule: str = "thop", channels: int = 3) -> Cost:
@@ -63,18 +54,20 @@ def count_cost(module: nn.Module, size: Size, *, rule: str = "thop", channels: i
     """
     count_module = _COUNTERS[COST_RULES[rule].name]
     skeleton = _meta_copy(module).eval()
-    total = 0
+    multiply_adds = activations = 0
 
     def add(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        nonlocal total
-        total += count_module(layer, inputs, output)
+        nonlocal multiply_adds, activations
+        multiply_adds += count_module(layer, inputs, output)
+        if isinstance(output, Tensor) and next(layer.children(), None) is None:
+            activations += output.numel()
 
     for layer in skeleton.modules():
         layer.register_forward_hook(add)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         skeleton(torch.empty(1, channels, *size, device="meta"))
     parameters = sum(parameter.numel() for parameter in skeleton.parameters())
-    return Cost(parameters, total, counter.get_total_flops(), rule)
+    return Cost(parameters, multiply_adds, counter.get_total_flops(), _FLOAT32_BYTES * activations, rule)
 
 
 def _meta_copy(module: nn.Module) -> nn.Module:

@@ -90,6 +90,24 @@ def pixel_accuracy(tally: Tally) -> Scores:
     return _ratio(tally.true_positive.sum(-1), tally.target.sum(-1))
 
 
+def best_constant_miou(tally: Tally, *, absent: Absent) -> Scores:
+    """Best mIoU of predicting one class everywhere, (...): the floor that a network must leave behind.
+
+    Predicting class k on every one of the A scored pixels gives IoU_k = T_k / A and 0 for every other labelled class.
+    """
+    area = tally.target.sum(-1, keepdims=True)
+    shares = _ratio(tally.target, np.broadcast_to(area, tally.target.shape))
+    labelled = tally.target > 0
+    best: Scores | None = None
+    for k in range(tally.target.shape[-1]):
+        scores = np.where(labelled, 0.0, np.nan)
+        scores[..., k] = shares[..., k]
+        mean = class_mean(scores, absent=absent)
+        best = mean if best is None else np.fmax(best, mean)
+    assert best is not None
+    return best
+
+
 def frequency_weighted_iou(tally: Tally) -> Scores:
     """IoU of each class weighted by its share of the labelled pixels, (...); NaN without a labelled pixel."""
     weighted = np.where(tally.target > 0, tally.target * np.nan_to_num(iou_per_class(tally)), 0.0)

@@ -6,7 +6,6 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from segbench.core.spec import EvaluationSpec, Size, StageSpec, TrainingSpec
 from segbench.data.batch import Batch
@@ -20,8 +19,10 @@ from segbench.metrics.cost import count_cost
 from .plan import Plan
 
 SMALL: Size = (128, 128)
-CHEAP_MACS = 2e10  # of a whole step: below this the step itself is the probe
+CHEAP_MACS = 5e9  # forward, of a whole step: below this the step itself is the probe
+PROBE_SECONDS = 0.5
 BACKWARD = 3.0  # a training step costs about three forward passes
+BYTES_A_PARAMETER = 16  # weight, gradient, momentum, and a copy while it is saved
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,21 @@ def estimate_plan(plan: Plan, runtime: Runtime) -> None:
     for spec, items in plan.trainings().values():
         evaluation = items[0].resolved.ran.evaluation
         assert evaluation is not None
-        estimate = _estimate(spec, evaluation, runtime, probed)
-        items[0].seconds, items[0].memory_bytes = estimate.seconds, estimate.memory_bytes
+        found = estimate(spec, evaluation, runtime, probed)
+        items[0].seconds, items[0].memory_bytes = found.seconds, found.memory_bytes
 
 
-def _estimate(
+def estimate(
     training: TrainingSpec, evaluation: EvaluationSpec, runtime: Runtime, probed: dict[Any, tuple[float, int]]
 ) -> Estimate:
+    """Time and memory of a training with one evaluation.
+
+    Args:
+        training: what is trained.
+        evaluation: how it is scored.
+        runtime: the machine.
+        probed: seconds of a step and bytes kept, by network, method, crop and batch; filled as probes are made.
+    """
     seconds, memory = 0.0, 0
     for stage in training.stages:
         stream = next(iter(stage.streams.values()))
@@ -86,13 +95,13 @@ def _probe(stage: StageSpec, images: int, runtime: Runtime) -> tuple[float, int]
     stream = next(iter(stage.streams.values()))
     num_classes = class_table(stream.data.classes or stream.data.name).num_classes
     method = build_method(stage, num_classes=num_classes)
-    full = count_cost(method.predictor(), stream.crop).multiply_adds * images
-    crop, batch = stream.crop, images
-    if not runtime.is_cuda and full > CHEAP_MACS:
-        crop, batch = (min(SMALL[0], crop[0]), min(SMALL[1], crop[1])), 2
-    probe = count_cost(method.predictor(), crop).multiply_adds * batch
-    memory = _kept_bytes(method, stream.crop) * images
-    memory += 16 * sum(parameter.numel() for parameter in method.parameters())
+    full = count_cost(method.predictor(), stream.crop)
+    crop, batch, scale = stream.crop, images, 1.0
+    if not runtime.is_cuda and full.multiply_adds * images > CHEAP_MACS:
+        crop, batch = (min(SMALL[0], crop[0]), min(SMALL[1], crop[1])), min(2, images)
+        scale = full.multiply_adds * images / (count_cost(method.predictor(), crop).multiply_adds * batch)
+    memory = full.activation_bytes * images
+    memory += BYTES_A_PARAMETER * sum(parameter.numel() for parameter in method.parameters())
     runtime.place(method).train()
     batches = {
         name: Batch(
@@ -101,8 +110,11 @@ def _probe(stage: StageSpec, images: int, runtime: Runtime) -> tuple[float, int]
         )
         for name in stage.streams
     }
-    seconds = min(_step(method, batches, runtime) for _ in range(2))
-    return seconds * full / probe, memory
+    _step(method, batches, runtime)  # the first step also pays for start-up, here and in a training once
+    seconds = _step(method, batches, runtime)
+    if seconds < PROBE_SECONDS:  # a short one is easily disturbed
+        seconds = min(seconds, *(_step(method, batches, runtime) for _ in range(2)))
+    return scale * seconds, memory
 
 
 def _step(method: Method, batches: dict[str, Batch], runtime: Runtime) -> float:
@@ -114,28 +126,3 @@ def _step(method: Method, batches: dict[str, Batch], runtime: Runtime) -> float:
     method.zero_grad(set_to_none=True)
     runtime.synchronize()
     return time.perf_counter() - start
-
-
-def _kept_bytes(method: Method, crop: Size) -> int:
-    """Bytes of the outputs of all leaf modules for one image in float32, by shapes alone."""
-    import copy
-
-    memo: dict[int, Any] = {}
-    for parameter in method.parameters():
-        memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
-    for buffer in method.buffers():
-        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
-    skeleton = copy.deepcopy(method.predictor(), memo).eval()
-    total = 0
-
-    def add(_: nn.Module, __: Any, output: Any) -> None:
-        nonlocal total
-        if isinstance(output, Tensor):
-            total += output.numel() * 4
-
-    for layer in skeleton.modules():
-        if not list(layer.children()):
-            layer.register_forward_hook(add)
-    with torch.no_grad():
-        skeleton(torch.empty(1, 3, *crop, device="meta"))
-    return total

@@ -14,13 +14,15 @@ import torch
 from segbench.core import atomic
 from segbench.core.errors import Interrupted, RunFault, SegbenchError
 from segbench.core.provenance import segbench_version
-from segbench.core.spec import EvaluationSpec, TrainingSpec
+from segbench.core.spec import DataSpec, EvaluationSpec, TrainingSpec
+from segbench.data import places
 from segbench.data.open import open_dataset
+from segbench.data.verify import verify
 from segbench.engine import checkpoint
 from segbench.engine.evaluate import Evaluation, evaluate
 from segbench.engine.progress import Observer
 from segbench.engine.runtime import Runtime
-from segbench.engine.train import BEST, LAST, Summary, train_stage
+from segbench.engine.train import BEST, LAST, Summary, read_summary, train_stage
 from segbench.recipe import deviations
 from segbench.results.record import Record
 from segbench.results.store import Store
@@ -56,13 +58,14 @@ class Context:
     stop: Callable[[], bool]
 
 
-def execute(plan: Plan, context: Context, *, announce: Callable[[str, int, int], None]) -> Outcome:
+def execute(plan: Plan, context: Context, *, announce: Callable[[str, int, int, float], None]) -> Outcome:
     """Run a plan, one training after the other.
 
     Args:
         plan: what to do.
         context: where and how.
-        announce: called with a title, number and total before each training.
+        announce: called before each training with a title, its number, how many there are, and the estimated
+            seconds of those after it.
 
     Raises:
         Interrupted: the user asked to stop; everything done is saved.
@@ -76,9 +79,11 @@ def execute(plan: Plan, context: Context, *, announce: Callable[[str, int, int],
         context.store.write(count_item(item))
         outcome.done.append(item)
     trainings = plan.trainings()
+    later = plan.seconds
     for number, (training, (spec, items)) in enumerate(trainings.items(), 1):
         first = items[0]
-        announce(f"{first.name} · {first.resolved.dataset} · seed {first.seed}", number, len(trainings))
+        later -= first.seconds or 0.0
+        announce(f"{first.name} · {first.resolved.dataset} · seed {first.seed}", number, len(trainings), later)
         try:
             _train_and_score(training, spec, items, context)
         except Interrupted:
@@ -106,6 +111,9 @@ def run_training(training: TrainingSpec, context: Context) -> tuple[Path, Summar
     for number, stage in enumerate(training.stages, 1):
         prefix = training.prefix_id(number)
         folder = context.store.training_folder(prefix)
+        if read_summary(folder) is None:
+            for stream in stage.streams.values():
+                require_verified(stream.data, context)
         atomic.write_json(folder / "training.json", training.canonical())
         summary = train_stage(
             stage,
@@ -127,6 +135,7 @@ def score(path: Path, spec: EvaluationSpec, context: Context) -> tuple[Evaluatio
     """Score a weights file by a protocol: the evaluation, the class names, and millions of parameters."""
     segmentor, header = checkpoint.build_from_weights(path)
     context.runtime.place(segmentor)
+    require_verified(spec.data, context)
     images = open_dataset(spec.data, root=context.data_root)
     result = evaluate(
         segmentor,
@@ -140,6 +149,16 @@ def score(path: Path, spec: EvaluationSpec, context: Context) -> tuple[Evaluatio
     return result, header.classes, sum(p.numel() for p in segmentor.parameters()) / 1e6
 
 
+def require_verified(data: DataSpec, context: Context) -> None:
+    """Prove that files are what they claim to be before they are used; what passed once is remembered.
+
+    Raises:
+        MissingFault: the data set is missing or faulty; one line a fault.
+    """
+    if data.source == "folder":
+        verify(data.name, places.data_root(context.data_root))
+
+
 def provenance(runtime: Runtime) -> dict[str, Any]:
     """Versions, machine, time and command of a record."""
     return {
@@ -151,14 +170,14 @@ def provenance(runtime: Runtime) -> dict[str, Any]:
 
 
 def _train_and_score(training: str, spec: TrainingSpec, items: list[Item], context: Context) -> None:
-    folder, summary = run_training(spec, context)
-    scored: set[str] = set()
+    protocols: dict[str, tuple[Item, EvaluationSpec]] = {}
     for item in items:
-        if item.evaluation in scored:
-            continue
-        scored.add(item.evaluation)
         protocol = item.resolved.ran.evaluation
         assert protocol is not None
+        protocols.setdefault(item.evaluation, (item, protocol))
+        open_dataset(protocol.data, root=context.data_root)  # a split that is not there must not cost a training
+    folder, summary = run_training(spec, context)
+    for item, protocol in protocols.values():
         has_best = summary.best is not None and (folder / BEST).exists()
         weights = folder / (BEST if protocol.checkpoint == "best" and has_best else LAST)
         result, classes, parameters = score(weights, protocol, context)
@@ -218,11 +237,10 @@ def _unforeseen(error: Exception, folder: Path) -> SegbenchError:
             "The device ran out of memory.",
             next="the same command with --set schedule.batch_total=SMALLER (recorded as a deviation)",
         )
+    said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    path = folder / "traceback.txt"
     try:
-        atomic.write_text(folder / "traceback.txt", traceback.format_exc())
-        where = f" The traceback is in {folder / 'traceback.txt'}."
+        atomic.write_text(path, traceback.format_exc())
     except RunFault:
-        where = ""
-    return RunFault(
-        f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}.{where}", next="--debug"
-    )
+        return RunFault(said, next="the same command again")
+    return RunFault(f"{said} (the traceback is in {path})", next=f"cat {path}")

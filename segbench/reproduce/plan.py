@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from segbench.core.spec import EvaluationSpec, TrainingSpec, evaluation_id
+from segbench.core.spec import EvaluationSpec, StageSpec, TrainingSpec, evaluation_id
 from segbench.data import places
 from segbench.data.describe import data_status
 from segbench.data.facts import facts
@@ -29,6 +29,9 @@ class Item:
         reason: why it waits or is unavailable, or whom it shares with.
         training: id, empty where nothing is trained.
         evaluation: id of its record.
+        lacking: name of the data set that it waits for.
+        seconds: estimate, None where nothing runs or another item's run serves.
+        memory_bytes: estimate.
     """
 
     resolved: Resolved
@@ -37,6 +40,7 @@ class Item:
     reason: str = ""
     training: str = ""
     evaluation: str = ""
+    lacking: str = ""
     seconds: float | None = None
     memory_bytes: int | None = None
 
@@ -47,6 +51,21 @@ class Item:
     @property
     def runs(self) -> bool:
         return self.status in ("to do", "shared")
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages; 0 where nothing is trained."""
+        return sum(stage.schedule.steps for stage in self._stages)
+
+    @property
+    def batch_total(self) -> int:
+        """Images of one step of the last stage; 0 where nothing is trained."""
+        return sum(stream.batch_total for stage in self._stages[-1:] for stream in stage.streams.values())
+
+    @property
+    def _stages(self) -> tuple[StageSpec, ...]:
+        training = self.resolved.ran.training
+        return training.stages if training is not None and not is_counted(self.resolved) else ()
 
 
 @dataclass
@@ -77,6 +96,21 @@ class Plan:
     def missing(self) -> list[str]:
         """Reasons of everything that cannot run, each once."""
         return list(dict.fromkeys(item.reason for item in self.items if item.status in ("waits", "unavailable")))
+
+    @property
+    def lacking_data(self) -> list[str]:
+        """Names of the data sets that can be read, but are missing or incomplete, each once."""
+        return list(dict.fromkeys(item.lacking for item in self.items if item.lacking))
+
+    @property
+    def readings(self) -> dict[str, str]:
+        """Open points that the rows rest on, and the option taken."""
+        return {use.name: use.option for item in self.items for use in item.resolved.readings}
+
+    @property
+    def seconds(self) -> float:
+        """Estimate for everything that is to do."""
+        return sum(item.seconds or 0.0 for item in self.items)
 
 
 def make_plan(
@@ -138,36 +172,35 @@ def _item(resolved: Resolved, store: Store, data_root: Path | None) -> Item:
     if is_counted(resolved):
         waits = [wait for wait in resolved.waits if not wait.startswith("data set")]
         if waits:
-            return Item(resolved, seed, "waits", ", ".join(waits))
+            return Item(resolved, seed, "waits", f"waits for {', '.join(waits)}")
         family = cost_family(resolved)
         return Item(resolved, seed, "done" if store.find(family) else "to do", evaluation=family)
     unavailable = resolved.table.row(resolved.row).unavailable
     if unavailable:
         return Item(resolved, seed, "unavailable", unavailable)
-    if resolved.waits or resolved.ran.training is None or resolved.ran.evaluation is None:
-        return Item(resolved, seed, "waits", ", ".join(resolved.waits) or "nothing to train or count")
+    if resolved.waits:
+        return Item(resolved, seed, "waits", f"waits for {', '.join(resolved.waits)}")
+    if resolved.ran.training is None or resolved.ran.evaluation is None:
+        return Item(resolved, seed, "waits", "there is nothing to train or count")
     training = resolved.ran.training.id()
     evaluation = evaluation_id(training, resolved.ran.evaluation)
     item = Item(resolved, seed, "to do", training=training, evaluation=evaluation)
     if store.find(evaluation) is not None:
         item.status = "done"
-    else:
-        reason = data_reason(resolved.ran.training, resolved.ran.evaluation, data_root)
-        if reason:
-            item.status, item.reason = "waits", reason
+        return item
+    for name in _folders(resolved.ran.training, resolved.ran.evaluation):
+        status = data_status(name, places.data_root(data_root))
+        if status != "ready":
+            item.status, item.reason = "waits", f"waits for {facts(name).title}: {status}"
+            item.lacking = name if is_readable(name) else ""
+            break
     return item
 
 
-def data_reason(training: TrainingSpec, evaluation: EvaluationSpec, data_root: Path | None) -> str:
-    """Why the data is not ready, empty if it is."""
+def _folders(training: TrainingSpec, evaluation: EvaluationSpec) -> list[str]:
+    """Names of the data sets that are read from files, each once."""
     specs = [stream.data for stage in training.stages for stream in stage.streams.values()]
-    for spec in [*specs, evaluation.data]:
-        if spec.source == "generated" or not is_readable(spec.name):
-            continue
-        status = data_status(spec.name, places.data_root(data_root))
-        if status != "ready":
-            return f"data: {facts(spec.name).title} {status}"
-    return ""
+    return list(dict.fromkeys(spec.name for spec in [*specs, evaluation.data] if spec.source == "folder"))
 
 
 def _share(plan: Plan) -> None:
@@ -189,6 +222,9 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "schema": 1,
         "table": plan.table,
         "budget": plan.request.budget,
+        "trainings": len(plan.trainings()),
+        "seconds": plan.seconds,
+        "readings": plan.readings,
         "items": [
             {
                 "row": item.name,
@@ -198,6 +234,8 @@ def as_json(plan: Plan) -> dict[str, Any]:
                 "reason": item.reason,
                 "training": item.training,
                 "evaluation": item.evaluation,
+                "steps": item.steps,
+                "batch_total": item.batch_total,
                 "seconds": item.seconds,
                 "memory_bytes": item.memory_bytes,
             }

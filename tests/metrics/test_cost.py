@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from segbench.core.spec import Choice, ModelSpec
-from segbench.metrics.cost import WithHeads, count_cost
+from segbench.metrics.cost import count_cost
 from segbench.metrics.rules import COST_RULES
 from segbench.models.segmentor import Segmentor, build_segmentor
 
@@ -31,6 +31,19 @@ class Everything(nn.Module):
         return self.linear(self.layer_norm(x.mean((2, 3))))
 
 
+class WithHeads(nn.Module):
+    """A segmentor with one more head on each of its layers, as training runs them."""
+
+    def __init__(self, segmentor: Segmentor, heads: list[nn.Module]) -> None:
+        super().__init__()
+        self.segmentor = segmentor
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        layers = self.segmentor(images).layers
+        return [head(layer) for head, layer in zip(self.heads, layers, strict=True)]
+
+
 def test_hand_computed_module() -> None:
     cost = count_cost(Everything(), (10, 12))  # after the convolution 5 x 6
     pixels = 5 * 6
@@ -40,6 +53,8 @@ def test_hand_computed_module() -> None:
     assert cost.multiply_adds == conv + 4 * pixels * 8 + 2 * grouped + 2 * pixels * 8 + 4 * 8 + linear
     assert cost.flops == 2 * (conv + 2 * grouped + linear)
     assert cost.parameters == (3 * 8 * 9 + 8) + 16 + 8 * 2 * 3 + 16 + (8 * 5 + 5)
+    outputs = 5 * pixels * 8 + 8 + 5  # conv, norm, grouped twice, plain norm; layer norm; linear
+    assert cost.activation_bytes == 4 * outputs
     assert cost.rule == "thop"
 
 

@@ -1,0 +1,92 @@
+"""The folder of a stage: what lies in it, who may write there, and when it is whole."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from segbench.core import atomic
+from segbench.core.errors import InvalidFault, RunFault
+
+STATE, LAST, BEST, SUMMARY = "state.pt", "last.safetensors", "best.safetensors", "summary.json"
+
+
+@dataclass
+class Summary:
+    """What a finished stage says of itself; written last, so a stage that has one is whole.
+
+    Attributes:
+        steps: optimiser steps done.
+        seconds: time spent in them, without validation and saving.
+        seconds_per_step: their mean.
+        parameters: of the network that is evaluated.
+        peak_memory_bytes: of the device, or of the process on a CPU.
+        losses: mean of each term over the steps of the last point of the curve.
+        curve: one point a validation and one at the end: ``step``, ``lr``, ``loss_...`` and, if validated, ``miou``.
+        best: step and mIoU of the best validation; None where nothing was validated.
+        last: those of the last one.
+        weights: where the training's initial weights came from.
+    """
+
+    steps: int
+    seconds: float
+    seconds_per_step: float
+    parameters: int
+    peak_memory_bytes: int
+    losses: dict[str, float]
+    curve: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, float] | None = None
+    last: dict[str, float] | None = None
+    weights: dict[str, Any] = field(default_factory=dict)
+
+
+def read_summary(folder: Path) -> Summary | None:
+    """The summary of a finished stage; None if there is none, or its weights are gone.
+
+    Raises:
+        InvalidFault: the summary does not read.
+    """
+    path = folder / SUMMARY
+    if not path.exists() or not (folder / LAST).is_file():
+        return None
+    try:
+        return Summary(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise InvalidFault(
+            f"{path} does not read: {str(error).splitlines()[0]}", next=f"rm {path}, and type the same command again"
+        ) from error
+
+
+@contextlib.contextmanager
+def alone(folder: Path, training: str) -> Iterator[None]:
+    """Hold the folder's lock; the kernel lets go of it when a process dies, however it dies.
+
+    Raises:
+        RunFault: another process holds it, or the folder cannot be written.
+    """
+    lock = FileLock(folder / "lock")
+    with atomic.guarded(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunFault(
+                f"Another process is working on training {training}.",
+                next="wait for it; what it finishes is shared, then type the same command again",
+            ) from None
+    try:
+        _sweep(folder)
+        yield
+    finally:
+        lock.release()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote has left."""
+    for name in (STATE, LAST, BEST, SUMMARY):
+        for stale in folder.glob(f".{name}.*"):
+            stale.unlink(missing_ok=True)

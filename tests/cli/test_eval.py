@@ -1,0 +1,205 @@
+"""``segbench eval``: any checkpoint that segbench wrote, and a plain refusal of every other file."""
+
+import os
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from segbench.core.spec import Choice, ModelSpec
+from segbench.data.classes import class_table
+from segbench.engine.checkpoint import WeightsHeader, save_weights
+from segbench.models.segmentor import build_segmentor
+from tests.data.camvid_tree import places
+from tests.program import Done, segbench
+
+TINY = ModelSpec(
+    backbone=Choice(
+        name="hrnetv2",
+        options={
+            "width": 8, "modules": [1, 1, 1], "blocks_per_branch": 1, "stage1_blocks": 1, "stage1_width": 16,
+            "stem_channels": 16,
+        },
+    ),
+    decoder=Choice(name="concat", options={"head": "conv1x1"}),
+)  # fmt: skip
+
+
+def write_weights(path: Path, classes: tuple[str, ...], dataset: str) -> Path:
+    torch.manual_seed(0)
+    save_weights(path, build_segmentor(TINY, num_classes=len(classes)), WeightsHeader(TINY, classes, dataset))
+    return path
+
+
+@pytest.fixture
+def camvid_weights(tmp_path: Path) -> Path:
+    return write_weights(tmp_path / "camvid.safetensors", tuple(class_table("camvid").names), "camvid")
+
+
+def evaluate(path: Path, *words: object, out: Path) -> Done:
+    return segbench("eval", "--checkpoint", path, "--out", out, *words)
+
+
+def test_a_produced_checkpoint(weights: Path, trained: tuple[Path, Done], tmp_path: Path) -> None:
+    done = evaluate(weights, "--split", "test", out=tmp_path)
+    assert done.code == 0
+    assert all(f"{name} " in done.out for name in class_table("camvid").names)
+    assert "camvid test, 4 images · generated scenes, as in its training" in done.out
+    assert re.search(r"^mIoU \d+\.\d\d   pixel accuracy \d+\.\d\d ", done.out, flags=re.MULTILINE)
+    assert done.out.splitlines()[-1].startswith(f"Next: segbench eval --checkpoint {weights} --split test ")
+    assert list(tmp_path.glob("records/*.json"))
+
+
+def test_json_gives_the_scores_that_the_training_recorded(
+    weights: Path, trained: tuple[Path, Done], tmp_path: Path
+) -> None:
+    record = evaluate(weights, "--split", "test", "--json", out=tmp_path).json
+    (own,) = (entry for entry in segbench("report", "--json", "--out", trained[0]).json["reports"][0]["rows"]
+              if entry["row"] == "layers-4-3" and entry["dataset"] == "camvid")  # fmt: skip
+    assert record["schema"] == 1 and record["kind"] == "checkpoint"
+    assert record["per_class"] == own["per_class"]
+    assert record["images"] == 4
+    assert record["provenance"]["file"] == weights.name
+
+
+def test_protocol_scale_and_absent_rule_are_taken(weights: Path, tmp_path: Path) -> None:
+    words = ["--protocol", "ms-flip", "--scale", "0.1", "--absent", "zero", "--json"]
+    spec = evaluate(weights, *words, out=tmp_path).json["evaluation_spec"]
+    assert (spec["flip"], spec["absent"], spec["data"]["scale"], len(spec["scales"])) == (True, "zero", 0.1, 6)
+
+
+def test_real_files(camvid: Path, camvid_weights: Path, tmp_path: Path) -> None:
+    done = evaluate(camvid_weights, "--split", "test", "--data-root", camvid, out=tmp_path)
+    assert done.code == 0, done.err
+    assert "camvid test, 3 images\n" in done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--dataset", "camvidd"], "No data set 'camvidd'. Known: camvid."),
+        (["--split", "nosuch"], "CamVid has no split 'nosuch'. It has: train, val, test."),
+        (["--protocol", "nosuch"], "No protocol 'nosuch'. Known: whole, ms-flip."),
+        (["--absent", "nosuch"], "--absent takes exclude, zero or one, got 'nosuch'."),
+        (["--device", "abacus"], "'abacus' is no device"),
+        (["--device", "cuda:99"], "There is no device cuda:99"),
+        (["--precision", "float8"], "'float8' is no precision"),
+    ],
+)
+def test_misuse(words: list[str], says: str, weights: Path, tmp_path: Path) -> None:
+    assert says in evaluate(weights, *words, out=tmp_path).fails(2)
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    assert "There is no file" in evaluate(tmp_path / "nosuch", out=tmp_path).fails(3)
+    assert "There is no file" in evaluate(tmp_path, out=tmp_path).fails(3)
+
+
+def test_no_checkpoint(tmp_path: Path) -> None:
+    for name, content in {"text": b"hello", "empty": b"", "cut": b"PK\x03\x04 cut off", "number": b"\xff" * 64}.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        assert name in evaluate(path, out=tmp_path).fails(4)
+
+
+def test_a_file_cut_short(weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(weights.read_bytes()[:-100])
+    evaluate(path, out=tmp_path).fails(4)
+
+
+def test_tensors_of_somebody_else(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file({"weight": torch.zeros(3)}, path)
+    assert "which network they belong to is not known" in evaluate(path, out=tmp_path).fails(4)
+    torch.save({"state_dict": {"weight": torch.zeros(3)}}, tmp_path / "other.pth")
+    assert "of another program" in evaluate(tmp_path / "other.pth", out=tmp_path).fails(4)
+
+
+class Trap:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_pickled_code_is_refused_and_not_run(legacy: bool, tmp_path: Path) -> None:
+    sprung, path = tmp_path / "sprung", tmp_path / "trap.pth"
+    if legacy:
+        path.write_bytes(pickle.dumps({"weight": Trap(sprung)}))
+    else:
+        torch.save({"weight": Trap(sprung)}, path)
+    evaluate(path, out=tmp_path / "out").fails(4)
+    assert not sprung.exists()
+    pickle.loads(pickle.dumps(Trap(sprung)))
+    assert sprung.exists(), "the trap itself works"
+
+
+def test_another_class_count(tmp_path: Path) -> None:
+    path = write_weights(tmp_path / "ade.safetensors", tuple(class_table("ade20k").names), "ade20k")
+    done = evaluate(path, "--dataset", "camvid", out=tmp_path)
+    assert "The checkpoint predicts 150 classes, camvid has 11: its scores would mean nothing." in done.fails(4)
+    assert done.lines[-1] == f"Next: segbench eval --checkpoint {path} --dataset ade20k"
+
+
+def test_classes_in_another_order(tmp_path: Path) -> None:
+    names = tuple(reversed(class_table("camvid").names))
+    path = write_weights(tmp_path / "odd.safetensors", names, "camvid")
+    assert "in another order" in evaluate(path, out=tmp_path).fails(4)
+
+
+def test_weights_that_do_not_fit_their_header(weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "misfit.safetensors"
+    wide = TINY.model_copy(update={"decoder": Choice(name="concat", options={"head": "conv3x3"})})
+    names = tuple(class_table("camvid").names)
+    save_weights(path, build_segmentor(TINY, num_classes=11), WeightsHeader(wide, names, "camvid"))
+    text = evaluate(path, out=tmp_path).fails(4)
+    assert "tensors" in text and "decoder." in text
+
+
+def test_missing_and_empty_data(camvid_weights: Path, tmp_path: Path) -> None:
+    text = evaluate(camvid_weights, "--data-root", tmp_path / "nothing", out=tmp_path / "out").fails(3)
+    assert "CamVid is not under" in text and "Next: segbench data download camvid" in text
+    (tmp_path / "nothing" / "camvid").mkdir(parents=True)
+    evaluate(camvid_weights, "--data-root", tmp_path / "nothing", out=tmp_path / "out").fails(3)
+
+
+def test_faulty_data(camvid: Path, camvid_weights: Path, tmp_path: Path) -> None:
+    from tests.data.camvid_tree import arrays, png
+
+    images, labels = places(camvid / "camvid", "val")
+    image, label = arrays("val", 0, size=(48, 64))
+
+    def fails() -> str:
+        return evaluate(camvid_weights, "--data-root", camvid, out=tmp_path / "out").fails(3)
+
+    first = labels / "seq_00000.png"
+    whole = first.read_bytes()
+    first.unlink()
+    assert "this label is missing" in fails()
+    label[0, 0] = 77
+    first.write_bytes(png(label))
+    assert "has label values 77" in fails()
+    first.write_bytes(whole[: len(whole) // 2])
+    assert str(first) in fails()
+    first.write_bytes(png(label[:, :-1]))
+    assert "is 48x63 but its image 48x64" in fails()
+    first.write_bytes(whole)
+    (images / "seq_00000.png").write_bytes(b"")
+    assert "seq_00000.png" in fails()
+    (images / "seq_00000.png").write_bytes(png(image))
+    assert evaluate(camvid_weights, "--data-root", camvid, out=tmp_path / "out").code == 0
+
+
+def test_results_that_cannot_be_written(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    text = evaluate(weights, out=tmp_path / "file" / "out").fails(5)
+    assert "cannot be written: a part of the path is no folder" in text
+    assert "evaluate:" not in text, "found before the work is done"

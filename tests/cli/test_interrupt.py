@@ -1,0 +1,105 @@
+"""Ctrl-C and kill: nothing computed is lost, and the same command goes on."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from segbench.results.store import Store
+from tests.program import ROW, start, tiny, wait
+
+LONG = {"schedule__steps": 400, "schedule__validate_every": 10}
+
+
+def until(process: subprocess.Popen[str], pattern: str) -> str:
+    """Read the log until a line matches; the process is killed after a minute."""
+    guard = threading.Timer(60, process.kill)
+    guard.start()
+    seen = []
+    assert process.stderr is not None
+    for line in process.stderr:
+        seen.append(line)
+        if re.search(pattern, line):
+            guard.cancel()
+            return line
+    raise AssertionError("".join(seen))
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    process = start(*tiny(out=tmp_path, **LONG))
+    until(process, r"step 10: validation")
+    process.send_signal(signal.SIGINT)
+    done = wait(process)
+    assert done.code == 130
+    assert done.out == ""
+    assert "Stopping after this step, and saving." in done.err
+    assert "Traceback" not in done.err
+    (step,) = re.findall(r"^Saved at step ([\d,]+)", done.err, flags=re.MULTILINE)
+    assert done.lines[-1].startswith("Next: the same command")
+    assert len(list(tmp_path.glob("trainings/*/state.pt"))) == 1
+
+    again = start(*tiny(out=tmp_path, **LONG))
+    assert f"goes on from step {step}" in until(again, r"goes on from step")
+    again.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    again.send_signal(signal.SIGINT)
+    done = wait(again)
+    assert done.code == 130
+    assert "Traceback" not in done.err
+    assert len(list(tmp_path.glob("trainings/*/state.pt"))) == 1
+
+
+def test_ctrl_c_while_scoring(tmp_path: Path, weights: Path) -> None:
+    words = ["eval", "--checkpoint", weights, "--out", tmp_path, "--protocol", "ms-flip", "--scale", "1"]
+    process = start(*words)
+    until(process, r"evaluate: image 1 of")
+    process.send_signal(signal.SIGINT)
+    done = wait(process)
+    assert done.code == 130
+    assert "Stopped while scoring" in done.err and "Traceback" not in done.err
+    assert not list(tmp_path.glob("records/*"))
+
+
+def test_ctrl_c_before_anything_runs(tmp_path: Path) -> None:
+    process = start(*tiny(out=tmp_path))
+    time.sleep(0.6)  # while it imports
+    process.send_signal(signal.SIGINT)
+    done = wait(process)
+    assert done.code in (130, -signal.SIGINT)
+    assert not list(tmp_path.glob("records/*"))
+
+
+@pytest.mark.slow
+def test_kill_9_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    words = tiny(out=tmp_path, schedule__steps=40, schedule__validate_every=10)
+    process = start(*words)
+    until(process, r"step 20: validation")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not list(tmp_path.glob("records/*"))
+    done = wait(start(*words))
+    assert done.code == 0
+    assert re.search(r"goes on from step (10|20|30)$", done.err, flags=re.MULTILINE)
+    (killed,) = Store(tmp_path).records()
+
+    whole = wait(start(*tiny(out=tmp_path / "whole", schedule__steps=40, schedule__validate_every=10)))
+    assert whole.code == 0
+    (straight,) = Store(tmp_path / "whole").records()
+    assert killed.figures == straight.figures, "a kill changes no number"
+    assert killed.validation["curve"][-1] == straight.validation["curve"][-1]
+
+
+@pytest.mark.slow
+def test_two_processes_at_one_training(tmp_path: Path) -> None:
+    first = start(*tiny(out=tmp_path, **LONG))
+    until(first, r"step 10: validation")
+    second = wait(start(*tiny(ROW, out=tmp_path, **LONG)))
+    assert second.code == 5
+    assert "Another process is working on training" in second.err
+    first.send_signal(signal.SIGINT)
+    assert wait(first).code == 130

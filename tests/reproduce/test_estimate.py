@@ -1,0 +1,94 @@
+"""Estimates: positive, proportional to what is to do, and of the right order against a real training."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from segbench.core.spec import (
+    Choice,
+    DataSpec,
+    EvaluationSpec,
+    ModelSpec,
+    OptimizerSpec,
+    ScheduleSpec,
+    StageSpec,
+    StreamSpec,
+    TrainingSpec,
+)
+from segbench.engine.runtime import Runtime
+from segbench.engine.train import train_stage
+from segbench.recipe.catalog import load_catalog, recipes_root
+from segbench.recipe.resolve import Request
+from segbench.reproduce import estimate as module
+from segbench.reproduce.estimate import estimate_plan
+from segbench.reproduce.plan import make_plan
+from segbench.results.store import Store
+
+BACKBONE = {
+    "width": 8, "modules": [1, 1, 1], "blocks_per_branch": 1, "stage1_blocks": 1, "stage1_width": 16,
+    "stem_channels": 16,
+}  # fmt: skip
+
+
+def stage(steps: int = 20, *, crop: tuple[int, int] = (96, 96), batch: int = 2, images: int = 4) -> StageSpec:
+    data = DataSpec(name="camvid", source="generated", size=crop, images=images)
+    return StageSpec(
+        streams={"labelled": StreamSpec(data=data, crop=crop, batch_total=batch)},
+        model=ModelSpec(backbone=Choice(name="hrnetv2", options=BACKBONE), decoder=Choice(name="concat")),
+        method=Choice(name="contextrast", options={"embedding_dim": 32}),
+        schedule=ScheduleSpec(steps=steps, optimizer=OptimizerSpec(name="sgd", lr=0.01)),
+    )
+
+
+def estimated(one: StageSpec, *, images: int = 1) -> tuple[float, int]:
+    data = DataSpec(name="camvid", source="generated", size=(96, 96), images=images)
+    evaluation = EvaluationSpec(data=data)
+    found = module.estimate(TrainingSpec(stages=(one,)), evaluation, Runtime(workers=0), {})
+    return found.seconds, found.memory_bytes
+
+
+def test_the_order_is_that_of_a_real_training(tmp_path: Path) -> None:
+    seconds, _ = estimated(stage())
+    start = time.perf_counter()
+    train_stage(stage(), tmp_path, training="t", seed=0, runtime=Runtime(workers=0))
+    real = time.perf_counter() - start
+    assert real / 10 < seconds < real * 10
+
+
+def test_a_large_step_is_probed_small_and_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same step once as it is, and once by a probe of a crop of 64x64 with two images."""
+    large = stage(crop=(128, 128), batch=8)
+    whole, memory = estimated(large)
+    monkeypatch.setattr(module, "CHEAP_MACS", 0.0)
+    monkeypatch.setattr(module, "SMALL", (64, 64))
+    scaled, scaled_memory = estimated(large)
+    assert whole / 10 < scaled < whole * 10
+    assert memory == scaled_memory, "memory is that of the full step, by shapes alone"
+
+
+def test_more_steps_and_more_images_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_step", lambda *_: 0.5)
+    ten, _ = estimated(stage(10))
+    assert ten > 0.5 * 10
+    assert estimated(stage(20))[0] == pytest.approx(ten + 0.5 * 10)
+    # An image of the crop's size costs a third of its share of a step.
+    assert estimated(stage(10), images=7)[0] == pytest.approx(ten + 6 * 0.5 / 2 / 3)
+
+
+def test_memory_grows_with_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_step", lambda *_: 0.5)
+    one, two, three = (estimated(stage(batch=count))[1] for count in (1, 2, 3))
+    assert three - two == two - one > 0
+
+
+def test_equal_networks_are_probed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = []
+    monkeypatch.setattr(module, "_step", lambda *_: steps.append(1) or 0.5)
+    catalog, store = load_catalog(recipes_root()), Store(tmp_path)
+    plan = make_plan(catalog, "contextrast-table8b", store, request=Request("smoke"), seeds=2)
+    estimate_plan(plan, Runtime())
+    assert len(plan.trainings()) == 10
+    assert len(steps) == 2, "one to warm up, one to measure, as half a second is enough"
+    assert all(item.seconds and item.memory_bytes for item in plan.items)
+    assert plan.seconds == pytest.approx(10 * plan.items[0].seconds)

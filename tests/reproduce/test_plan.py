@@ -1,0 +1,144 @@
+"""Plans: equal trainings once, what is there already, what waits and why."""
+
+from pathlib import Path
+
+import pytest
+
+from segbench.core.errors import UsageFault
+from segbench.core.spec import evaluation_id
+from segbench.recipe.catalog import Catalog, add_file, load_catalog, recipes_root
+from segbench.recipe.resolve import Request
+from segbench.reproduce.plan import Plan, as_json, attempt_of, make_plan
+from segbench.results.record import Record
+from segbench.results.store import Store
+
+SMOKE = Request("smoke")
+TWINS = """
+schema: 1
+version: 1
+table: twins
+title: Rows that mean the same
+source: nowhere
+base: {camvid: contextrast-table1/camvid-hrnet}
+rows:
+  plain: {figures: {camvid.test: {miou: "80.0"}}}
+  twin: {schedule: {steps: 6000}, figures: {camvid.test: {miou: "81.0"}}}
+  scored-otherwise: {evaluation: {absent: zero}, figures: {camvid.test: {miou: "82.0"}}}
+  other: {augmentation: {flip: 0.0}, figures: {camvid.test: {miou: "83.0"}}}
+  secret: {unavailable: the labels are secret, figures: {camvid.test: {miou: "84.0"}}}
+"""
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    catalog = load_catalog(recipes_root())
+    (tmp_path / "twins.yaml").write_text(TWINS)
+    add_file(catalog, tmp_path / "twins.yaml")
+    return catalog
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results")
+
+
+def statuses(plan: Plan) -> dict[str, str]:
+    return {item.name: item.status for item in plan.items}
+
+
+def record_of(plan: Plan, row: str) -> Record:
+    (item,) = (item for item in plan.items if item.name == row)
+    return Record(
+        id=item.evaluation, kind="training", training=item.training, family="f", dataset="camvid", split="test",
+        figures={"miou": 1.0},
+    )  # fmt: skip
+
+
+def test_equal_trainings_are_run_once(catalog: Catalog, store: Store) -> None:
+    request = Request(settings=(("data.source", "generated"),))
+    plan = make_plan(catalog, "twins", store, request=request)
+    assert statuses(plan) == {
+        "plain": "to do", "twin": "shared", "scored-otherwise": "shared", "other": "to do", "secret": "unavailable"
+    }  # fmt: skip
+    reasons = {item.name: item.reason for item in plan.items}
+    assert reasons["twin"] == "with plain" and reasons["secret"] == "the labels are secret"
+    served = [[item.name for item in items] for _, items in plan.trainings().values()]
+    assert served == [["plain", "twin", "scored-otherwise"], ["other"]]
+    by_name = {item.name: item for item in plan.items}
+    assert by_name["plain"].evaluation == by_name["twin"].evaluation != by_name["scored-otherwise"].evaluation
+    assert by_name["plain"].training == by_name["scored-otherwise"].training
+
+
+def test_what_the_store_has_is_done(catalog: Catalog, store: Store) -> None:
+    request = Request(settings=(("data.source", "generated"),))
+    before = make_plan(catalog, "twins", store, request=request)
+    store.write(record_of(before, "plain"))
+    plan = make_plan(catalog, "twins", store, request=request)
+    assert statuses(plan) == {
+        "plain": "done", "twin": "done", "scored-otherwise": "to do", "other": "to do", "secret": "unavailable"
+    }  # fmt: skip
+    assert [len(items) for _, items in plan.trainings().values()] == [1, 1]
+
+
+def test_seeds_are_trainings_of_their_own(catalog: Catalog, store: Store) -> None:
+    plan = make_plan(catalog, "twins", store, row="plain", request=Request("smoke", seed=5), seeds=3)
+    assert [item.seed for item in plan.items] == [5, 6, 7]
+    assert len(plan.trainings()) == 3
+    assert {spec.seed for spec, _ in plan.trainings().values()} == {5, 6, 7}
+    assert len({spec.family() for spec, _ in plan.trainings().values()}) == 1
+
+
+def test_missing_data_and_what_is_not_built_yet_wait_with_their_reasons(catalog: Catalog, store: Store) -> None:
+    plan = make_plan(catalog, "contextrast-table6", store, request=Request())
+    assert plan.missing == ["waits for data set cityscapes", "waits for CamVid: missing"]
+    assert plan.lacking_data == ["camvid"]
+    assert plan.trainings() == {} and plan.seconds == 0
+    plan = make_plan(catalog, "semiseg-table3", store, request=SMOKE)
+    assert {item.status for item in plan.items} == {"waits"}
+    assert plan.lacking_data == [] and "backbone resnet" in plan.missing[0]
+
+
+def test_data_that_is_there_does_not_wait(
+    catalog: Catalog, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.data.camvid_tree import tree_options, write_tree
+
+    monkeypatch.setattr("segbench.data.sets.camvid.options.Options", tree_options)
+    folder = write_tree(tmp_path / "data" / "camvid")
+    words = {"row": "plain", "request": Request("small"), "data_root": tmp_path / "data"}
+    assert statuses(make_plan(catalog, "twins", store, **words)) == {"plain": "to do"}
+    next((folder / "val" / "labels").iterdir()).unlink()
+    assert make_plan(catalog, "twins", store, **words).missing == ["waits for CamVid: incomplete: 9 of 10"]
+
+
+def test_counts_are_no_trainings(catalog: Catalog, store: Store) -> None:
+    plan = make_plan(catalog, "contextrast-table7", store, request=Request())
+    assert plan.trainings() == {} and len(plan.counts()) == 2
+    assert [(item.steps, item.batch_total, item.training) for item in plan.items] == [(0, 0, "")] * 2
+    smaller = make_plan(catalog, "contextrast-table7", store, request=SMOKE)
+    assert [item.evaluation for item in smaller.items] == [item.evaluation for item in plan.items]
+
+
+def test_ids_follow_from_the_specs(catalog: Catalog, store: Store) -> None:
+    (item,) = make_plan(catalog, "twins", store, row="plain", request=SMOKE).items
+    training, evaluation = item.resolved.ran.training, item.resolved.ran.evaluation
+    assert training is not None and evaluation is not None
+    assert item.training == training.id()
+    assert item.evaluation == evaluation_id(training.id(), evaluation)
+    attempt = attempt_of(item)
+    assert (attempt.table, attempt.row, attempt.budget, attempt.training) == ("twins", "plain", "smoke", item.training)
+
+
+def test_every_table_has_a_plan_at_every_budget(catalog: Catalog, store: Store) -> None:
+    for table in catalog.tables:
+        for budget in ("full", "smoke"):
+            plan = make_plan(catalog, table, store, request=Request(budget))
+            assert plan.items
+            assert as_json(plan)["items"][0]["row"] == plan.items[0].name
+
+
+def test_unknown_names(catalog: Catalog, store: Store) -> None:
+    for words in ({"table": "nosuch"}, {"row": "nosuch"}, {"row": "plain", "dataset": "ade20k"}):
+        asked = {"table": "twins", "row": None, "dataset": None} | words
+        with pytest.raises(UsageFault):
+            make_plan(catalog, asked["table"], store, row=asked["row"], dataset=asked["dataset"], request=SMOKE)

@@ -1,0 +1,48 @@
+"""What the README claims, held against the program."""
+
+import re
+from pathlib import Path
+
+from segbench.core.errors import ExitCode
+from segbench.recipe.catalog import default_catalog
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_exit_codes_are_those_of_the_program() -> None:
+    table = dict(re.findall(r"^\| (\d+) \| (.+?) \|$", README, flags=re.MULTILINE))
+    assert {int(code) for code in table} == {int(code) for code in ExitCode}
+
+
+def test_counts_are_those_of_the_recipes() -> None:
+    tables = default_catalog().tables.values()
+    figures = [figure for table in tables for figure in table.figures()]
+    pairs = {(figure.table, figure.row, figure.dataset) for figure in figures}
+    assert f"{len(tables)} tables" in README
+    assert f"{len(pairs)} row x data set pairs" in README
+    assert f"{len(figures)} printed figures" in README
+
+
+def test_papers_table_counts_figures() -> None:
+    printed = {
+        "Contextrast": "contextrast",
+        "ContrastiveSeg": "contrastiveseg",
+        "SemiSeg": "semiseg",
+        "Label-efficient": "label-efficient",
+        "CFN": "cfn",
+    }
+    for title, paper in printed.items():
+        row = re.search(rf"^\| {title}[^|]*\|[^|]*\| (\d+) \|", README, flags=re.MULTILINE)
+        assert row is not None, title
+        tables = [table for table in default_catalog().tables.values() if table.paper == paper]
+        assert int(row.group(1)) == sum(len(table.figures()) for table in tables)
+
+
+def test_excerpts_stand_in_the_results_that_the_project_keeps() -> None:
+    """Every line of a terminal excerpt is a line of a file below results/."""
+    kept = "\n".join(path.read_text(encoding="utf-8") for path in (Path(__file__).parents[1] / "results").rglob("*.txt"))
+    excerpts = re.findall(r"<!-- excerpt: (\S+) -->\n```\n(.*?)```", README, flags=re.DOTALL)
+    assert {name for name, _ in excerpts} == {"table7", "table6", "bench"}
+    for name, text in excerpts:
+        for line in text.splitlines():
+            assert line.startswith("$ ") or line in kept.splitlines(), (name, line)
