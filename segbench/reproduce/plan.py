@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from segbench.core.errors import UsageFault
 from segbench.core.spec import EvaluationSpec, StageSpec, TrainingSpec, evaluation_id
 from segbench.data import places
 from segbench.data.describe import data_status
@@ -142,6 +143,7 @@ def make_plan(
             for seed in range(seeds):
                 seeded = Request(request.budget, request.seed + seed, request.readings, request.settings)
                 plan.items.append(_item(resolve(catalog, table, name, data, seeded), store, data_root))
+    _check_readings(plan, request)
     _share(plan)
     return plan
 
@@ -201,6 +203,15 @@ def _folders(training: TrainingSpec, evaluation: EvaluationSpec) -> list[str]:
     """Names of the data sets that are read from files, each once."""
     specs = [stream.data for stage in training.stages for stream in stage.streams.values()]
     return list(dict.fromkeys(spec.name for spec in [*specs, evaluation.data] if spec.source == "folder"))
+
+
+def _check_readings(plan: Plan, request: Request) -> None:
+    """Refuse a reading that none of the rows rests on: it would change nothing."""
+    idle = [name for name, _ in request.readings if name not in plan.readings]
+    if idle:
+        raise UsageFault(
+            f"Reading {idle[0]!r} touches none of these rows.", next=f"segbench show {plan.table} --readings"
+        )
 
 
 def _share(plan: Plan) -> None:

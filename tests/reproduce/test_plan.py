@@ -142,3 +142,11 @@ def test_unknown_names(catalog: Catalog, store: Store) -> None:
         asked = {"table": "twins", "row": None, "dataset": None} | words
         with pytest.raises(UsageFault):
             make_plan(catalog, asked["table"], store, row=asked["row"], dataset=asked["dataset"], request=SMOKE)
+
+
+def test_a_reading_that_touches_no_row_is_refused(tmp_path: Path) -> None:
+    catalog = load_catalog(recipes_root())
+    request = Request("smoke", readings=(("ce-class-weights", "uniform"),))
+    with pytest.raises(UsageFault, match="touches none of these rows"):
+        make_plan(catalog, "contextrast-table6", Store(tmp_path), dataset="camvid", request=request)
+    assert make_plan(catalog, "contextrast-table6", Store(tmp_path), dataset="cityscapes", request=request).items

@@ -231,14 +231,18 @@ def class_line(report: TableReport, entries: Sequence[Judged], *, limit: int = 3
 
 def next_command(report: TableReport) -> str:
     """The one command that helps most; empty if none does."""
+    budgets = {row.shown.budget for row in report.rows if row.shown is not None}
+    scaled = next(iter(budgets)) if len(budgets) == 1 and "full" not in budgets else ""
     for verdict in ("not run", "undecided", "not comparable"):
+        if scaled and verdict == "not comparable":
+            continue  # it asks for the full budget, which is not for the machine that chose another
         entries = [entry for entry in report.entries if entry.verdict == verdict and entry.next]
         entries.sort(key=lambda entry: entry.seeds_needed or 0)
         commands = list(dict.fromkeys(entry.next for entry in entries))
         if len(commands) > 1 and verdict == "not run":
-            return f"segbench reproduce {report.table}"
+            return f"segbench reproduce {report.table}" + (f" --budget {scaled}" if scaled else "")
         if commands:
-            return commands[0]
+            return commands[0] + (f" --budget {scaled}" if scaled else "")
     return f"segbench report {report.table} --per-class" if any(row.per_class for row in report.rows) else ""
 
 
