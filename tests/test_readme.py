@@ -40,7 +40,8 @@ def test_papers_table_counts_figures() -> None:
 
 def test_excerpts_stand_in_the_results_that_the_project_keeps() -> None:
     """Every line of a terminal excerpt is a line of a file below results/."""
-    kept = "\n".join(path.read_text(encoding="utf-8") for path in (Path(__file__).parents[1] / "results").rglob("*.txt"))
+    results = Path(__file__).parents[1] / "results"
+    kept = "\n".join(path.read_text(encoding="utf-8") for path in results.rglob("*.txt"))
     excerpts = re.findall(r"<!-- excerpt: (\S+) -->\n```\n(.*?)```", README, flags=re.DOTALL)
     assert {name for name, _ in excerpts} == {"table7", "table6", "bench"}
     for name, text in excerpts:

@@ -11,7 +11,7 @@ from .verdicts import TableReport
 
 
 def save_reports(reports: Sequence[TableReport], store: Store, folder: Path) -> list[Path]:
-    """Write ``TABLE/report.md``, ``TABLE/figures.csv`` and ``TABLE/records.json`` for every report.
+    """Write ``TABLE/report.md`` and ``.txt``, ``TABLE/figures.csv`` and ``TABLE/records.json`` for every report.
 
     Returns:
         The files written.
@@ -24,6 +24,7 @@ def save_reports(reports: Sequence[TableReport], store: Store, folder: Path) -> 
     for report in reports:
         place = folder / report.table
         atomic.write_text(place / "report.md", render(report, "markdown", per_class=True))
+        atomic.write_text(place / "report.txt", render(report, "terminal"))
         atomic.write_text(place / "figures.csv", render(report, "csv"))
         used = [
             records[entry.id].model_dump(mode="json", by_alias=True)
@@ -33,5 +34,5 @@ def save_reports(reports: Sequence[TableReport], store: Store, folder: Path) -> 
         ]
         unique = list({record["id"]: record for record in used}.values())
         atomic.write_json(place / "records.json", unique)
-        written += [place / "report.md", place / "figures.csv", place / "records.json"]
+        written += [place / name for name in ("report.md", "report.txt", "figures.csv", "records.json")]
     return written

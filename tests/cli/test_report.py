@@ -57,7 +57,7 @@ def test_save_writes_reports_and_says_so_on_stderr(trained: tuple[Path, Done], t
     done = report(trained, "contextrast-table6", "--save", str(tmp_path), "--json")
     assert done.json["schema"] == 1
     folder = tmp_path / "contextrast-table6"
-    written = {folder / name for name in ("report.md", "figures.csv", "records.json")}
+    written = {folder / name for name in ("report.md", "report.txt", "figures.csv", "records.json")}
     assert {Path(line.removeprefix("wrote ")) for line in done.err.splitlines()} == written
     assert all(path.is_file() for path in written)
     assert len(json.loads((folder / "records.json").read_text())) == 1

@@ -1,4 +1,4 @@
-"""Facts of ADE20K (SceneParse150). Counts, sizes and terms: see the data set's page; what is only remembered is marked so."""
+"""Facts of ADE20K (SceneParse150); what is only remembered is marked so."""
 
 from pydantic import Field
 
@@ -14,5 +14,8 @@ class Options(DatasetOptions):
     splits: dict[str, tuple[int, ...]] = Field(default={"train": (20210,), "val": (2000,), "test": (3352,)})
     native_size: Size | None = None
     size_bytes: int = 920_000_000
-    licence: str = "Images for non-commercial research and education; annotations under BSD-3-Clause (from memory, read the terms)."
+    licence: str = (
+        "Images for non-commercial research and education; annotations under BSD-3-Clause "
+        "(from memory, read the terms)."
+    )
     obtain: str = "No login: ADEChallengeData2016.zip (about 0.92 GB) from data.csail.mit.edu."

@@ -1,4 +1,4 @@
-"""Facts of Cityscapes. Counts, sizes and terms: see the data set's page; what is only remembered is marked so."""
+"""Facts of Cityscapes; what is only remembered is marked so."""
 
 from pydantic import Field
 
@@ -15,4 +15,7 @@ class Options(DatasetOptions):
     native_size: Size | None = (1024, 2048)
     size_bytes: int = 11_600_000_000
     licence: str = "Non-commercial use only; the data must not be passed on, trained models may be."
-    obtain: str = "Behind a login at www.cityscapes-dataset.com: leftImg8bit_trainvaltest.zip (11 GB) and gtFine_trainvaltest.zip (241 MB)."
+    obtain: str = (
+        "Behind a login at www.cityscapes-dataset.com: leftImg8bit_trainvaltest.zip (11 GB) and "
+        "gtFine_trainvaltest.zip (241 MB)."
+    )

@@ -1,4 +1,4 @@
-"""Facts of COCO-Stuff 10k. Counts, sizes and terms: see the data set's page; what is only remembered is marked so."""
+"""Facts of COCO-Stuff 10k; what is only remembered is marked so."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""Facts of GTA5 (Playing for Data). Counts, sizes and terms: see the data set's page; what is only remembered is marked so."""
+"""Facts of GTA5 (Playing for Data); what is only remembered is marked so."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""Facts of PASCAL-Context. Counts, sizes and terms: see the data set's page; what is only remembered is marked so."""
+"""Facts of PASCAL-Context; what is only remembered is marked so."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""Facts of PASCAL VOC 2012. Counts, sizes and terms: see the data set's page; what is only remembered is marked so."""
+"""Facts of PASCAL VOC 2012; what is only remembered is marked so."""
 
 from pydantic import Field
 
@@ -19,4 +19,7 @@ class Options(DatasetOptions):
     licence: str = (
         "Flickr terms for the images; cite Everingham et al., IJCV 2010, and for SBD Hariharan et al., ICCV 2011."
     )
-    obtain: str = "VOCtrainval_11-May-2012.tar (2.0 GB) and, for trainaug, SBD benchmark.tgz (about 1.4 GB); test labels are secret."
+    obtain: str = (
+        "VOCtrainval_11-May-2012.tar (2.0 GB) and, for trainaug, SBD benchmark.tgz (about 1.4 GB); "
+        "test labels are secret."
+    )
