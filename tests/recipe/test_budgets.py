@@ -6,7 +6,7 @@ from segbench.recipe.protocol import flatten, pick, plain
 from segbench.recipe.resolve import Request, resolve, resolve_all
 from tests.recipe.made import HEAD, ROWS
 
-LIMITS = {"small": (43_200, 1_200, 8), "smoke": (12_288, 60, 4)}
+LIMITS = {"small": (43_200, 1_200, 8), "smoke": (12_288, 150, 4)}
 
 
 @pytest.mark.parametrize("budget", LIMITS)
