@@ -6,7 +6,7 @@ from segbench.recipe.protocol import flatten, pick, plain
 from segbench.recipe.resolve import Request, resolve, resolve_all
 from tests.recipe.made import HEAD, ROWS
 
-LIMITS = {"small": (43_200, 1_200, 8), "smoke": (12_288, 150, 4)}
+LIMITS = {"small": (43_200, 1_100, 8), "smoke": (12_288, 150, 4)}
 
 
 @pytest.mark.parametrize("budget", LIMITS)
@@ -52,7 +52,7 @@ def test_camvid_at_small_by_hand(shipped):
     (stage,) = resolve(shipped, "contextrast-table6", "layers-4", "camvid", Request("small")).ran.training.stages
     (stream,) = stage.streams.values()
     assert (stream.crop, stream.data.scale, stream.batch_total) == ((180, 240), 0.5, 8)
-    assert (stage.schedule.steps, stage.schedule.validate_every) == (1200, 300)
+    assert (stage.schedule.steps, stage.schedule.validate_every) == (1100, 275)
     assert (stage.schedule.optimizer.name, stage.schedule.optimizer.lr) == ("adamw", 3e-3)
     assert stream.augmentation.scale == (0.75, 1.5)
     assert stage.model.backbone.options == {

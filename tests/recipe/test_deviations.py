@@ -139,8 +139,8 @@ def test_material_comes_from_the_schema(shipped):
 def test_words_of_a_small_and_a_smoke_run(shipped):
     found = resolve(shipped, "contextrast-table6", "layers-4", "camvid", Request("small"))
     assert {str(each) for each in between(found.published, found.ran)} == {
-        "crop 180x240 of 360x480", "data scale 0.5 of 1", "batch 8 of 16", "steps 1,200 of 6,000",
-        "validate every 300 of 1,000", "optimizer adamw instead of sgd", "learning rate 0.003 instead of 0.02",
+        "crop 180x240 of 360x480", "data scale 0.5 of 1", "batch 8 of 16", "steps 1,100 of 6,000",
+        "validate every 275 of 1,000", "optimizer adamw instead of sgd", "learning rate 0.003 instead of 0.02",
         "momentum 0 instead of 0.9", "weight decay 0.01 instead of 0.0005",
         "augmentation scale 0.75/1.5 instead of 0.5/2", "random instead of ImageNet weights",
         "backbone width 16 of 48", "backbone modules 1/1/1 of 1/4/3", "backbone blocks per branch 2 of 4",
@@ -160,11 +160,11 @@ def test_words_of_several_streams_and_stages(shipped):
     assert {by_path[f"{name}.crop"] for name in ("labelled", "source", "unlabelled")} == {"crop 110x110 of 512x512"}
     assert by_path["source.data.source"] == "source: generated scenes instead of gta5 images"
     assert by_path["labelled.batch_total"] == "labelled: batch 4 of 5"
-    assert by_path["schedule.steps"] == "steps 60 of 150,000"
+    assert by_path["schedule.steps"] == "steps 150 of 150,000"
     found = resolve(shipped, "label-efficient-table1", "cityscapes-596-contrast", "cityscapes", Request("small"))
     by_path = {each.path: str(each) for each in between(found.published, found.ran)}
-    assert by_path["pretrain.schedule.steps"] == "pretrain: steps 1,200 of 300,000"
-    assert by_path["finetune.schedule.steps"] == "finetune: steps 1,200 of 50,000"
+    assert by_path["pretrain.schedule.steps"] == "pretrain: steps 1,100 of 300,000"
+    assert by_path["finetune.schedule.steps"] == "finetune: steps 1,100 of 50,000"
     assert by_path["finetune.batch_total"] == by_path["pretrain.batch_total"] == "batch 8 of 16"
 
 
