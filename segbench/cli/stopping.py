@@ -1,4 +1,4 @@
-"""Ctrl-C: once saves and stops, twice stops at once."""
+"""Ctrl-C, or a scheduler's SIGTERM: once saves and stops, twice stops at once."""
 
 import os
 import signal
@@ -10,18 +10,20 @@ NOTICE = "\nStopping after this step, and saving. Ctrl-C again stops at once.\n"
 
 
 class Stopper:
-    """While in force, the first Ctrl-C sets a flag that the engine asks for; the second raises."""
+    """While in force, the first signal sets a flag that the engine asks for; the second raises."""
 
     def __init__(self) -> None:
         self._asked = False
-        self._before: Callable[..., object] | int | None = None
+        self._before: dict[signal.Signals, Callable[..., object] | int | None] = {}
 
     def __enter__(self) -> "Stopper":
-        self._before = signal.signal(signal.SIGINT, self._handle)
+        for name in (signal.SIGINT, signal.SIGTERM):
+            self._before[name] = signal.signal(name, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if self._before is None else self._before)
+        for name, before in self._before.items():
+            signal.signal(name, signal.SIG_DFL if before is None else before)
 
     def __call__(self) -> bool:
         return self._asked

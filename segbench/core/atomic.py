@@ -12,6 +12,16 @@ from typing import IO, Any
 from .errors import RunFault
 
 
+def _umask() -> int:
+    """The process's umask; it can only be read by setting it, so once, before there are threads."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _umask()
+
+
 @contextmanager
 def guarded(path: Path) -> Iterator[None]:
     """Turn what a disk can do to a write into one clear line.
@@ -52,6 +62,7 @@ def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
                 fill(file)
                 file.flush()
                 os.fsync(file.fileno())
+            Path(name).chmod(0o666 & ~_UMASK)  # mkstemp lets nobody else read; a shared results folder needs it
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)

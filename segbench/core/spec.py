@@ -239,6 +239,16 @@ class EvaluationSpec(Spec):
     )
     checkpoint: Literal["last", "best"] = "last"
 
+    @model_validator(mode="after")
+    def _windows(self) -> Self:
+        if self.mode == "slide" and self.window is None:
+            raise ValueError("mode slide needs a window")
+        if self.window is not None and self.stride is not None:
+            gaps = [step > side for step, side in zip(self.stride, self.window, strict=True)]
+            if any(gaps):
+                raise ValueError(f"stride {self.stride} is larger than window {self.window}: it would leave gaps")
+        return self
+
 
 class CostSpec(Spec):
     """Parameters and multiply-adds of a network at one input size."""

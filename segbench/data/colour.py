@@ -78,9 +78,7 @@ def normalise(images: Tensor, spec: InputSpec) -> Tensor:
     """
     if spec.channels == "bgr":
         images = images.flip(1)
-    mean = torch.tensor(spec.mean, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
-    std = torch.tensor(spec.std, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
-    return (images - mean) / std
+    return (images - _per_channel(spec.mean, images)) / _per_channel(spec.std, images)
 
 
 def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
@@ -115,8 +113,7 @@ def adjust_hue(images: Tensor, turn: Tensor) -> Tensor:
     of_red = (green - blue) / safe
     hue = torch.where(value == red, of_red, torch.where(value == green, of_green, of_blue))
     hue = hue + 6 * turn
-    offsets = torch.tensor((5.0, 3.0, 1.0), dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
-    place = torch.remainder(offsets + hue, 6)
+    place = torch.remainder(_per_channel((5.0, 3.0, 1.0), images) + hue, 6)
     return (value - chroma * torch.minimum(place, 4 - place).clamp(0, 1)).clamp(0, 1)
 
 
@@ -134,10 +131,18 @@ def _luma(images: Tensor) -> Tensor:
 
 
 def _per_image(values: np.ndarray, images: Tensor) -> Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    return _beside(torch.from_numpy(np.ascontiguousarray(values)), images).view(-1, 1, 1, 1)
+
+
+def _per_channel(values: tuple[float, float, float], images: Tensor) -> Tensor:
+    return _beside(torch.tensor(values, dtype=torch.float64), images).view(1, 3, 1, 1)
+
+
+def _beside(values: Tensor, images: Tensor) -> Tensor:
+    """``values`` where the images are, without the host waiting for the copy."""
     if images.is_cuda:
-        tensor = tensor.pin_memory()
-    return tensor.to(images.device, images.dtype, non_blocking=True).view(-1, 1, 1, 1)
+        values = values.pin_memory()
+    return values.to(images.device, images.dtype, non_blocking=True)
 
 
 def _bounds(jitter: JitterSpec, name: str) -> tuple[float, float] | None:

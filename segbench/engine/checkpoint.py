@@ -18,7 +18,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from segbench.core import atomic
-from segbench.core.errors import InvalidFault, MissingFault
+from segbench.core.errors import InvalidFault, MissingFault, UsageFault
 from segbench.core.spec import ModelSpec
 from segbench.models.segmentor import Segmentor, build_segmentor
 
@@ -132,7 +132,12 @@ def build_from_weights(path: Path) -> tuple[Segmentor, WeightsHeader]:
         InvalidFault: the file does not fit the network that its header names.
     """
     header, tensors = load_weights(path)
-    segmentor = build_segmentor(header.model, num_classes=len(header.classes))
+    try:
+        segmentor = build_segmentor(header.model, num_classes=len(header.classes))
+    except UsageFault as error:
+        raise InvalidFault(
+            f"{path} names a network that is not known here: {error.faults[0]}", next=error.next
+        ) from error
     load_into(segmentor, tensors, path)
     return segmentor.eval(), header
 

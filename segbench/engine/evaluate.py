@@ -243,7 +243,8 @@ def _views(image: Tensor, spec: EvaluationSpec) -> Iterator[_View]:
         size = (round(height * scale), round(width * scale))
         scaled = image
         if size != (height, width):
-            scaled = F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=scale < 1)
+            # Without anti-aliasing: plain bilinear sampling is what evaluation codes of the field do.
+            scaled = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
         yield _View(scaled, False)
         if spec.flip:
             yield _View(scaled.flip(-1), True)

@@ -14,6 +14,7 @@ from segbench.core import atomic
 from segbench.core.errors import Interrupted, InvalidFault, RunFault
 from segbench.core.spec import DataSpec, EvaluationSpec, StageSpec, StreamSpec
 from segbench.data.batch import Batch
+from segbench.data.facts import facts
 from segbench.data.loader import Finisher, TrainingBatches
 from segbench.data.open import SegDataset, open_dataset
 from segbench.methods.base import Method
@@ -271,9 +272,9 @@ class _Run:
         return open_dataset(data, root=self.data_root)
 
     def _open_validation(self) -> SegDataset | None:
-        if self.stage.schedule.validate_every is None:
-            return None
         spec = self._first_stream().data
+        if self.stage.schedule.validate_every is None or "val" not in facts(spec.name).splits:
+            return None
         return self._open(spec.model_copy(update={"splits": ("val",), "subset": None, "unlabelled_rest": False}))
 
     def _first_stream(self) -> StreamSpec:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from segbench.core import atomic
-from segbench.core.errors import Interrupted, RunFault, SegbenchError
+from segbench.core.errors import Interrupted, InvalidFault, RunFault, SegbenchError
 from segbench.core.provenance import segbench_version
 from segbench.core.spec import DataSpec, EvaluationSpec, TrainingSpec
 from segbench.data import places
@@ -133,6 +133,7 @@ def run_training(training: TrainingSpec, context: Context) -> tuple[Path, Summar
 
 def score(path: Path, spec: EvaluationSpec, context: Context) -> tuple[Evaluation, tuple[str, ...], float]:
     """Score a weights file by a protocol: the evaluation, the class names, and millions of parameters."""
+    context.runtime.apply()
     segmentor, header = checkpoint.build_from_weights(path)
     context.runtime.place(segmentor)
     require_verified(spec.data, context)
@@ -176,10 +177,14 @@ def _train_and_score(training: str, spec: TrainingSpec, items: list[Item], conte
         assert protocol is not None
         protocols.setdefault(item.evaluation, (item, protocol))
         open_dataset(protocol.data, root=context.data_root)  # a split that is not there must not cost a training
+        if protocol.checkpoint == "best" and spec.stages[-1].schedule.validate_every is None:
+            raise InvalidFault(
+                "The best checkpoint is to be scored, but nothing validates this training.",
+                next="the same command with --set schedule.validate_every=N",
+            )
     folder, summary = run_training(spec, context)
     for item, protocol in protocols.values():
-        has_best = summary.best is not None and (folder / BEST).exists()
-        weights = folder / (BEST if protocol.checkpoint == "best" and has_best else LAST)
+        weights = folder / (BEST if protocol.checkpoint == "best" else LAST)
         result, classes, parameters = score(weights, protocol, context)
         context.store.write(_record(item, spec, summary, result, classes, parameters, context), result.counts())
     context.store.clear_failure(training)

@@ -86,24 +86,17 @@ def run(net: Segmentor, images: Any, protocol: EvaluationSpec, **more: Any) -> E
 # The slow way: everything below is numpy in float64, except the network itself.
 
 
-def weights(before: int, after: int, *, align_corners: bool = False, antialias: bool = False) -> Array:
-    """Matrix (after, before) of linear resampling; with ``antialias`` the triangle widens when shrinking."""
+def weights(before: int, after: int, *, align_corners: bool = False) -> Array:
+    """Matrix (after, before) of linear resampling, without anti-aliasing."""
     matrix = np.zeros((after, before))
     for row in range(after):
         if align_corners:
             center = row * (before - 1) / (after - 1) if after > 1 else 0.0
         else:
             center = (row + 0.5) * before / after - 0.5
-        radius = max(1.0, before / after) if antialias else 1.0
-        if antialias:
-            inside = range(max(0, math.ceil(center - radius)), min(before, math.floor(center + radius) + 1))
-            for column in inside:
-                matrix[row, column] = max(0.0, 1 - abs(column - center) / radius)
-            matrix[row] /= matrix[row].sum()
-        else:
-            first = math.floor(center)
-            for column, weight in ((first, 1 - (center - first)), (first + 1, center - first)):
-                matrix[row, min(max(column, 0), before - 1)] += weight
+        first = math.floor(center)
+        for column, weight in ((first, 1 - (center - first)), (first + 1, center - first)):
+            matrix[row, min(max(column, 0), before - 1)] += weight
     return matrix
 
 
@@ -170,7 +163,7 @@ def slow(net: Net, image: Array, protocol: EvaluationSpec, *, input: InputSpec =
     for scale in protocol.scales:
         view = normalised(image, input)
         if scale != 1:
-            view = resized(view, (round(size[0] * scale), round(size[1] * scale)), antialias=scale < 1)
+            view = resized(view, (round(size[0] * scale), round(size[1] * scale)))
         for flip in (False, True)[: 1 + protocol.flip]:
             turned = view[..., ::-1] if flip else view
             if protocol.mode == "slide":
