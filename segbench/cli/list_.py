@@ -79,24 +79,8 @@ def _status(waits: list[list[str]], resolved: "list[Resolved]") -> str:
 
 def _figures(catalog: "Catalog", names: list[str], *, as_json: bool) -> None:
     entries = [figure for name in names for figure in catalog.table(name).figures()]
-    data = [
-        {
-            "table": figure.table,
-            "row": figure.row,
-            "dataset": figure.dataset,
-            "split": figure.split,
-            "metric": figure.metric,
-            "class": figure.class_name,
-            "printed": figure.printed,
-            "value": figure.value,
-            "baseline": figure.over,
-            "runs": figure.runs,
-            "note": figure.note,
-        }
-        for figure in entries
-    ]
     if as_json:
-        common.print_json(data)
+        common.print_json([figure.as_json() for figure in entries])
         return
     from rich.text import Text
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["trained", "exact", "time", "feature"]
 
@@ -98,6 +98,22 @@ class Figure:
         group = f"{self.row}/{self.dataset}.{self.split}"
         metric = f"{group}.{self.metric}"
         return (self.row, group, metric, *([f"{metric}.{self.class_name}"] if self.class_name else []))
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; ``value`` is the number read, ``baseline`` the row that a gain is over."""
+        return {
+            "table": self.table,
+            "row": self.row,
+            "dataset": self.dataset,
+            "split": self.split,
+            "metric": self.metric,
+            "class": self.class_name,
+            "printed": self.printed,
+            "value": self.value,
+            "baseline": self.over,
+            "runs": self.runs,
+            "note": self.note,
+        }
 
     @property
     def headline(self) -> bool:

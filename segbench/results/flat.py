@@ -7,8 +7,8 @@ from .attempts import class_key
 from .verdicts import Judged, TableReport, Tried
 
 ENTRY_FIELDS = (
-    "table", "row", "dataset", "split", "metric", "class", "printed", "read_as", "over",
-    "runs", "note", "verdict", "provisional", "measured", "difference", "half_width", "margin", "n_seeds",
+    "table", "row", "dataset", "split", "metric", "class", "printed", "value", "baseline",
+    "runs", "note", "read_as", "verdict", "provisional", "measured", "difference", "half_width", "margin", "n_seeds",
     "seeds", "values", "deviation", "spread", "spread_df", "spread_groups", "spread_source", "p", "p_holm",
     "seed_correlation", "seeds_needed", "reason", "next", "deviations", "recorded", "confidence", "budget", "readings",
     "settings", "attempts", "trainings", "contradictions",
@@ -19,17 +19,8 @@ def entry_fields(entry: Judged) -> dict[str, Any]:
     """One figure with its verdict, as plain data; lists stay lists."""
     figure, shown, spread = entry.figure, entry.shown, entry.spread
     return {
-        "table": figure.table,
-        "row": figure.row,
-        "dataset": figure.dataset,
-        "split": figure.split,
-        "metric": figure.metric,
-        "class": figure.class_name,
-        "printed": figure.printed,
+        **figure.as_json(),
         "read_as": figure.read_as,
-        "over": figure.over,
-        "runs": figure.runs,
-        "note": figure.note,
         "verdict": entry.verdict,
         "provisional": entry.provisional,
         "measured": entry.measured,

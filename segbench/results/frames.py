@@ -10,9 +10,6 @@ from .flat import ENTRY_FIELDS, class_rows, entry_fields
 from .store import Store
 from .verdicts import TableReport
 
-_FIGURES = (
-    "table", "row", "dataset", "split", "metric", "class", "printed", "value", "baseline", "runs", "note"
-)  # fmt: skip
 _CLASSES = ("table", "row", "title", "dataset", "class", "printed", "published", "measured", "difference")
 _RECORDS = (
     "id", "kind", "training", "family", "seed", "budget", "dataset", "split", "images", "device", "precision"
@@ -21,15 +18,7 @@ _RECORDS = (
 
 def figures_frame(catalog: Catalog) -> pd.DataFrame:
     """Every printed figure of every table; ``value`` is the number read, ``printed`` the string as printed."""
-    rows = [
-        (
-            figure.table, figure.row, figure.dataset, figure.split, figure.metric, figure.class_name,
-            figure.printed, figure.value, figure.over, figure.runs, figure.note,
-        )
-        for table in catalog.tables.values()
-        for figure in table.figures()
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=list(_FIGURES))
+    return pd.DataFrame([figure.as_json() for table in catalog.tables.values() for figure in table.figures()])
 
 
 def report_frame(report: TableReport) -> pd.DataFrame:
