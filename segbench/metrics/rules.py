@@ -22,8 +22,3 @@ COST_RULES: dict[str, CostRule] = {
         ),
     )
 }
-
-FLOPS_SENTENCE = (
-    "Floating-point operations as torch counts them: 2 per multiply-add of convolutions, matrix products and "
-    "attention, nothing else."
-)

@@ -152,6 +152,8 @@ class Judge:
         figure = entry.figure
         if not METRICS[figure.base_metric].measured:
             reason = f"{figure.base_metric} is not measured by this version"
+            if figure.kind == "time":
+                reason = "training times compare on a CUDA device only, and this version does not measure them"
             return replace(entry, verdict="unavailable", reason=reason)
         rows, kind = _rows(figure), _KINDS.get(figure.kind, ("training",))[0]
         tried = {name: self._finder.tried(name, figure.dataset, kind) for name in rows}

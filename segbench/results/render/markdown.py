@@ -29,6 +29,7 @@ def markdown(report: TableReport, *, per_class: bool = False) -> str:
         blocks.append(_table(report, entries))
         below = [
             *words.floor_lines(entries),
+            *words.cost_lines(entries),
             *words.deviation_lines(report, entries),
             *words.dagger_lines(entries),
             *words.class_line(report, entries),

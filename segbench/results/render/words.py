@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from segbench.metrics.rules import COST_RULES
 from segbench.recipe.figures import INCREASE, METRICS
 from segbench.results.flat import class_rows
 from segbench.results.verdicts import WORDS, Judged, TableReport
@@ -205,6 +206,24 @@ def floor_lines(entries: Sequence[Judged]) -> list[str]:
         if (value := record.figures.get("constant_miou")) is not None
     }
     return [f"best constant prediction: mIoU {value:.2f}" for value in dict.fromkeys(floors.values())]
+
+
+def cost_lines(entries: Sequence[Judged]) -> list[str]:
+    """Under which rule multiply-adds were counted, and the usual FLOP count beside them."""
+    counted = [
+        (entry.title, record)
+        for entry in entries
+        if entry.figure.metric == "flops_g" and entry.shown is not None
+        for record in entry.shown.records
+    ]
+    rules = dict.fromkeys(str(record.provenance.get("rule", "")) for _, record in counted)
+    lines = [f"counting rule {name}: {COST_RULES[name].sentence}" for name in rules if name in COST_RULES]
+    usual = [
+        f"{title} {value:,.2f} G"
+        for title, record in counted
+        if (value := record.figures.get("usual_flops_g")) is not None
+    ]
+    return [*lines, *([f"the usual FLOP count (a multiply-add is two): {', '.join(usual)}"] if usual else [])]
 
 
 def dagger_lines(entries: Iterable[Judged]) -> list[str]:
