@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from segbench.core.errors import Interrupted, InvalidFault
+from segbench.core.errors import Interrupted
 from segbench.core.spec import EvaluationSpec, InputSpec, Size
 from segbench.data.colour import normalise
 from segbench.metrics import scores
@@ -107,10 +107,8 @@ def evaluate(
 
     Raises:
         Interrupted: ``stop`` said so.
-        InvalidFault: the windows do not cover the image.
         MissingFault: an image or label cannot be read.
     """
-    _check(spec)
     observer = observer or Silent()
     confusion = Confusion(segmentor.num_classes, device=runtime.device)
     seconds: list[float] = []
@@ -213,22 +211,6 @@ def _read_ahead(images: Images, *, workers: int) -> Generator[tuple[NDArray[np.u
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _check(spec: EvaluationSpec) -> None:
-    """Refuse windows that would leave pixels unscored.
-
-    Raises:
-        InvalidFault: no window, or steps longer than it.
-    """
-    if spec.mode != "slide":
-        return
-    if spec.window is None:
-        raise InvalidFault("evaluation: mode slide needs a window.", next="segbench list")
-    if spec.stride is not None and any(step > side for step, side in zip(spec.stride, spec.window, strict=True)):
-        raise InvalidFault(
-            f"evaluation: a stride of {spec.stride} leaves gaps between windows of {spec.window}.", next="segbench list"
-        )
 
 
 @dataclass(frozen=True)
