@@ -86,7 +86,7 @@ class Judge:
     def _described(self, entry: Judged, evidence: _Evidence) -> Judged:
         """The entry with everything but its verdict."""
         found = evidence.deviations()
-        recorded = [str(deviation) for deviation in found if not deviation.material]
+        recorded = [str(each) for each in found if not each.material]
         confidences = [side.resolved.weakest_confidence for side in evidence.sides]
         common = [seed for seed in evidence.values[0] if all(seed in side for side in evidence.values)]
         by_seed = [[side[seed] for side in evidence.values] for seed in common]
@@ -100,7 +100,7 @@ class Judge:
             seeds=tuple(common),
             deviation=None if None in own else sum(s**2 for s in own if s is not None) ** 0.5,
             correlation=correlation([(a, b) for a, b in by_seed]) if entry.figure.over else None,
-            deviations=tuple(str(deviation) for deviation in found if deviation.material),
+            deviations=tuple(str(each) for each in found if each.material),
             recorded=(*recorded, *runtime_words(evidence.sides)),
             confidence=min((name for name in confidences if name), key=RANK.__getitem__, default=None),
         )
