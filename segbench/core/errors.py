@@ -56,6 +56,10 @@ class RunFault(SegbenchError):
     exit_code = ExitCode.FAILED
 
 
+class Busy(RunFault):
+    """Another process does the same work at this moment; nothing has failed."""
+
+
 class Interrupted(SegbenchError):
     """The user pressed Ctrl-C and the state has been saved."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from segbench.core import atomic
-from segbench.core.errors import InvalidFault, RunFault
+from segbench.core.errors import Busy, InvalidFault
 
 STATE, LAST, BEST, SUMMARY = "state.pt", "last.safetensors", "best.safetensors", "summary.json"
 
@@ -66,7 +66,8 @@ def alone(folder: Path, training: str) -> Iterator[None]:
     """Hold the folder's lock; the kernel lets go of it when a process dies, however it dies.
 
     Raises:
-        RunFault: another process holds it, or the folder cannot be written.
+        Busy: another process holds it.
+        RunFault: the folder cannot be written.
     """
     lock = FileLock(folder / "lock")
     with atomic.guarded(folder):
@@ -74,7 +75,7 @@ def alone(folder: Path, training: str) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise RunFault(
+            raise Busy(
                 f"Another process is working on training {training}.",
                 next="wait for it; what it finishes is shared, then type the same command again",
             ) from None

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from segbench.core import atomic
-from segbench.core.errors import Interrupted, InvalidFault, RunFault, SegbenchError
+from segbench.core.errors import Busy, Interrupted, InvalidFault, RunFault, SegbenchError
 from segbench.core.provenance import segbench_version
 from segbench.core.spec import DataSpec, EvaluationSpec, TrainingSpec
 from segbench.data import places
@@ -88,6 +88,8 @@ def execute(plan: Plan, context: Context, *, announce: Callable[[str, int, int, 
             _train_and_score(training, spec, items, context)
         except Interrupted:
             raise
+        except Busy as error:  # whoever trains it will record it, or why it failed
+            outcome.failed.append(Failure(first, error))
         except SegbenchError as error:
             _note_failure(context.store, training, error)
             outcome.failed.append(Failure(first, error))

@@ -212,6 +212,7 @@ def test_a_training_that_somebody_else_is_at(trained: tuple[Path, Done], tmp_pat
         done = segbench(*tiny(out=tmp_path))
     done.fails(5)
     assert f"Another process is working on training {name}." in done.err
+    assert not (folder / "failed.json").exists(), "nothing has failed"
     assert segbench(*tiny(out=tmp_path)).code == 0, "and it runs once the other is gone"
 
 
