@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from segbench.core.errors import ExitCode
-from segbench.recipe.catalog import default_catalog
+from segbench.recipe.catalog import add_file, default_catalog, load_catalog, recipes_root
+from segbench.recipe.resolve import resolve
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -36,6 +37,20 @@ def test_papers_table_counts_figures() -> None:
         assert row is not None, title
         tables = [table for table in default_catalog().tables.values() if table.paper == paper]
         assert int(row.group(1)) == sum(len(table.figures()) for table in tables)
+
+
+def test_the_recipe_example_is_a_recipe(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    catalog = load_catalog(recipes_root())
+    add_file(catalog, path)
+    row = resolve(catalog, "mypaper-table2", "no-flip", "camvid")
+    assert row.waits == []
+    assert row.ran.training is not None
+    (stream,) = row.ran.training.stages[0].streams.values()
+    assert stream.augmentation.flip == 0.0
+    assert "crop-order" in [use.name for use in row.readings]
 
 
 def test_excerpts_stand_in_the_results_that_the_project_keeps() -> None:

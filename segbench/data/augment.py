@@ -1,8 +1,8 @@
 """Geometry of a training sample on uint8 arrays: scale, aspect, crop, flip. Free of torch.
 
 Equal to "resize the whole image, then crop" but only the crop's own window is resampled, and once. Images are
-resampled with plain bilinear weights at half-pixel centres (no low-pass when shrinking, as ``cv2.resize``), at a
-precision of 1/32 pixel; labels take the nearest pixel.
+resampled with plain bilinear or bicubic weights at half-pixel centres (no low-pass when shrinking, as
+``cv2.resize``), at a precision of 1/32 pixel; labels take the nearest pixel.
 """
 
 import math
@@ -10,24 +10,19 @@ import math
 import cv2
 import numpy as np
 
+from segbench.core import support
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import AugmentationSpec, Size
 
 from .classes import IGNORE
 from .resample import nearest
 
-_UNSUPPORTED = {"blur": 0.0, "rotation": 0.0, "classmix": 0.0, "interpolation": "bilinear"}
+_FILTERS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 
 
 def check_supported(spec: AugmentationSpec) -> None:
     """Raise InvalidFault with a line for each field that asks for what is not built yet, or makes no sense."""
-    faults = [
-        f"augmentation.{name}: {getattr(spec, name)!r} is not supported yet, only {default!r} is."
-        for name, default in _UNSUPPORTED.items()
-        if getattr(spec, name) != default
-    ]
-    if spec.jitter is not None and spec.jitter.style != "torchvision":
-        faults.append(f"augmentation.jitter.style: {spec.jitter.style!r} is not supported yet, only 'torchvision' is.")
+    faults = [str(lack) for lack in support.of_augmentation(spec)]
     for name in ("scale", "aspect"):
         low, high = getattr(spec, name)
         if not 0 < low <= high:
@@ -73,7 +68,7 @@ def training_sample(
             break
     assert best is not None
     top, left, piece = best
-    picture = _image_window(image, (height, width), (top, left), (rows, columns))
+    picture = _image_window(image, (height, width), (top, left), (rows, columns), how=_FILTERS[spec.interpolation])
     flip = rng.random() < spec.flip
     if flip:
         picture, piece = picture[:, ::-1], piece[:, ::-1]
@@ -108,13 +103,13 @@ def _scaled_size(shape: tuple[int, ...], spec: AugmentationSpec, rng: np.random.
     return height, max(1, round(shape[1] * scale * math.sqrt(aspect)))
 
 
-def _image_window(image: np.ndarray, scaled: Size, corner: tuple[int, int], size: Size) -> np.ndarray:
+def _image_window(image: np.ndarray, scaled: Size, corner: tuple[int, int], size: Size, *, how: int) -> np.ndarray:
     """The window of the image as it were after scaling, (rows, columns, 3)."""
     (top, left), (rows, columns) = corner, size
     if image.shape[:2] == scaled:
         return image[top : top + rows, left : left + columns]
     step_y, step_x = image.shape[0] / scaled[0], image.shape[1] / scaled[1]
-    # Only the source rows and columns that bilinear weights touch; the borders of the image are repeated.
+    # Only the source rows and columns that the weights (up to four a side) touch; the image's borders are repeated.
     y0, y1 = _touched(top, rows, step_y, image.shape[0])
     x0, x1 = _touched(left, columns, step_x, image.shape[1])
     matrix = np.array(
@@ -127,7 +122,7 @@ def _image_window(image: np.ndarray, scaled: Size, corner: tuple[int, int], size
         image[y0:y1, x0:x1],
         matrix,
         (columns, rows),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        flags=how | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from segbench.core import support
 from segbench.core.errors import InvalidFault, MissingFault
 from segbench.core.spec import DataSpec, SubsetSpec
 
@@ -212,10 +213,9 @@ def _table(spec: DataSpec, options: DatasetOptions) -> ClassTable:
 
 
 def _subset(subset: SubsetSpec, count: int, *, rest: bool) -> list[int]:
-    if subset.rule != "random" or subset.order != "sorted":
-        raise InvalidFault(f"subset: rule {subset.rule!r} with order {subset.order!r} is not supported yet.")
-    if subset.num_shards is not None or subset.take_shards is not None:
-        raise InvalidFault("subset: num_shards and take_shards are not supported yet.")
+    faults = [str(lack) for lack in support.of_subset(subset)]
+    if faults:
+        raise InvalidFault(*faults)
     if subset.count > count:
         raise InvalidFault(f"subset: count {subset.count:,} is more than the {count:,} images there are.")
     order = np.random.default_rng([subset.draw, count]).permutation(count)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segbench.core import atomic
+from segbench.core import atomic, support
 from segbench.core.errors import Interrupted, InvalidFault, RunFault
 from segbench.core.spec import DataSpec, EvaluationSpec, StageSpec, StreamSpec
 from segbench.data.batch import Batch
@@ -376,10 +376,6 @@ def _check_supported(stage: StageSpec) -> None:
     Raises:
         InvalidFault: one line a fault.
     """
-    faults = []
-    if stage.schedule.ema_decay is not None:
-        faults.append(f"stage {stage.name!r}: schedule.ema_decay is not supported yet.")
-    if stage.emits != "weights":
-        faults.append(f"stage {stage.name!r}: emits {stage.emits!r} is not supported yet, only 'weights' is.")
+    faults = [f"stage {stage.name!r}: {lack}" for lack in support.of_stage(stage)]
     if faults:
         raise InvalidFault(*faults, next="segbench list")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from segbench.core import support
 from segbench.core.errors import InvalidFault, UsageFault
 from segbench.core.registry import has_part, is_registered, options_of
 from segbench.core.spec import DataSpec
@@ -70,6 +71,8 @@ class Resolved:
                 for data in _data(self.ran)
                 if data.source == "folder" and not has_part("dataset", data.name, "reader")
             ]
+        if self.ran.training is not None and self.ran.cost is None:
+            waits += [lack.wait for lack in support.of_training(self.ran.training)]
         measured = [figure for figure in self.figures if METRICS[figure.base_metric].measured]
         if self.figures and not measured:
             waits += [f"metric {name}" for name in dict.fromkeys(f.base_metric for f in self.figures)]

@@ -94,6 +94,23 @@ def test_kill_9_and_the_same_command_goes_on(tmp_path: Path) -> None:
     assert killed.validation["curve"][-1] == straight.validation["curve"][-1]
 
 
+def test_kill_9_while_scoring_trains_nothing_again(tmp_path: Path) -> None:
+    """What was trained before the kill is kept; the same command only scores."""
+    words = tiny(out=tmp_path, schedule__steps=4, schedule__validate_every=4, evaluation__images=2000)
+    process = start(*words)
+    until(process, r"evaluate: image")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    (summary,) = tmp_path.glob("trainings/*/summary.json")
+    before = summary.stat().st_mtime_ns
+    assert not list(tmp_path.glob("records/*"))
+    again = start(*words)
+    assert "evaluate: image" in until(again, r"train: |evaluate: image")
+    again.kill()
+    again.communicate()
+    assert summary.stat().st_mtime_ns == before
+
+
 @pytest.mark.slow
 def test_two_processes_at_one_training(tmp_path: Path) -> None:
     first = start(*tiny(out=tmp_path, **LONG))

@@ -170,3 +170,11 @@ def test_attempts_are_kept(trained: tuple[Path, Done]) -> None:
     assert attempt.settings["schedule.steps"] == 4
     (path,) = (trained[0] / "attempts").glob("*.json")
     assert json.loads(path.read_text())["dataset"] == "camvid"
+
+
+def test_a_row_of_settings_shows_what_it_scored(tmp_path: Path) -> None:
+    """It prints no figure in the publication, and is trained all the same."""
+    done = segbench(*tiny("contextrast-table1/camvid-hrnet", out=tmp_path))
+    assert done.code == 0
+    (record,) = Store(tmp_path).records()
+    assert f"no figure printed: mIoU {record.figures['miou']:.2f} (1 seed, budget smoke" in done.out

@@ -65,17 +65,18 @@ def test_flip_turns_both() -> None:
     assert 150 < flipped < 250
 
 
+@pytest.mark.parametrize(("how", "flag"), [("bilinear", cv2.INTER_LINEAR), ("bicubic", cv2.INTER_CUBIC)])
 @pytest.mark.parametrize("scale", [0.5, 0.73, 1.37, 2.0])
-def test_window_equals_resize_then_crop(scale: float) -> None:
+def test_window_equals_resize_then_crop(scale: float, how: str, flag: int) -> None:
     image = smooth(60, 80)
     label = (smooth(60, 80)[..., 0] // 30).astype(np.uint8)
     height, width = round(60 * scale), round(80 * scale)
-    whole = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR).astype(int)
+    whole = cv2.resize(image, (width, height), interpolation=flag).astype(int)
     rows = [math.floor(Fraction(2 * i + 1, 2) * 60 / height) for i in range(height)]
     columns = [math.floor(Fraction(2 * i + 1, 2) * 80 / width) for i in range(width)]
     whole_label = label[rows][:, columns]
     for seed in range(5):
-        picture, piece = sample(image, label, (24, 28), seed, scale=(scale, scale))
+        picture, piece = sample(image, label, (24, 28), seed, scale=(scale, scale), interpolation=how)
         found = [
             np.abs(whole[top : top + 24, left : left + 28] - picture).max()
             for top in range(height - 23)

@@ -4,7 +4,7 @@ import pytest
 
 from segbench.core import registry
 from segbench.core.errors import InvalidFault
-from segbench.recipe.protocol import pick, plain
+from segbench.recipe.protocol import flatten, pick, plain
 from segbench.recipe.resolve import resolve, resolve_all
 from tests.recipe.made import HEAD, ROWS
 
@@ -27,7 +27,23 @@ def waits_by_hand(resolved) -> set[str]:
         name = data.get("name", tree["data"]["name"])
         if not registry.has_part("dataset", name, "reader"):
             found.add(f"data set {name}")
-    return found
+    return found | (set() if resolved.ran.cost else lacks_by_hand(tree))
+
+
+BUILT = {
+    "interpolation": ("bilinear", "bicubic"), "style": ("torchvision",), "blur": (0, 0.0), "rotation": (0, 0.0),
+    "classmix": (0, 0.0), "rule": ("random",), "order": ("sorted",), "emits": ("weights",), "ema_decay": (None,),
+}  # fmt: skip
+
+
+def lacks_by_hand(tree) -> set[str]:
+    """Settings that a training would have to ignore; options of methods have names of their own."""
+    leaves = {path: value for path, value in flatten(tree).items() if not {"method", "cost"} & set(path.split("."))}
+    return {
+        f"{path.rsplit('.', 1)[-1]} {value}"
+        for path, value in leaves.items()
+        if path.rsplit(".", 1)[-1] in BUILT and value not in BUILT[path.rsplit(".", 1)[-1]]
+    }
 
 
 def test_waits_come_from_the_registry(shipped):

@@ -39,6 +39,8 @@ def markdown(report: TableReport, *, per_class: bool = False) -> str:
     if per_class:
         blocks += _classes(report)
     blocks += [f"Contradiction in the publication: {escape(text)}" for text in _unmarked(report)]
+    measured = words.unprinted_lines(report)
+    blocks += ["\n".join(f"- {escape(line)}" for line in measured)] if measured else []
     others = words.attempt_lines(report)
     blocks.append(escape(words.attempts(report)))
     blocks += ["\n".join(f"- {escape(line)}" for line in others)] if others else []

@@ -51,6 +51,7 @@ def renderables(report: TableReport, *, width: int = 100, per_class: bool = Fals
         items.append(Text(""))
     if per_class:
         items += _classes(report)
+    items += [Text(line) for line in words.unprinted_lines(report)]
     items.append(Text(words.attempts(report)))
     items += [Text(f"  {line}", style="dim") for line in words.attempt_lines(report)]
     rests, command = words.rests_on(report), words.next_command(report)

@@ -208,6 +208,23 @@ def floor_lines(entries: Sequence[Judged]) -> list[str]:
     return [f"best constant prediction: mIoU {value:.2f}" for value in dict.fromkeys(floors.values())]
 
 
+def unprinted_lines(report: TableReport) -> list[str]:
+    """Scores of rows that print no figure: settings that somebody ran all the same."""
+    judged = {(entry.figure.row, entry.figure.dataset) for entry in report.entries}
+    lines = []
+    for row in report.rows:
+        if row.shown is None or (row.row, row.dataset) in judged:
+            continue
+        scores = [score for record in row.shown.records if (score := record.figures.get("miou")) is not None]
+        if scores:
+            mean, split = sum(scores) / len(scores), row.shown.records[0].split
+            lines.append(
+                f"{row.title} on {row.dataset} {split}, no figure printed: mIoU {mean:.2f}"
+                f" ({_many(len(scores), 'seed')}, {row.shown})"
+            )
+    return lines
+
+
 def cost_lines(entries: Sequence[Judged]) -> list[str]:
     """Under which rule multiply-adds were counted, and the usual FLOP count beside them."""
     counted = [
