@@ -23,9 +23,37 @@ KINDS = {
 }
 
 
-@cache
+_added: dict[tuple[str, str], dict[str, ModuleType]] = {}  # (kind, name) to its parts
+
+
+def add(kind: str, name: str, parts: dict[str, ModuleType]) -> None:
+    """Register an entry that does not lie in the package, e.g. a user's own data set.
+
+    Args:
+        kind: one of ``KINDS``.
+        name: its name; one that was added before is replaced.
+        parts: ``options`` and whatever else an entry of the kind has, each with the members of such a module.
+
+    Raises:
+        UsageFault: the package has an entry of that name.
+    """
+    if name in _packaged(kind):
+        raise UsageFault(f"segbench has a {kind} {name!r} of its own; another name is needed.", next="segbench list")
+    _added[kind, name] = parts
+
+
+def remove(kind: str, name: str) -> None:
+    """Forget an entry that ``add`` registered."""
+    _added.pop((kind, name), None)
+
+
 def names(kind: str) -> tuple[str, ...]:
     """All registered names of a kind, sorted."""
+    return tuple(sorted({*_packaged(kind), *(name for of, name in _added if of == kind)}))
+
+
+@cache
+def _packaged(kind: str) -> tuple[str, ...]:
     package = importlib.import_module(KINDS[kind])
     found = [
         info.name.replace("_", "-")
@@ -41,6 +69,8 @@ def is_registered(kind: str, name: str) -> bool:
 
 def has_part(kind: str, name: str, part: str) -> bool:
     """Whether an entry has a module of that name; a data set may be known before it can be read."""
+    if (kind, name) in _added:
+        return part in _added[kind, name]
     return is_registered(kind, name) and importlib.util.find_spec(_path(kind, name, part)) is not None
 
 
@@ -73,6 +103,8 @@ def _module(kind: str, name: str, part: str) -> ModuleType:
         known = names(kind)
         close = close_names(name, known) or list(known)
         raise UsageFault(f"No {kind} {name!r}. Known: {', '.join(close)}.", next="segbench list")
+    if (kind, name) in _added:
+        return _added[kind, name][part]
     return importlib.import_module(_path(kind, name, part))
 
 

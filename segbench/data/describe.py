@@ -23,7 +23,7 @@ def data_status(name: str, root: Path, *, options: DatasetOptions | None = None)
     found, complete = 0, True
     for split, accepted in options.splits.items():
         listed = pairs(name, folder, split)
-        whole = sum(pair.image.is_file() and pair.label.is_file() for pair in listed)
+        whole = sum(all(file.is_file() for file in pair.files) for pair in listed)
         found += whole
         complete &= whole in accepted and whole == len(listed)
     if complete:

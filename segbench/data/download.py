@@ -46,15 +46,15 @@ def download(
     """
     options = options or facts(name)
     command = f"segbench data download {name}"
-    archive = options.archive
+    archive = options.archives[0] if options.archives else None
     if archive is None:
         raise MissingFault(f"{options.title} cannot be fetched by the program. {options.obtain}")
     if locate(name, root) is not None and not replace:
         return verify(name, root, options=options, progress=verified)
     target = root / name
-    source = url or archive.url
+    source = url or archive.urls[0]
     # A mirror may pack the same files differently: the published checksum is that of the published file.
-    sha256 = archive.sha256 if url is None else None
+    sha256 = archive.checksums.get("sha256") if url is None else None
     path = cache_root() / "downloads" / f"{name}-{digest(source)}{PurePosixPath(source).suffix}"
     fetch(source, path, sha256=sha256, progress=progress, next=command)
     root.mkdir(parents=True, exist_ok=True)

