@@ -8,7 +8,7 @@ import typer
 
 from segbench.core.errors import ExitCode, SegbenchError
 
-from . import data, eval_, list_, report, reproduce, show
+from . import data, eval_, export, list_, report, reproduce, results, show
 
 FIRST_CONTACT = """\
 segbench: does a published segmentation number hold, here?
@@ -34,7 +34,9 @@ app.command("show")(show.command)
 app.command("reproduce")(reproduce.command)
 app.command("eval")(eval_.command)
 app.command("report")(report.command)
+app.command("export")(export.command)
 app.add_typer(data.app, name="data")
+app.add_typer(results.app, name="results")
 
 
 @app.callback()

@@ -114,7 +114,7 @@ def _show_plan(plan: "Plan", runtime: "Runtime", *, started: bool) -> None:
 
     trainings, counts = plan.trainings(), plan.counts()
     tally = {name: sum(item.status == name for item in plan.items) for name in ("shared", "done")}
-    waits = sum(item.status in ("waits", "unavailable") for item in plan.items)
+    waits = sum(item.status == "waits" for item in plan.items)
     head = [f"{common.many(len(trainings), 'training')} to do"] if trainings or not counts else []
     head += [f"{common.many(len(counts), 'count')} to do, nothing to train"] if counts else []
     head += [f"{count} {name}" for name, count in tally.items() if count]
@@ -175,7 +175,7 @@ def _may_start(plan: "Plan", runtime: "Runtime", target: str, *, yes: bool, no_i
         UsageFault: a full budget on a CPU without ``--yes``.
         Exit: the user was asked and said no.
     """
-    if plan.items and all(item.status in ("waits", "unavailable") for item in plan.items):
+    if plan.items and all(item.status == "waits" for item in plan.items):
         faults = [f"{plan.table} cannot run here: {reason}." for reason in plan.missing]
         raise MissingFault(*faults, next=_way_out(plan, target))
     if not plan.trainings() or yes:

@@ -115,7 +115,7 @@ def evaluate(
     began = time.perf_counter()
     # A thread that decodes ahead would take the processor from the network that is timed, if that runs there too.
     samples = _read_ahead(images, workers=runtime.workers if runtime.is_cuda else 0)
-    with contextlib.closing(samples), _at_rest(segmentor, runtime), torch.inference_mode():
+    with contextlib.closing(samples), at_rest(segmentor, runtime), torch.inference_mode():
         for index, (pixels, label) in enumerate(samples):
             if stop():
                 raise Interrupted("Stopped while scoring; what was trained is kept.", next="the same command again")
@@ -177,7 +177,7 @@ def predict(
 
 
 @contextlib.contextmanager
-def _at_rest(network: nn.Module, runtime: Runtime) -> Iterator[None]:
+def at_rest(network: nn.Module, runtime: Runtime) -> Iterator[None]:
     """Evaluation mode, uncompiled, with one choice of kernels; afterwards every module is as it was."""
     before = [(module, module.training) for module in network.modules()]
     benchmark = torch.backends.cudnn.benchmark

@@ -8,7 +8,7 @@ from typing import Any
 from segbench.core import support
 from segbench.core.errors import InvalidFault, UsageFault
 from segbench.core.registry import has_part, is_registered, options_of
-from segbench.core.spec import DataSpec
+from segbench.core.spec import DataSpec, EvaluationSpec
 
 from . import budgets, readings, strict_yaml
 from .catalog import Catalog, Table
@@ -18,6 +18,7 @@ from .readings import ReadingUse
 from .schema import RowEntry, Sections, TableFile
 
 RANK: dict[str, int] = {"low": 0, "medium": 1, "high": 2}
+STAND_IN = "val"  # what is scored here where only a server has the labels
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,20 @@ class Resolved:
         if self.figures and not measured:
             waits += [f"metric {name}" for name in dict.fromkeys(f.base_metric for f in self.figures)]
         return list(dict.fromkeys(waits))
+
+    @property
+    def server(self) -> str | None:
+        """Who alone can score the row's figures, because the labels are not public."""
+        return self.table.row(self.row).server
+
+    @property
+    def scored(self) -> EvaluationSpec | None:
+        """The evaluation that can be done here: the protocol's, or on val where only a server has the labels."""
+        evaluation = self.ran.evaluation
+        if evaluation is None or self.server is None or evaluation.data.source == "generated":
+            return evaluation
+        data = evaluation.data.model_copy(update={"splits": (STAND_IN,)})
+        return evaluation.model_copy(update={"data": data})
 
     @property
     def weakest_confidence(self) -> str | None:

@@ -215,7 +215,7 @@ class RowEntry(Sections):
     base: StrictStr | None = None
     datasets: dict[str, Sections] = {}
     figures: dict[str, FigureGroup] = {}
-    unavailable: StrictStr | None = None
+    server: StrictStr | None = None
 
     @model_validator(mode="after")
     def _figure_keys(self) -> Self:

@@ -42,7 +42,7 @@ def estimate_plan(plan: Plan, runtime: Runtime) -> None:
     """Fill in seconds and memory of every item that runs; equal networks and methods are probed once."""
     probed: dict[Any, tuple[float, int]] = {}
     for spec, items in plan.trainings().values():
-        evaluation = items[0].resolved.ran.evaluation
+        evaluation = items[0].resolved.scored
         assert evaluation is not None
         found = estimate(spec, evaluation, runtime, probed)
         items[0].seconds, items[0].memory_bytes = found.seconds, found.memory_bytes

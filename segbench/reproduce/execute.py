@@ -12,10 +12,11 @@ from typing import Any
 import torch
 
 from segbench.core import atomic
-from segbench.core.errors import Busy, Interrupted, InvalidFault, RunFault, SegbenchError
+from segbench.core.errors import Busy, Interrupted, InvalidFault, RunFault, SegbenchError, UsageFault
 from segbench.core.provenance import segbench_version
 from segbench.core.spec import DataSpec, EvaluationSpec, TrainingSpec
 from segbench.data import places
+from segbench.data.facts import facts
 from segbench.data.open import open_dataset
 from segbench.data.verify import verify
 from segbench.engine import checkpoint
@@ -138,6 +139,7 @@ def score(path: Path, spec: EvaluationSpec, context: Context) -> tuple[Evaluatio
     context.runtime.apply()
     segmentor, header = checkpoint.build_from_weights(path)
     context.runtime.place(segmentor)
+    require_labels(spec)
     require_verified(spec.data, context)
     images = open_dataset(spec.data, root=context.data_root)
     result = evaluate(
@@ -150,6 +152,21 @@ def score(path: Path, spec: EvaluationSpec, context: Context) -> tuple[Evaluatio
         stop=context.stop,
     )
     return result, header.classes, sum(p.numel() for p in segmentor.parameters()) / 1e6
+
+
+def require_labels(spec: EvaluationSpec) -> None:
+    """Refuse to score what nobody here has labels for.
+
+    Raises:
+        UsageFault: the labels of a split are not public.
+    """
+    known = facts(spec.data.name)
+    secret = [split for split in spec.data.splits if split in known.secret]
+    if secret and spec.data.source == "folder":
+        raise UsageFault(
+            f"The labels of {known.title} {secret[0]} are not public: only its server can score predictions.",
+            next=f"segbench export --checkpoint FILE --dataset {spec.data.name}",
+        )
 
 
 def require_verified(data: DataSpec, context: Context) -> None:
@@ -175,9 +192,10 @@ def provenance(runtime: Runtime) -> dict[str, Any]:
 def _train_and_score(training: str, spec: TrainingSpec, items: list[Item], context: Context) -> None:
     protocols: dict[str, tuple[Item, EvaluationSpec]] = {}
     for item in items:
-        protocol = item.resolved.ran.evaluation
+        protocol = item.resolved.scored
         assert protocol is not None
         protocols.setdefault(item.evaluation, (item, protocol))
+        require_labels(protocol)
         open_dataset(protocol.data, root=context.data_root)  # a split that is not there must not cost a training
         if protocol.checkpoint == "best" and spec.stages[-1].schedule.validate_every is None:
             raise InvalidFault(
@@ -201,7 +219,7 @@ def _record(
     parameters: float,
     context: Context,
 ) -> Record:
-    protocol = item.resolved.ran.evaluation
+    protocol = item.resolved.scored
     assert protocol is not None
     found = deviations.between(item.resolved.published, item.resolved.ran)
     return Record(

@@ -16,7 +16,7 @@ from segbench.results.compare import cost_family
 from segbench.results.record import Attempt
 from segbench.results.store import Store
 
-Status = Literal["to do", "done", "shared", "waits", "unavailable"]
+Status = Literal["to do", "done", "shared", "waits"]
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Item:
         resolved: the row.
         seed: of its training.
         status: ``shared`` means that an equal training earlier in the plan serves it.
-        reason: why it waits or is unavailable, or whom it shares with.
+        reason: why it waits, or whom it shares with.
         training: id, empty where nothing is trained.
         evaluation: id of its record.
         lacking: name of the data set that it waits for.
@@ -96,7 +96,7 @@ class Plan:
     @property
     def missing(self) -> list[str]:
         """Reasons of everything that cannot run, each once."""
-        return list(dict.fromkeys(item.reason for item in self.items if item.status in ("waits", "unavailable")))
+        return list(dict.fromkeys(item.reason for item in self.items if item.status == "waits"))
 
     @property
     def lacking_data(self) -> list[str]:
@@ -177,20 +177,17 @@ def _item(resolved: Resolved, store: Store, data_root: Path | None) -> Item:
             return Item(resolved, seed, "waits", f"waits for {', '.join(waits)}")
         family = cost_family(resolved)
         return Item(resolved, seed, "done" if store.find(family) else "to do", evaluation=family)
-    unavailable = resolved.table.row(resolved.row).unavailable
-    if unavailable:
-        return Item(resolved, seed, "unavailable", unavailable)
     if resolved.waits:
         return Item(resolved, seed, "waits", f"waits for {', '.join(resolved.waits)}")
-    if resolved.ran.training is None or resolved.ran.evaluation is None:
+    if resolved.ran.training is None or resolved.scored is None:
         return Item(resolved, seed, "waits", "there is nothing to train or count")
     training = resolved.ran.training.id()
-    evaluation = evaluation_id(training, resolved.ran.evaluation)
+    evaluation = evaluation_id(training, resolved.scored)
     item = Item(resolved, seed, "to do", training=training, evaluation=evaluation)
     if store.find(evaluation) is not None:
         item.status = "done"
         return item
-    for name in _folders(resolved.ran.training, resolved.ran.evaluation):
+    for name in _folders(resolved.ran.training, resolved.scored):
         status = data_status(name, places.data_root(data_root))
         if status != "ready":
             item.status, item.reason = "waits", f"waits for {facts(name).title}: {status}"

@@ -60,6 +60,16 @@ class Finder:
                 continue
             yield self._find(sides[0], kind), self._find(sides[1], kind)
 
+    def stand_ins(self, row: str, dataset: str) -> list[Record]:
+        """Records of the row's trainings on val, where only a server has the labels of the figures; best first."""
+        for tried in self.tried(row, dataset):
+            ran, scored = tried.resolved.ran, tried.resolved.scored
+            if ran.training is not None and scored is not None and scored != ran.evaluation:
+                found = self._records["training", ran.training.family(), digest(scored.canonical())]
+                if found:
+                    return sorted(found, key=lambda record: (record.seed, record.id))
+        return []
+
     def failure(self, row: str, dataset: str) -> str | None:
         """Why the last training that somebody asked for failed."""
         reasons = [self._store.failure(attempt.training) for attempt in self._asked[row, dataset]]

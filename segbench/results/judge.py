@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from segbench.recipe.catalog import Table
 from segbench.recipe.deviations import Deviation, between
 from segbench.recipe.figures import METRICS, Figure
-from segbench.recipe.resolve import RANK
+from segbench.recipe.resolve import RANK, STAND_IN
 from segbench.recipe.schema import Contradiction
 
-from .attempts import Finder, Kind
+from .attempts import Finder, Kind, value_of
 from .exact import judge_exact, judge_time, relate
 from .pools import Pools, values_of
 from .statistics import Side, correlation, deviation, half_width, p_value, seeds_needed
@@ -57,16 +57,12 @@ class Judge:
             trainings=len(frozenset().union(*(tried.trainings for tried in every))),
             daggers=daggers(self._table.file.contradictions, figure),
         )
-        for name in _rows(figure):
-            reason = self._table.row(name).unavailable
-            if reason:
-                return replace(entry, verdict="unavailable", reason=reason)
         fault = self._split_fault(figure)
         if fault:
             return replace(entry, verdict="unavailable", reason=fault)
         evidence = self._evidence(figure)
         if evidence is None:
-            return self._missing(entry)
+            return self._unanswered(entry) or self._missing(entry)
         return self._judged(self._described(entry, evidence), evidence)
 
     def _evidence(self, figure: Figure) -> _Evidence | None:
@@ -147,6 +143,25 @@ class Judge:
             next=f"{again} --seeds {needed}" if needed else "",
         )
 
+    def _unanswered(self, entry: Judged) -> Judged | None:
+        """The entry where only a server can score and has not: what val says here, and how to ask the server."""
+        figure = entry.figure
+        name = next((name for name in reversed(_rows(figure)) if self._table.row(name).server), None)
+        if name is None or figure.kind != "trained" or not METRICS[figure.base_metric].measured:
+            return None
+        waits = self._finder.tried(name, figure.dataset)[0].resolved.waits
+        reason = f"only {self._table.row(name).server} can score it"
+        records = self._finder.stand_ins(name, figure.dataset)
+        values = [value for record in records if (value := value_of(record, figure)) is not None]
+        if values and figure.over is None:
+            reason += f"; {STAND_IN} here: {sum(values) / len(values):.2f}"
+        if waits:
+            return replace(entry, verdict="unavailable", reason=f"{reason}; waits for {', '.join(waits)}")
+        command = self._command(name, figure.dataset)
+        if records:
+            command = command.replace("segbench reproduce", "segbench export")
+        return replace(entry, verdict="unavailable", reason=reason, next=command)
+
     def _missing(self, entry: Judged) -> Judged:
         """Why nothing was measured: it cannot be, it failed, or nobody asked."""
         figure = entry.figure
@@ -212,6 +227,8 @@ def runtime_words(sides: tuple[Tried, ...]) -> list[str]:
             name = {"cpu": "CPU", "cuda": "CUDA"}.get(device, device)
             words[" ".join(part for part in (name, str(facts.get("precision", ""))) if part)] = None
             words["torch.compile" if facts.get("compile") else ""] = None
+            scored = facts.get("scored")
+            words[f"scored by {scored['by']} on {scored['day']}" if scored else ""] = None
     return [word for word in words if word]
 
 

@@ -110,7 +110,8 @@ def test_the_split_that_is_printed_is_scored(layers, shipped):
     assert camvid.ran.evaluation.data.splits == ("test",)
     assert leaf(camvid, "evaluation.split").origin.layer == "reading camvid-split=test"
     server = resolve(shipped, "label-efficient-table1", "cityscapes-596-scratch", "cityscapes")
-    assert server.ran.evaluation.data.splits == ("val",)
+    assert server.ran.evaluation.data.splits == ("test",)
+    assert server.scored.data.splits == ("val",), "only the server has the labels of test"
 
 
 def test_evaluation_takes_the_data_of_the_training_unless_it_says_otherwise(write):

@@ -25,7 +25,6 @@ rows:
   twin: {schedule: {steps: 6000}, figures: {camvid.test: {miou: "81.0"}}}
   scored-otherwise: {evaluation: {absent: zero}, figures: {camvid.test: {miou: "82.0"}}}
   other: {augmentation: {flip: 0.0}, figures: {camvid.test: {miou: "83.0"}}}
-  secret: {unavailable: the labels are secret, figures: {camvid.test: {miou: "84.0"}}}
 """
 
 
@@ -58,10 +57,10 @@ def test_equal_trainings_are_run_once(catalog: Catalog, store: Store) -> None:
     request = Request(settings=(("data.source", "generated"),))
     plan = make_plan(catalog, "twins", store, request=request)
     assert statuses(plan) == {
-        "plain": "to do", "twin": "shared", "scored-otherwise": "shared", "other": "to do", "secret": "unavailable"
+        "plain": "to do", "twin": "shared", "scored-otherwise": "shared", "other": "to do"
     }  # fmt: skip
     reasons = {item.name: item.reason for item in plan.items}
-    assert reasons["twin"] == "with plain" and reasons["secret"] == "the labels are secret"
+    assert reasons["twin"] == "with plain"
     served = [[item.name for item in items] for _, items in plan.trainings().values()]
     assert served == [["plain", "twin", "scored-otherwise"], ["other"]]
     by_name = {item.name: item for item in plan.items}
@@ -75,7 +74,7 @@ def test_what_the_store_has_is_done(catalog: Catalog, store: Store) -> None:
     store.write(record_of(before, "plain"))
     plan = make_plan(catalog, "twins", store, request=request)
     assert statuses(plan) == {
-        "plain": "done", "twin": "done", "scored-otherwise": "to do", "other": "to do", "secret": "unavailable"
+        "plain": "done", "twin": "done", "scored-otherwise": "to do", "other": "to do"
     }  # fmt: skip
     assert [len(items) for _, items in plan.trainings().values()] == [1, 1]
 
@@ -150,3 +149,30 @@ def test_a_reading_that_touches_no_row_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageFault, match="touches none of these rows"):
         make_plan(catalog, "contextrast-table6", Store(tmp_path), dataset="camvid", request=request)
     assert make_plan(catalog, "contextrast-table6", Store(tmp_path), dataset="cityscapes", request=request).items
+
+
+SERVED = """
+schema: 1
+version: 1
+table: served
+title: A row whose labels only a server has
+source: nowhere
+base: {camvid: contextrast-table1/camvid-hrnet}
+rows:
+  secret: {server: the CamVid server, evaluation: {split: test}, figures: {camvid.test: {miou: "84.0"}}}
+"""
+
+
+def test_what_only_a_server_can_score_is_scored_on_val_here(catalog: Catalog, store: Store, tmp_path: Path) -> None:
+    (tmp_path / "served.yaml").write_text(SERVED)
+    add_file(catalog, tmp_path / "served.yaml")
+    generated = Request(settings=(("data.source", "generated"),))
+    splits = []
+    for request in (Request(), generated):
+        (item,) = make_plan(catalog, "served", store, request=request, data_root=tmp_path).items
+        scored, published = item.resolved.scored, item.resolved.ran.evaluation
+        assert scored is not None and published is not None
+        assert published.data.splits == ("test",)
+        assert item.evaluation == evaluation_id(item.training, scored)
+        splits.append(scored.data.splits)
+    assert splits == [("val",), ("test",)], "generated scenes have labels in every split"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from segbench.core.spec import EvaluationSpec
 from segbench.recipe.catalog import Catalog, load_catalog
 from segbench.recipe.cost import cost_family
 from segbench.recipe.resolve import Request, resolve
@@ -53,6 +54,7 @@ class Lab:
         seeds: Sequence[int] | None = None,
         asked: bool = False,
         dataset: str = "camvid",
+        evaluation: EvaluationSpec | None = None,
         **extra: Any,
     ) -> None:
         request = request or Request()
@@ -62,17 +64,18 @@ class Lab:
             assert ran.training is not None
             assert ran.evaluation is not None
             training = ran.training.id()
-            evaluation = f"{training}-{ran.evaluation.id()}"
+            scored = evaluation or ran.evaluation
+            name = f"{training}-{scored.id()}"
             fields: dict[str, Any] = {"figures": {metric: value}, **extra}
             self.store.write(
                 Record(
-                    id=evaluation, kind="training", training=training, family=ran.training.family(), seed=seed,
-                    budget=request.budget, dataset=dataset, split="test",
-                    evaluation_spec=ran.evaluation.canonical(), **fields,
+                    id=name, kind="training", training=training, family=ran.training.family(), seed=seed,
+                    budget=request.budget, dataset=dataset, split=scored.data.splits[0],
+                    evaluation_spec=scored.canonical(), **fields,
                 )
             )  # fmt: skip
             if asked:
-                self.ask(table, row, request, seed=seed, training=training, evaluation=evaluation)
+                self.ask(table, row, request, seed=seed, training=training, evaluation=name)
 
     def ask(
         self,

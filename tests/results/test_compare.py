@@ -5,7 +5,7 @@ import math
 import pytest
 
 from segbench.core.errors import UsageFault
-from segbench.recipe.resolve import Request
+from segbench.recipe.resolve import Request, resolve
 from segbench.results.compare import BorrowedSpread, compare_table
 
 T = "made-one"
@@ -328,7 +328,7 @@ def test_per_class_values_are_shown(lab):
 
 UNAVAILABLE = """
 rows:
-  server: {unavailable: only the server can score, figures: {camvid.test: {miou: "70.0"}}}
+  server: {server: the server, evaluation: {flip: true}, figures: {camvid.test: {miou: "70.0"}}}
   network: {model: {backbone: {name: yet-to-come}}, figures: {camvid.test: {miou: "70.0"}}}
   metric: {figures: {camvid.test: {alignment: "1.10"}}}
   split: {figures: {camvid.val: {miou: "70.0"}}}
@@ -339,7 +339,7 @@ rows:
 @pytest.mark.parametrize(
     ("row", "metric", "reason"),
     [
-        ("server", "miou", "only the server can score"),
+        ("server", "miou", "only the server can score it"),
         ("network", "miou", "waits for backbone yet-to-come"),
         ("metric", "alignment", "alignment is not measured by this version"),
         ("split", "miou", "the protocol scores test, not val"),
@@ -351,6 +351,29 @@ def test_unavailable_with_its_reason(lab, row, metric, reason):
     lab.run(T, "split", around(70.0))  # the same training as row server: a score on test, not on val
     entry = only(compare(lab), metric, row)
     assert (entry.verdict, entry.reason) == ("unavailable", reason)
+
+
+SERVED = """
+margin: {miou: 1.0}
+rows:
+  base: {server: the server, figures: {camvid.test: {miou: "70.0"}}}
+"""
+
+
+def test_what_a_server_scores_is_judged_once_it_has_answered(lab):
+    lab = lab(made_one=SERVED)
+    assert only(compare(lab)).next == "segbench reproduce made-one/base"
+    resolved = resolve(lab.catalog, T, "base", "camvid", Request())
+    lab.run(T, "base", [66.0], evaluation=resolved.scored)
+    entry = only(compare(lab))
+    assert (entry.verdict, entry.measured) == ("unavailable", None), "a score on val is no score on test"
+    assert entry.reason == "only the server can score it; val here: 66.00"
+    assert entry.next == "segbench export made-one/base"
+    answer = {"by": "the server", "day": "2026-05-01", "link": ""}
+    lab.run(T, "base", around(70.2), provenance={"scored": answer})
+    entry = only(compare(lab))
+    assert entry.verdict == "reproduced"
+    assert "scored by the server on 2026-05-01" in entry.recorded
 
 
 def test_a_score_that_is_no_number_is_no_score(lab):

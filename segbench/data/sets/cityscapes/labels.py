@@ -1,0 +1,66 @@
+"""The label table of Cityscapes, and what of it evaluation and export need. Free of torch."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+_FILE = Path(__file__).with_name("labels.yaml")
+
+
+@dataclass(frozen=True)
+class Label:
+    """One label, as in cityscapesScripts' ``helpers/labels.py``.
+
+    Attributes:
+        id: value in ``labelIds.png``; -1 (license plate) never occurs there.
+        train_id: 0..18 of the classes that are scored, 255 of what is ignored, -1 of license plate.
+        name: e.g. ``traffic light``.
+        category: one of eight, ``void`` among them.
+        category_id: 0..7, 0 is ``void``.
+        has_instances: whether instances of it are told apart in ``instanceIds.png``.
+        ignore_in_eval: whether its pixels are left out of every score.
+        color: display colour (R, G, B), 0..255; not unique.
+    """
+
+    id: int
+    train_id: int
+    name: str
+    category: str
+    category_id: int
+    has_instances: bool
+    ignore_in_eval: bool
+    color: tuple[int, int, int]
+
+
+@cache
+def labels() -> tuple[Label, ...]:
+    """All 35 labels: ids 0..33 at their own positions, license plate last."""
+    rows = _data()["labels"]
+    return tuple(Label(*row[:-1], color=(row[-1][0], row[-1][1], row[-1][2])) for row in rows)
+
+
+@cache
+def train_id_to_id() -> np.ndarray:
+    """uint8 (256,): the id of each train id 0..18, and 0 (unlabeled) of everything else; not to be written to."""
+    table = np.zeros(256, np.uint8)
+    for label in labels():
+        if not label.ignore_in_eval:
+            table[label.train_id] = label.id
+    table.flags.writeable = False
+    return table
+
+
+def average_instance_size() -> dict[str, float]:
+    """Label name to the average number of pixels of an instance in the full 1024x2048 images.
+
+    The official evaluation weights instances with them, whatever the size of the images (its ``iIoU``).
+    """
+    return {name: float(pixels) for name, pixels in _data()["average_instance_size"].items()}
+
+
+@cache
+def _data() -> dict:
+    return yaml.safe_load(_FILE.read_text(encoding="utf-8"))
