@@ -10,6 +10,8 @@ from segbench.core.errors import InvalidFault, UsageFault
 from . import common
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from segbench.core.spec import EvaluationSpec
     from segbench.engine.checkpoint import WeightsHeader
     from segbench.engine.evaluate import Evaluation
@@ -20,6 +22,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     "whole": {},
     "ms-flip": {"scales": (0.75, 1.0, 1.25, 1.5, 1.75, 2.0), "flip": True},
 }
+MEANS = {"miou": "mIoU", "iiou": "iIoU", "category_miou": "category mIoU", "category_iiou": "category iIoU"}
 
 
 def command(
@@ -41,6 +44,7 @@ def command(
     ] = "exclude",
     device: common.Device = "auto",
     precision: common.Precision = "auto",
+    no_cache: common.NoCache = False,
     data_root: common.DataRoot = None,
     out: common.Out = None,
     quiet: common.Quiet = False,
@@ -85,7 +89,8 @@ def command(
     runtime = choose_runtime(device, precision=precision)
     with Stopper() as stop, Watcher(quiet=quiet) as watcher:
         watcher.announce(f"{checkpoint.name} · {name} {split}", 1, 1)
-        result, _, parameters = score(checkpoint, spec, Context(store, runtime, data_root, watcher, stop))
+        context = Context(store, runtime, data_root, watcher, stop, stream=no_cache)
+        result, _, parameters = score(checkpoint, spec, context)
     record = _record(checkpoint, header, spec, result, parameters, runtime)
     store.write(record, result.counts())
     if json:
@@ -152,6 +157,7 @@ def _record(
         evaluation_spec=spec.canonical(),
         figures={**result.figures(absent=spec.absent), "params_m": parameters},
         per_class=dict(zip(header.classes, result.per_class(), strict=True)),
+        benchmark=result.benchmark_scores(),
         images=len(result.keys),
         timings={"seconds_per_image": result.seconds_per_image},
         provenance={**provenance(runtime), "file": path.name},
@@ -169,23 +175,35 @@ def _show(record: "Record", header: "WeightsHeader", factor: float) -> None:
     scored = [f"{record.dataset} {record.split}, {common.many(record.images, 'image')}"]
     scored += ["generated scenes, as in its training"] if header.data_source == "generated" else []
     scored += [f"at {factor:g} of their size"] if factor != 1 else []
-    view = common.table("class", "IoU (%)", "", right=("IoU (%)",))
-    for name, value in record.per_class.items():
-        bar = "" if value is None else "█" * round(value / 4)
-        view.add_row(name, "-" if value is None else f"{value:.2f}", bar)
-    figures = record.figures
-    values = [f"mIoU {_number(figures.get('miou'))}", f"pixel accuracy {_number(figures.get('pixel_accuracy'))}"]
+    benchmark, figures = record.benchmark, record.figures
+    views = [_scores("class", record.per_class, benchmark.get("class_iiou"))]
+    if "category_iou" in benchmark:
+        views.append(_scores("category", benchmark["category_iou"], benchmark.get("category_iiou")))
+    values = [f"pixel accuracy {_number(figures.get('pixel_accuracy'))}"]
     values += [f"class accuracy {_number(figures.get('mean_class_accuracy'))}", f"Dice {_number(figures.get('dice'))}"]
     values += [f"{record.timings['seconds_per_image']:.3f} s/image"]
     values += [f"{_number(figures.get('params_m'))} M parameters"]
+    means = [f"{title} {_number(figures.get(name))}" for name, title in MEANS.items() if name in {"miou", *figures}]
+    # the benchmark's four averages get a line of their own, the last one
+    lines = [values, means] if benchmark else [[*means, *values]]
     floor = figures.get("constant_miou")
     common.show(
         Text(f"{record.provenance['file']} · {' · '.join(network)}"),
         Text(" · ".join(scored)),
-        view,
-        Text(f"\nbest constant prediction: mIoU {_number(floor)}" if floor is not None else ""),
-        Text("   ".join(values)),
+        *(item for view in views for item in (view, Text(""))),
+        *([Text(f"best constant prediction: mIoU {_number(floor)}")] if floor is not None else []),
+        *(Text("   ".join(line)) for line in lines),
     )
+
+
+def _scores(what: str, iou: dict[str, float | None], iiou: dict[str, float | None] | None) -> "Table":
+    """IoU of classes or categories with a bar, and iIoU where the benchmark has one."""
+    columns = ["IoU (%)"] + (["iIoU (%)"] if iiou is not None else [])
+    view = common.table(what, *columns, "", right=tuple(columns))
+    for name, value in iou.items():
+        cells = [_number(value)] + ([_number(iiou.get(name))] if iiou is not None else [])
+        view.add_row(name, *cells, "" if value is None else "█" * round(value / 4))
+    return view
 
 
 def _number(value: float | None) -> str:

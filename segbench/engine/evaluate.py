@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,23 +18,15 @@ from segbench.core.errors import Interrupted
 from segbench.core.spec import EvaluationSpec, InputSpec, Size
 from segbench.data.colour import normalise
 from segbench.metrics import scores
+from segbench.metrics.cityscapes import LabelIds
 from segbench.metrics.confusion import Confusion
 from segbench.models.segmentor import Segmentor
 
+from .instances import Benchmark, Images, WithInstances
 from .progress import Observer, Progress, Silent
 from .runtime import Runtime
 
 WARMUP_IMAGES = 2
-
-
-class Images(Protocol):
-    """What is scored: a data set's split at the size of the evaluation."""
-
-    def __len__(self) -> int: ...
-
-    def key(self, index: int) -> str: ...
-
-    def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]: ...
 
 
 @dataclass(frozen=True)
@@ -47,28 +38,36 @@ class Evaluation:
         tally: per-image counts per class, each (N, C) int64.
         keys: names of the images.
         seconds_per_image: median of the synchronised time from an image in memory to its predicted labels.
+        benchmark: counts of what the data set's own benchmark scores besides, None if nothing.
     """
 
     matrix: NDArray[np.int64]
     tally: scores.Tally
     keys: tuple[str, ...]
     seconds_per_image: float
+    benchmark: Benchmark | None = None
 
     def figures(self, *, absent: scores.Absent) -> dict[str, float]:
         """Headline scores in percent."""
         total = scores.Tally.of(self.matrix)
+        more = self.benchmark.figures(absent=absent) if self.benchmark else {}
         return {
             "miou": 100 * float(scores.miou(total, absent=absent)),
             "dice": 100 * float(scores.mean_dice(total, absent=absent)),
             "pixel_accuracy": 100 * float(scores.pixel_accuracy(total)),
             "constant_miou": 100 * float(scores.best_constant_miou(total, absent=absent)),
             "mean_class_accuracy": 100 * float(scores.mean_class_accuracy(total, absent=absent)),
+            **more,
         }
 
     def per_class(self) -> list[float | None]:
         """IoU of every class in percent; None where a class is neither labelled nor predicted."""
         values = scores.iou_per_class(scores.Tally.of(self.matrix))
         return [None if np.isnan(value) else 100 * float(value) for value in values]
+
+    def benchmark_scores(self) -> dict[str, dict[str, float | None]]:
+        """What the data set's own benchmark scores besides, part by part and by name, in percent."""
+        return self.benchmark.by_name() if self.benchmark else {}
 
     def counts(self) -> dict[str, NDArray[np.int64]]:
         """What the store keeps, so that other conventions can be answered later."""
@@ -77,6 +76,7 @@ class Evaluation:
             "true_positive": self.tally.true_positive,
             "predicted": self.tally.predicted,
             "target": self.tally.target,
+            **(self.benchmark.counts() if self.benchmark else {}),
         }
 
 
@@ -87,6 +87,7 @@ def evaluate(
     *,
     input: InputSpec,
     runtime: Runtime,
+    labels: LabelIds | None = None,
     phase: str = "evaluate",
     observer: Observer | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -101,6 +102,8 @@ def evaluate(
         spec: the protocol.
         input: channel order and normalisation.
         runtime: the machine.
+        labels: what the data set's benchmark knows of its label ids, to gather what it scores besides; the network
+            predicts their train ids.
         phase: name used in progress reports.
         observer: told about progress.
         stop: asked between images.
@@ -110,11 +113,12 @@ def evaluate(
         MissingFault: an image or label cannot be read.
     """
     observer = observer or Silent()
-    confusion = Confusion(segmentor.num_classes, device=runtime.device)
+    confusion = Confusion(segmentor.num_classes, device=runtime.device, keep_matrices=labels is not None)
+    instances = None if labels is None else WithInstances(images, labels)
     seconds: list[float] = []
     began = time.perf_counter()
     # A thread that decodes ahead would take the processor from the network that is timed, if that runs there too.
-    samples = _read_ahead(images, workers=runtime.workers if runtime.is_cuda else 0)
+    samples = _read_ahead(images if instances is None else instances, workers=runtime.workers if runtime.is_cuda else 0)
     with contextlib.closing(samples), at_rest(segmentor, runtime), torch.inference_mode():
         for index, (pixels, label) in enumerate(samples):
             if stop():
@@ -129,10 +133,16 @@ def evaluate(
             seconds.append(time.perf_counter() - start)
             target = torch.tensor(label)[None].to(runtime.device)
             confusion.update(target, prediction, keys=[images.key(index)])
+            if instances is not None:
+                instances.count(index, prediction[0])
             _report(observer, phase, index + 1, len(images), began, runtime)
     timed = seconds[WARMUP_IMAGES:] or seconds
     return Evaluation(
-        confusion.matrix(), confusion.per_image(), tuple(confusion.keys), statistics.median(timed) if timed else 0.0
+        confusion.matrix(),
+        confusion.per_image(),
+        tuple(confusion.keys),
+        statistics.median(timed) if timed else 0.0,
+        None if instances is None else instances.benchmark(confusion.matrices()),
     )
 
 

@@ -31,14 +31,16 @@ class Confusion:
         num_classes: C, at most 255.
         device: where the maps lie; on CUDA faults in the labels are raised by ``matrix`` and ``per_image``, so
             that ``update`` never waits for the device.
+        keep_matrices: keep the matrix of every image, for ``matrices``.
     """
 
-    def __init__(self, num_classes: int, *, device: torch.device | str = "cpu") -> None:
+    def __init__(self, num_classes: int, *, device: torch.device | str = "cpu", keep_matrices: bool = False) -> None:
         _check_classes(num_classes)
         self.num_classes = num_classes
         self.keys: list[str] = []
         self._total = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
         self._counts: list[Tensor] = []  # (3, C) each
+        self._matrices: list[Tensor] | None = [] if keep_matrices else None
         self._invalid: list[Tensor] = []  # scalars on the device, only where checks are put off
 
     def update(self, target: Tensor, prediction: Tensor, *, keys: Sequence[str] = ()) -> None:
@@ -64,6 +66,8 @@ class Confusion:
                 matrix = confusion_matrix(label, predicted, num_classes=self.num_classes, name=name)
             self._total += matrix
             self._counts.append(torch.stack((matrix.diagonal(), matrix.sum(0), matrix.sum(1))))
+            if self._matrices is not None:
+                self._matrices.append(matrix)
             self.keys.append(name)
 
     def matrix(self) -> NDArray[np.int64]:
@@ -87,6 +91,20 @@ class Confusion:
             return Tally(empty, empty, empty)
         counts = torch.stack(self._counts).cpu().numpy()
         return Tally(counts[:, 0], counts[:, 1], counts[:, 2])
+
+    def matrices(self) -> NDArray[np.int64]:
+        """The confusion matrix of every image, (N, C, C) int64, if they were to be kept.
+
+        Raises:
+            MissingFault: an image had a value outside its range.
+            ValueError: they were not kept.
+        """
+        if self._matrices is None:
+            raise ValueError("the matrices of single images were not kept")
+        self._check()
+        if not self._matrices:
+            return np.zeros((0, self.num_classes, self.num_classes), dtype=np.int64)
+        return torch.stack(self._matrices).cpu().numpy()
 
     def _check(self) -> None:
         if not self._invalid:

@@ -17,12 +17,14 @@ class Metric:
             network's embeddings.
         unit: printed in headers.
         measured: whether this version of segbench can measure it.
+        datasets: the data sets whose benchmark defines it; empty for all.
     """
 
     name: str
     kind: Kind
     unit: str
     measured: bool
+    datasets: tuple[str, ...] = ()
 
 
 METRICS: dict[str, Metric] = {
@@ -31,9 +33,9 @@ METRICS: dict[str, Metric] = {
         Metric("miou", "trained", "%", True),
         Metric("iou", "trained", "%", True),
         Metric("dice", "trained", "%", True),
-        Metric("iiou", "trained", "%", False),
-        Metric("category_miou", "trained", "%", False),
-        Metric("category_iiou", "trained", "%", False),
+        Metric("iiou", "trained", "%", True, ("cityscapes",)),
+        Metric("category_miou", "trained", "%", True, ("cityscapes",)),
+        Metric("category_iiou", "trained", "%", True, ("cityscapes",)),
         Metric("params_m", "exact", "M", True),
         Metric("flops_g", "exact", "G", True),
         Metric("sec_per_iter", "time", "s", False),
@@ -86,6 +88,12 @@ class Figure:
     @property
     def kind(self) -> Kind:
         return METRICS[self.base_metric].kind
+
+    @property
+    def measured(self) -> bool:
+        """Whether this version of segbench can measure it on its data set."""
+        metric = METRICS[self.base_metric]
+        return metric.measured and (not metric.datasets or self.dataset in metric.datasets)
 
     @property
     def is_relative(self) -> bool:

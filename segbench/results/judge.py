@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from segbench.recipe.catalog import Table
 from segbench.recipe.deviations import Deviation, between
-from segbench.recipe.figures import METRICS, Figure
+from segbench.recipe.figures import Figure
 from segbench.recipe.resolve import RANK, STAND_IN
 from segbench.recipe.schema import Contradiction
 
@@ -147,7 +147,7 @@ class Judge:
         """The entry where only a server can score and has not: what val says here, and how to ask the server."""
         figure = entry.figure
         name = next((name for name in reversed(_rows(figure)) if self._table.row(name).server), None)
-        if name is None or figure.kind != "trained" or not METRICS[figure.base_metric].measured:
+        if name is None or figure.kind != "trained" or not figure.measured:
             return None
         waits = self._finder.tried(name, figure.dataset)[0].resolved.waits
         reason = f"only {self._table.row(name).server} can score it"
@@ -165,7 +165,7 @@ class Judge:
     def _missing(self, entry: Judged) -> Judged:
         """Why nothing was measured: it cannot be, it failed, or nobody asked."""
         figure = entry.figure
-        if not METRICS[figure.base_metric].measured:
+        if not figure.measured:
             reason = f"{figure.base_metric} is not measured by this version"
             if figure.kind == "time":
                 reason = "training times compare on a CUDA device only, and this version does not measure them"

@@ -15,7 +15,11 @@ class Record(BaseModel):
         family: the training's id with the seed left out; equal for runs that differ by seed alone.
         figures: metric to value; shares in percent.
         per_class: class name to IoU in percent; None where the class occurs neither in labels nor predictions.
+        benchmark: what the data set's own benchmark scores besides, in percent: ``class_iiou``, ``category_iou`` and
+            ``category_iiou`` by name of Cityscapes; None where a score is undefined.
         validation: best and last validation, as ``{"best": {"step": .., "miou": ..}, "last": ..., "curve": [...]}``.
+        labelled: which labelled images were chosen, where not all were: an entry for each stage and stream with rule,
+            draw, number, ``sha256`` of the names (each with a line end), and the names themselves of short lists.
         timings: seconds, by name.
         deviations: from the published protocol of the row that asked first, as plain data.
         provenance: versions, device, precision, times.
@@ -37,8 +41,10 @@ class Record(BaseModel):
     evaluation_spec: dict[str, Any] = {}
     figures: dict[str, float | None]
     per_class: dict[str, float | None] = {}
+    benchmark: dict[str, dict[str, float | None]] = {}
     images: int = 0
     validation: dict[str, Any] = {}
+    labelled: list[dict[str, Any]] = []
     timings: dict[str, float] = {}
     deviations: list[dict[str, Any]] = []
     provenance: dict[str, Any] = {}

@@ -40,3 +40,22 @@ def camvid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("segbench.data.sets.camvid.options.Options", lambda: tree_options(size=size))
     write_tree(tmp_path / "data" / "camvid", size=size)
     return tmp_path / "data"
+
+
+@pytest.fixture
+def cityscapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data root with a miniature Cityscapes, and facts to match: 2 val pairs of 32x64."""
+    from tests.data.official.cityscapes import tiny_options, write_tree
+
+    options = tiny_options()
+    monkeypatch.setattr("segbench.data.sets.cityscapes.options.Options", lambda: options)
+    write_tree(tmp_path / "data" / "cityscapes")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def cityscapes_weights(tmp_path: Path) -> Path:
+    """A network of Cityscapes' 19 classes, many of which it predicts."""
+    from tests.networks import varied_weights
+
+    return varied_weights(tmp_path / "streets.safetensors", "cityscapes")

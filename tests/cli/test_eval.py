@@ -4,34 +4,26 @@ import os
 import pickle
 import re
 from pathlib import Path
+from types import ModuleType
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from segbench.core.spec import Choice, ModelSpec
+from segbench.core.spec import Choice, DataSpec, EvaluationSpec
 from segbench.data.classes import class_table
-from segbench.engine.checkpoint import WeightsHeader, save_weights
+from segbench.data.sets.cityscapes.labels import labels
+from segbench.engine.checkpoint import WeightsHeader, build_from_weights, save_weights
+from segbench.engine.evaluate import predict
+from segbench.engine.runtime import Runtime
 from segbench.models.segmentor import build_segmentor
 from tests.data.camvid_tree import places
+from tests.data.official.cityscapes import arrays
+from tests.metrics.judge import evaluator
+from tests.networks import TINY, write_weights
 from tests.program import Done, segbench
-
-TINY = ModelSpec(
-    backbone=Choice(
-        name="hrnetv2",
-        options={
-            "width": 8, "modules": [1, 1, 1], "blocks_per_branch": 1, "stage1_blocks": 1, "stage1_width": 16,
-            "stem_channels": 16,
-        },
-    ),
-    decoder=Choice(name="concat", options={"head": "conv1x1"}),
-)  # fmt: skip
-
-
-def write_weights(path: Path, classes: tuple[str, ...], dataset: str) -> Path:
-    torch.manual_seed(0)
-    save_weights(path, build_segmentor(TINY, num_classes=len(classes)), WeightsHeader(TINY, classes, dataset))
-    return path
 
 
 @pytest.fixture
@@ -75,6 +67,66 @@ def test_real_files(camvid: Path, camvid_weights: Path, tmp_path: Path) -> None:
     done = evaluate(camvid_weights, "--split", "test", "--data-root", camvid, out=tmp_path)
     assert done.code == 0, done.err
     assert "camvid test, 3 images\n" in done.out
+
+
+@pytest.fixture(scope="module")
+def official() -> ModuleType:
+    return evaluator()
+
+
+def test_cityscapes_scores_instances_and_categories(cityscapes: Path, cityscapes_weights: Path, tmp_path: Path) -> None:
+    done = evaluate(cityscapes_weights, "--data-root", cityscapes, out=tmp_path)
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    headers = [line.split() for line in lines if "IoU (%)" in line]
+    assert headers == [[what, "IoU", "(%)", "iIoU", "(%)"] for what in ("class", "category")]
+    rows = {line[:14].strip(): line[14:].split() for line in lines}
+    assert re.fullmatch(r"\d+\.\d\d", rows["person"][1]) and rows["road"][1] == "-"
+    assert re.fullmatch(r"\d+\.\d\d", rows["vehicle"][1]) and rows["flat"][1] == "-"
+    number = r"\d+\.\d\d"
+    assert re.fullmatch(
+        f"mIoU {number}   iIoU {number}   category mIoU {number}   category iIoU {number}", lines[-2]
+    ), "the four averages, before what to do next"
+
+
+def test_cityscapes_scores_are_the_official_evaluators(
+    cityscapes: Path, cityscapes_weights: Path, tmp_path: Path, official: ModuleType
+) -> None:
+    record = evaluate(cityscapes_weights, "--data-root", cityscapes, "--json", out=tmp_path).json
+    network, _ = build_from_weights(cityscapes_weights)
+    table, files = class_table("cityscapes"), sorted((cityscapes / "cityscapes").rglob("val/*/*_gtFine_labelIds.png"))
+    ids = np.array([label.id for label in labels() if 0 <= label.train_id < 255], np.uint8)
+    assert len(files) == 2 and len(ids) == table.num_classes
+    written = []
+    for file in files:
+        frame = file.name.removesuffix("_gtFine_labelIds.png")
+        pixels = torch.tensor(arrays(frame)[0]).permute(2, 0, 1)[None]
+        spec = EvaluationSpec(data=DataSpec(name="cityscapes"))
+        with torch.inference_mode():
+            found = predict(network.eval(), pixels, spec, input=TINY.input, size=(32, 64), runtime=Runtime())
+        written.append(str(tmp_path / f"{frame}_pred.png"))
+        cv2.imwrite(written[-1], ids[found[0].numpy()])
+    judged = official.evaluateImgLists(written, [str(file) for file in files], official.args)
+    averages = {"miou": "Classes", "iiou": "InstClasses", "category_miou": "Categories",
+                "category_iiou": "InstCategories"}  # fmt: skip
+    for name, which in averages.items():
+        assert record["figures"][name] == pytest.approx(100 * judged[f"averageScore{which}"], rel=1e-12)
+    parts = {"class_iiou": "classInst", "category_iou": "category", "category_iiou": "categoryInst"}
+    for part, which in parts.items():
+        assert record["benchmark"][part] == pytest.approx(
+            {name: 100 * judged[f"{which}Scores"][name] for name in record["benchmark"][part]}, rel=1e-12
+        )
+    assert [len(record["benchmark"][part]) for part in parts] == [8, 7, 2]
+
+
+def test_cityscapes_at_another_size_has_no_iiou(cityscapes: Path, cityscapes_weights: Path, tmp_path: Path) -> None:
+    """Weights of instances are of the native size."""
+    words = ["--data-root", cityscapes, "--scale", "2"]
+    figures = evaluate(cityscapes_weights, *words, "--json", out=tmp_path).json["figures"]
+    assert "category_miou" in figures and not {"iiou", "category_iiou"} & figures.keys()
+    done = evaluate(cityscapes_weights, *words, out=tmp_path)
+    assert "iIoU" not in done.out
+    assert re.match(r"mIoU \d+\.\d\d   category mIoU \d+\.\d\d$", done.out.splitlines()[-2])
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,20 @@ def test_running_counts_sum_and_keep_every_image() -> None:
         whole.update(target, prediction, keys=list("abcde"))
 
 
+def test_matrices_of_single_images_are_kept_on_request() -> None:
+    target, prediction = _maps(classes=6, size=(3, 20, 30))
+    counts = Confusion(6, keep_matrices=True)
+    counts.update(target[:2], prediction[:2])
+    counts.update(target[2], prediction[2])
+    matrices = counts.matrices()
+    assert matrices.shape == (3, 6, 6) and matrices.dtype == np.int64
+    for index in range(3):
+        np.testing.assert_array_equal(matrices[index], _slow(target[index], prediction[index], 6))
+    assert Confusion(6, keep_matrices=True).matrices().shape == (0, 6, 6)
+    with pytest.raises(ValueError, match="not kept"):
+        Confusion(6).matrices()
+
+
 def test_counting_of_cuda_in_its_arithmetic() -> None:
     """The function that runs on CUDA, run on a CPU; the device itself is the test below."""
     target, prediction = _maps(classes=9, size=(60, 70))

@@ -1,0 +1,151 @@
+"""What a data set's own benchmark scores beside class IoU: joins its facts, its instance maps and the formulas.
+
+A data set whose benchmark does so has a module ``labels`` with ``labels()`` and ``average_instance_size()`` (see
+``segbench.data.sets.cityscapes.labels``), and its split offers ``instances(index)``.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segbench.core.errors import MissingFault
+from segbench.core.registry import has_part, implementation
+from segbench.core.spec import DataSpec
+from segbench.data.classes import ClassTable
+from segbench.metrics.cityscapes import CityscapesScores, LabelIds, Tallies, cityscapes_scores
+from segbench.metrics.instances import count_instances
+from segbench.metrics.scores import Absent
+
+_BY_INSTANCE = ("iiou", "category_iiou")
+
+
+class Images(Protocol):
+    """What is scored: a data set's split at the size of the evaluation.
+
+    It may have ``instances(index)``: an image's instance map, int32 (H, W); None where there is none, or the images
+    are not at their native size.
+    """
+
+    def __len__(self) -> int: ...
+
+    def key(self, index: int) -> str: ...
+
+    def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]: ...
+
+
+def label_ids(data: DataSpec, table: ClassTable) -> LabelIds | None:
+    """What the data set's benchmark knows of its label ids; None where there is nothing or the classes are others."""
+    if not has_part("dataset", data.name, "labels"):
+        return None
+    facts = implementation("dataset", data.name, "labels")
+    labels = sorted((label for label in facts.labels() if label.id >= 0), key=lambda label: label.id)
+    sizes = facts.average_instance_size()
+    scored = sorted((label for label in labels if not label.ignore_in_eval), key=lambda label: label.train_id)
+    if tuple(label.name for label in scored) != table.names:
+        return None
+    return LabelIds(
+        names=tuple(label.name for label in labels),
+        categories=tuple(label.category for label in labels),
+        scored=tuple(not label.ignore_in_eval for label in labels),
+        average_sizes={label.id: sizes[label.name] for label in labels if label.has_instances},
+        train_ids=tuple(label.id for label in scored),
+    )
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The counts behind the benchmark's scores.
+
+    Attributes:
+        labels: what its label ids mean.
+        matrices: (N, C, C) int64 over train ids, one for each image.
+        instances: rows as in ``Tallies.instances``; None where not every image offered its map.
+    """
+
+    labels: LabelIds
+    matrices: NDArray[np.int64]
+    instances: NDArray[np.int64] | None
+
+    @cached_property
+    def scores(self) -> CityscapesScores:
+        """All scores, those by instance too, which mean nothing without instances."""
+        rows = np.zeros((0, 5), np.int64) if self.instances is None else self.instances
+        return cityscapes_scores(Tallies.of_train_ids(self.matrices, rows, self.labels), self.labels)
+
+    def figures(self, *, absent: Absent) -> dict[str, float]:
+        """Averages in percent other than the class mIoU; one that is undefined is left out."""
+        means = self.scores.means(absent=absent)
+        wanted = [name for name in means if name != "miou" and (self.instances is not None or name not in _BY_INSTANCE)]
+        return {name: 100 * means[name] for name in wanted if not np.isnan(means[name])}
+
+    def by_name(self) -> dict[str, dict[str, float | None]]:
+        """``class_iiou``, ``category_iou`` and ``category_iiou`` by name in percent; None where undefined."""
+        parts = {"category_iou": self.scores.category_iou}
+        if self.instances is not None:
+            parts |= {"class_iiou": self.scores.class_iiou, "category_iiou": self.scores.category_iiou}
+        return {
+            part: {name: None if np.isnan(score) else 100 * score for name, score in every.items()}
+            for part, every in parts.items()
+        }
+
+    def counts(self) -> dict[str, NDArray[np.int64]]:
+        """What the store keeps."""
+        return {"matrices": self.matrices} | ({} if self.instances is None else {"instances": self.instances})
+
+
+class WithInstances:
+    """A split whose instance maps are read with its images, and counted when these are predicted.
+
+    Args:
+        images: the split.
+        labels: what its label ids mean.
+    """
+
+    def __init__(self, images: Images, labels: LabelIds) -> None:
+        self._images, self._labels = images, labels
+        self._maps: dict[int, NDArray[np.int32] | None] = {}
+        self._rows: list[NDArray[np.int64] | None] = []
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def key(self, index: int) -> str:
+        return self._images.key(index)
+
+    def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Image and label; the instance map waits for ``count``.
+
+        Raises:
+            MissingFault: a file is missing or broken, or the map is of another size.
+        """
+        pixels, label = self._images.read(index)
+        instances = self._images.instances(index) if hasattr(self._images, "instances") else None
+        if instances is not None and instances.shape != label.shape:
+            sizes = "{}x{} but its label {}x{}".format(*instances.shape, *label.shape)
+            raise MissingFault(f"{self.key(index)}: its instance map is {sizes}.", next="segbench data verify")
+        self._maps[index] = instances
+        return pixels, label
+
+    def count(self, index: int, prediction: Tensor) -> None:
+        """Count an image that was read: (H, W) uint8 train ids, on any device; images in order.
+
+        Raises:
+            MissingFault: the map holds what no instance can have.
+        """
+        instances = self._maps.pop(index)
+        if instances is None:
+            self._rows.append(None)
+            return
+        predicted = prediction.cpu().numpy()
+        rows = count_instances(instances, predicted, self._labels, train_ids=True, image=index, name=self.key(index))
+        self._rows.append(rows)
+
+    def benchmark(self, matrices: NDArray[np.int64]) -> Benchmark:
+        """Everything counted, with the images' confusion matrices (N, C, C) over train ids."""
+        rows = [row for row in self._rows if row is not None]
+        whole = bool(rows) and len(rows) == len(self._rows)
+        return Benchmark(self._labels, matrices, np.concatenate(rows) if whole else None)
