@@ -1,9 +1,10 @@
 """Read image and label files, and never take half a file for a whole one.
 
-A decoder may hand back the upper part of a file that was cut off and say nothing. So every PNG is walked chunk by
-chunk first: each checksum must hold and the last chunk must be IEND. That costs far less than decoding.
+Images are read as their pixels are stored: a note on how to turn the picture (EXIF orientation) is not followed,
+because no label follows it.
 """
 
+import io
 import zlib
 from pathlib import Path
 
@@ -12,7 +13,10 @@ import numpy as np
 
 from segbench.core.errors import MissingFault
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+from . import whole
+
+_GREY, _PALETTE = 0, 3  # colour types, PNG specification, table 11.1
+_KINDS = {_GREY: "grey", 2: "colour", _PALETTE: "palette", 4: "grey and transparent", 6: "colour and transparent"}
 
 
 class BrokenFile(MissingFault):
@@ -25,14 +29,12 @@ class BrokenFile(MissingFault):
 
 
 def read_image(path: Path) -> np.ndarray:
-    """A colour image as uint8 (H, W, 3) RGB.
+    """A colour image as uint8 (H, W, 3) RGB; grey ones become three equal channels.
 
     Raises:
         BrokenFile: missing, cut off, damaged or no image.
     """
-    pixels = cv2.imdecode(np.frombuffer(_read(path), np.uint8), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise BrokenFile(path, "cannot be decoded")
+    pixels = _decode(path, _read(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
@@ -42,34 +44,113 @@ def read_label(path: Path) -> np.ndarray:
     Raises:
         BrokenFile: missing, cut off, damaged, or not one channel of 8 bits.
     """
-    values = cv2.imdecode(np.frombuffer(_read(path), np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None:
-        raise BrokenFile(path, "cannot be decoded")
-    if values.ndim != 2 or values.dtype != np.uint8:
-        raise BrokenFile(path, "is not a grey 8-bit label image")
+    data = _read(path)
+    return _grey(path, data, np.uint8, "a grey 8-bit label image").astype(np.uint8, copy=False)
+
+
+def read_indices(path: Path) -> np.ndarray:
+    """A PNG of class indices, grey or with a palette, as uint8 (H, W): the indices, never their colours.
+
+    OpenCV only knows a palette's colours. So the file's header is made to say "grey", without touching a pixel.
+
+    Raises:
+        BrokenFile: missing, cut off, damaged, or neither grey nor with a palette of up to 8 bits.
+    """
+    data = _read(path)
+    colour, bits = _png_kind(data)
+    if colour == _PALETTE:
+        values = _decode(path, _as_grey(data), cv2.IMREAD_UNCHANGED)
+        return values if bits == 8 else values // np.uint8(255 // (2**bits - 1))  # the decoder spreads them to 0..255
+    return _grey(path, data, np.uint8, "a palette or grey 8-bit label image")
+
+
+def read_instances(path: Path) -> np.ndarray:
+    """A grey instance file of 8 or 16 bits as int32 (H, W), its values untouched.
+
+    Raises:
+        BrokenFile: missing, cut off, damaged, or not one channel of 8 or 16 bits.
+    """
+    return _grey(path, _read(path), np.uint16, "a grey instance image of 8 or 16 bits").astype(np.int32)
+
+
+def read_mat(path: Path, *fields: str) -> np.ndarray:
+    """An array of numbers out of a MATLAB file (up to version 7), as it is stored.
+
+    Args:
+        path: of the file.
+        *fields: name of the variable, then of the fields inside of nested structs: ``"GTcls", "Segmentation"``.
+
+    Returns:
+        (H, W) of the type that it was saved with.
+
+    Raises:
+        BrokenFile: missing, cut off, damaged, or without such a matrix.
+    """
+    from scipy.io import loadmat  # slow to import, and only some data sets need it
+
+    data = _read(path)
+    try:
+        value = loadmat(io.BytesIO(data), variable_names=fields[:1])
+        for number, field in enumerate(fields):
+            value = value[field] if number == 0 else value[field].item()
+    except KeyError:
+        raise BrokenFile(path, f"has no variable {fields[0]!r}") from None
+    except Exception:  # scipy raises whatever it stumbles over, down to its own unbound variables
+        raise BrokenFile(path, f"is cut off, damaged or no MATLAB file with {'.'.join(fields)}") from None
+    if not isinstance(value, np.ndarray) or value.ndim != 2 or value.dtype.kind not in "buif":
+        raise BrokenFile(path, f"holds no matrix of numbers at {'.'.join(fields)}")
+    return value
+
+
+def read_mat_label(path: Path, *fields: str) -> np.ndarray:
+    """As ``read_mat``, as uint8 (H, W).
+
+    Raises:
+        BrokenFile: as ``read_mat``, or a value is no whole number from 0 to 255.
+    """
+    values = read_mat(path, *fields)
+    with np.errstate(invalid="ignore"):  # what does not fit is found by the comparison
+        label = values.astype(np.uint8)
+    if not np.array_equal(label, values):
+        raise BrokenFile(path, f"holds values at {'.'.join(fields)} that are no whole numbers from 0 to 255")
+    return np.ascontiguousarray(label)
+
+
+def _grey(path: Path, data: bytes, widest: type[np.uint8 | np.uint16], wanted: str) -> np.ndarray:
+    """Decode one channel of at most that type; refuses everything else with what it is."""
+    values = _decode(path, data, cv2.IMREAD_UNCHANGED)
+    if values.ndim != 2 or values.dtype not in (np.uint8, widest):
+        colour, bits = _png_kind(data)
+        found = f"a {_KINDS[colour]} image of {bits} bits" if colour in _KINDS else "another kind of image"
+        raise BrokenFile(path, f"is {found}, not {wanted}")
     return values
 
 
-def png_fault(data: bytes) -> str | None:
-    """What is wrong with the bytes of a PNG file, None if every chunk is whole.
+def _decode(path: Path, data: bytes, flags: int) -> np.ndarray:
+    try:
+        values = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:  # e.g. a header that claims more pixels than OpenCV allows
+        values = None
+    if values is None:
+        raise BrokenFile(path, "cannot be decoded")
+    return values
 
-    The layout (signature; chunks of length, type, data, CRC-32 over type and data; IEND last) is that of the
-    PNG specification, sections 5.2 and 5.3.
-    """
-    if not data.startswith(_SIGNATURE):
-        return "is not a PNG file"
-    view, position = memoryview(data), len(_SIGNATURE)
-    while position + 12 <= len(data):
-        length = int.from_bytes(view[position : position + 4])
-        end = position + 12 + length
-        if end > len(data):
-            return "is cut off"
-        if zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
-            return "is damaged (a checksum inside does not hold)"
-        if view[position + 4 : position + 8] == b"IEND":
-            return None
-        position = end
-    return "is cut off"
+
+def _png_kind(data: bytes) -> tuple[int, int]:
+    """(colour type, bits a sample) of a PNG file, (-1, 0) of any other."""
+    return (data[25], data[24]) if data.startswith(whole.PNG) and len(data) > 25 else (-1, 0)
+
+
+def _as_grey(data: bytes) -> bytes:
+    """The bytes of a palette PNG with the indices as grey values: colour type 0, and only the chunks of the pixels."""
+    parts = [whole.PNG]
+    for kind, start, end in whole.png_chunks(data):
+        if kind == b"IHDR":  # length, type, width, height, bits, colour type, three more, CRC-32
+            body = data[start + 4 : start + 17] + bytes([_GREY]) + data[start + 18 : end - 4]
+            parts += [data[start : start + 4], body, zlib.crc32(body).to_bytes(4)]
+        elif kind in (b"IDAT", b"IEND"):
+            parts.append(data[start:end])
+    return b"".join(parts)
 
 
 def _read(path: Path) -> bytes:
@@ -81,6 +162,6 @@ def _read(path: Path) -> bytes:
         raise BrokenFile(path, f"cannot be read ({error.strerror})") from error
     if not data:
         raise BrokenFile(path, "is empty")
-    if path.suffix.lower() == ".png" and (fault := png_fault(data)):
-        raise BrokenFile(path, fault)
+    if reason := whole.fault(path, data):
+        raise BrokenFile(path, reason)
     return data

@@ -38,8 +38,7 @@ class Label:
 @cache
 def labels() -> tuple[Label, ...]:
     """All 35 labels: ids 0..33 at their own positions, license plate last."""
-    rows = _data()["labels"]
-    return tuple(Label(*row[:-1], color=(row[-1][0], row[-1][1], row[-1][2])) for row in rows)
+    return tuple(Label(*(*plain, tuple(color))) for *plain, color in _data()["labels"])
 
 
 @cache
