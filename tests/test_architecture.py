@@ -113,7 +113,7 @@ def test_imports_go_down() -> None:
 
 def test_only_packages_that_are_declared_are_imported() -> None:
     text = (ROOT.parent / "pyproject.toml").read_text(encoding="utf-8")
-    named = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
+    named = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml"}
     names = {name.split(".")[0] for module in MODULES for name in imported(module)}
     foreign = names - set(sys.stdlib_module_names) - {"segbench"}
     assert {name for name in foreign if f'"{named.get(name, name).replace("_", "-")}>' not in text} == set()

@@ -5,57 +5,22 @@ Each field knows whether a difference in it is *material* for a comparison with 
 optimiser steps (so that a budget scales it in proportion).
 """
 
-import hashlib
-import json
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic import Field, model_serializer, model_validator
 
-Size = tuple[int, int]  # (height, width) in pixels
-
-
-class Spec(BaseModel):
-    """Frozen, closed base of every spec and option type."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    def canonical(self) -> dict[str, Any]:
-        """Plain JSON data, fields that keep their default left out."""
-        return self.model_dump(mode="json", exclude_defaults=True, by_alias=True)
-
-    def id(self, *, length: int = 12) -> str:
-        """Hexadecimal digest of the canonical JSON."""
-        return digest(self.canonical(), length=length)
-
-
-class Options(Spec):
-    """Base of what a registered method, decoder or backbone can be told (without its name)."""
-
-
-def digest(data: Any, *, length: int = 12) -> str:
-    """First ``length`` hexadecimal digits of the SHA-256 of ``data`` as canonical JSON."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
-
-
-def setting(default: Any = ..., *, material: bool = True, counts_steps: bool = False, **constraints: Any) -> Any:
-    """A field of a spec.
-
-    Args:
-        default: the value when nothing is said; ``...`` for a required field.
-        material: whether a difference forbids comparing the result with the publication.
-        counts_steps: whether the value counts optimiser steps and shrinks with a budget.
-        **constraints: passed to pydantic (``gt``, ``ge``, ``le``, ``description`` ...).
-    """
-    extra: dict[str, Any] = {"material": material, "counts_steps": counts_steps}
-    return Field(default, json_schema_extra=extra, **constraints)
+from .augmentation import AugmentationSpec as AugmentationSpec
+from .augmentation import BlurSpec as BlurSpec
+from .augmentation import JitterSpec as JitterSpec
+from .fields import Options as Options
+from .fields import Size, Spec, digest, setting
 
 
 class Choice(Spec):
     """A registered entry by name with its options, written flat: ``{name: contextrast, alpha: 0.1}``."""
 
     name: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -73,14 +38,35 @@ class Choice(Spec):
 
 
 class SubsetSpec(Spec):
-    """Which labelled images of a split are used."""
+    """Which labelled images of a split are used.
+
+    - ``random``: ``count`` images drawn with the seed ``draw``.
+    - ``permutation``: the first ``count`` of the published permutation ``draw`` of the sorted list (order: released).
+    - ``shards``: the first ``take_shards`` of ``num_shards`` parts of the list, which is sorted or is shuffled with the
+      seed ``draw``; each part but the last is as long as the others.
+    - ``balanced``: drawn with the seed ``draw`` so that the class that the fewest images show comes first.
+    """
 
     count: int = setting(gt=0)
-    rule: Literal["permutation", "shards", "random"] = "random"
+    rule: Literal["permutation", "shards", "random", "balanced"] = "random"
     order: Literal["released", "sorted", "shuffled"] = "sorted"
-    draw: int = setting(0, description="which published permutation, or the seed of a random draw")
-    num_shards: int | None = None
-    take_shards: int | None = None
+    draw: int | None = setting(
+        0, ge=0, description="which published permutation, or the seed of a random draw; None: the training's seed"
+    )
+    num_shards: int | None = setting(None, gt=0)
+    take_shards: int | None = setting(None, gt=0)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        orders = {"permutation": ("released",), "shards": ("sorted", "shuffled")}.get(self.rule, ("sorted",))
+        if self.order not in orders:
+            raise ValueError(f"rule {self.rule} goes with order {' or '.join(orders)}, got {self.order}")
+        given = [value for value in (self.num_shards, self.take_shards) if value is not None]
+        if self.rule == "shards" and (len(given) < 2 or given[1] > given[0]):
+            raise ValueError("rule shards wants num_shards, and take_shards of them")
+        if self.rule != "shards" and given:
+            raise ValueError(f"num_shards and take_shards mean nothing to rule {self.rule}")
+        return self
 
 
 class DataSpec(Spec):
@@ -92,38 +78,12 @@ class DataSpec(Spec):
     splits: tuple[str, ...] = ("train",)
     scale: float = setting(1.0, gt=0, le=4, description="whole images are resized by this factor first")
     size: Size | None = setting(None, description="whole images are resized to this size first")
+    resize: Literal["area", "bilinear", "lanczos"] = setting(
+        "area", description="how; area: mean if it shrinks, else plain bilinear; the others as Pillow does"
+    )
     subset: SubsetSpec | None = None
     unlabelled_rest: bool = setting(False, description="the images that the subset leaves out, without labels")
     images: int | None = setting(None, gt=0, description="how many images to generate (generated source only)")
-
-
-class JitterSpec(Spec):
-    """Colour jitter; brightness, contrast and saturation are ranges of factors, hue a share of a full turn."""
-
-    brightness: tuple[float, float] | None = None
-    contrast: tuple[float, float] | None = None
-    saturation: tuple[float, float] | None = None
-    hue: tuple[float, float] | None = None
-    probability: float = setting(1.0, ge=0, le=1)
-    style: Literal["torchvision", "kornia041", "simclr", "mmseg"] = "torchvision"
-
-
-class AugmentationSpec(Spec):
-    """What is done to a training sample between the file and the network."""
-
-    scale: tuple[float, float] = (1.0, 1.0)
-    scale_step: float | None = setting(None, gt=0, description="scales are multiples of this; None: continuous")
-    scale_probability: float = setting(1.0, ge=0, le=1)
-    aspect: tuple[float, float] = (1.0, 1.0)
-    flip: float = setting(0.0, ge=0, le=1, description="probability of a horizontal flip")
-    max_class_share: float | None = setting(None, gt=0, le=1, description="crops are drawn again above this")
-    crop_draws: int = setting(10, ge=1)
-    jitter: JitterSpec | None = None
-    brightness_shift: int = setting(0, ge=0, le=255, description="one integer in +-this added to all channels")
-    blur: float = setting(0.0, ge=0, le=1, description="probability of a Gaussian blur")
-    rotation: float = setting(0.0, ge=0, description="degrees to either side")
-    classmix: float = setting(0.0, ge=0, le=1, description="probability of ClassMix")
-    interpolation: Literal["bilinear", "bicubic", "lanczos"] = "bilinear"
 
 
 class InputSpec(Spec):
@@ -183,6 +143,13 @@ class StreamSpec(Spec):
     crop: Size
     batch_total: int = setting(gt=0)
     augmentation: AugmentationSpec = AugmentationSpec()
+
+    @model_validator(mode="after")
+    def _blur_fits(self) -> Self:
+        blur = self.augmentation.blur
+        if blur is not None and min(self.crop) <= blur.kernel // 2:
+            raise ValueError(f"a blur of {blur.kernel} pixels does not fit into a crop of {self.crop}")
+        return self
 
 
 class StageSpec(Spec):

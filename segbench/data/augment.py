@@ -1,8 +1,9 @@
-"""Geometry of a training sample on uint8 arrays: scale, aspect, crop, flip. Free of torch.
+"""Geometry of a training sample on uint8 arrays: scale, aspect, rotation, crop, flip. Free of torch.
 
-Equal to "resize the whole image, then crop" but only the crop's own window is resampled, and once. Images are
-resampled with plain bilinear or bicubic weights at half-pixel centres (no low-pass when shrinking, as
-``cv2.resize``), at a precision of 1/32 pixel; labels take the nearest pixel.
+Equal to "resize and rotate the whole image, then crop" but only the crop's own window is resampled, and once. Images
+are resampled at half-pixel centres: with plain bilinear or bicubic weights (no low-pass when shrinking, as
+``cv2.resize``), at a precision of 1/32 pixel, or with Pillow's Lanczos filter, which widens when it shrinks. Labels
+take the nearest pixel.
 """
 
 import math
@@ -10,25 +11,27 @@ import math
 import cv2
 import numpy as np
 
-from segbench.core import support
-from segbench.core.errors import InvalidFault
-from segbench.core.spec import AugmentationSpec, Size
+from segbench.core.spec import AugmentationSpec, InputSpec, Size
 
 from .classes import IGNORE
-from .resample import nearest
+from .resample import filtered_window, nearest
 
 _FILTERS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 
 
-def check_supported(spec: AugmentationSpec) -> None:
-    """Raise InvalidFault with a line for each field that asks for what is not built yet, or makes no sense."""
-    faults = [str(lack) for lack in support.of_augmentation(spec)]
-    for name in ("scale", "aspect"):
-        low, high = getattr(spec, name)
-        if not 0 < low <= high:
-            faults.append(f"augmentation.{name}: {low} to {high} is no range of positive factors.")
-    if faults:
-        raise InvalidFault(*faults)
+def of_sample(spec: AugmentationSpec) -> AugmentationSpec:
+    """What happens to a sample by itself: where a batch's images decide together, no more than crop and padding."""
+    if spec.decisions == "image":
+        return spec
+    return AugmentationSpec(padding=spec.padding, padding_colour=spec.padding_colour)
+
+
+def padding_colour(spec: AugmentationSpec, input: InputSpec) -> tuple[float, float, float]:
+    """RGB in [0, 1]. The mean is what the network's normalisation makes 0."""
+    if spec.padding_colour == "black":
+        return 0.0, 0.0, 0.0
+    mean = input.mean
+    return mean if input.channels == "rgb" else (mean[2], mean[1], mean[0])
 
 
 def training_sample(
@@ -42,42 +45,41 @@ def training_sample(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut one training sample out of an image.
 
-    Where the scaled image is smaller than the crop, it is padded at the bottom and at the right.
-
     Args:
-        image: uint8 (H, W, 3).
+        image: uint8 (H, W, 3); may be read-only or mapped, only what the crop shows is read.
         label: uint8 (H, W) train ids.
         crop: (height, width) of the result.
         spec: what to do; scale ``s`` and aspect ``a`` make the image ``s * sqrt(a)`` wide and ``s / sqrt(a)`` high.
-        fill: colour of the padding, in the image's channel order.
+            The scaled image is turned about its middle without growing.
+        fill: colour of the padding and of what a rotation uncovers, in the image's channel order.
         rng: dice of this sample.
 
     Returns:
         uint8 (h, w, 3) and uint8 (h, w), both of their own memory.
     """
-    height, width = _scaled_size(label.shape, spec, rng)
-    image_fill = tuple(float(value) for value in fill)
-    rows, columns = min(crop[0], height), min(crop[1], width)
+    whole = _scaled_size(label.shape, spec, rng)
+    angle = 0.0
+    if spec.rotation and rng.random() < spec.rotation_probability:
+        angle = float(rng.uniform(-spec.rotation, spec.rotation))
+    size = min(crop[0], whole[0]), min(crop[1], whole[1])
     best = None
     for _ in range(spec.crop_draws if spec.max_class_share is not None else 1):
-        top = int(rng.integers(height - rows + 1))
-        left = int(rng.integers(width - columns + 1))
-        piece = _label_window(label, (height, width), (top, left), (rows, columns))
-        best = (top, left, piece)
+        corner = int(rng.integers(whole[0] - size[0] + 1)), int(rng.integers(whole[1] - size[1] + 1))
+        piece = _label_window(label, whole, corner, size, angle=angle)
+        best = (corner, piece)
         if spec.max_class_share is None or largest_share(piece) <= spec.max_class_share:
             break
     assert best is not None
-    top, left, piece = best
-    picture = _image_window(image, (height, width), (top, left), (rows, columns), how=_FILTERS[spec.interpolation])
-    flip = rng.random() < spec.flip
-    if flip:
-        picture, piece = picture[:, ::-1], piece[:, ::-1]
-    if (rows, columns) != crop:
-        below, beside = crop[0] - rows, crop[1] - columns
-        picture = cv2.copyMakeBorder(
-            np.ascontiguousarray(picture), 0, below, 0, beside, cv2.BORDER_CONSTANT, value=image_fill
-        )
-        piece = np.pad(piece, ((0, below), (0, beside)), constant_values=IGNORE)
+    corner, piece = best
+    picture = _image_window(image, whole, corner, size, angle=angle, how=spec.interpolation, fill=fill)
+    if rng.random() < spec.flip:
+        picture, piece = cv2.flip(picture, 1), cv2.flip(piece, 1)  # copying a reversed view takes 40 times as long
+    if size != crop:
+        (above, below), (before, after) = (_pad(crop[side] - size[side], spec, rng) for side in (0, 1))
+        borders = above, below, before, after
+        picture = np.ascontiguousarray(picture)
+        picture = cv2.copyMakeBorder(picture, *borders, cv2.BORDER_CONSTANT, value=tuple(map(float, fill)))
+        piece = np.pad(piece, ((above, below), (before, after)), constant_values=IGNORE)
     return _own(picture, image), _own(piece, label)
 
 
@@ -88,59 +90,106 @@ def largest_share(label: np.ndarray) -> float:
     return float(counts.max()) / total if total else 1.0
 
 
-def _scaled_size(shape: tuple[int, ...], spec: AugmentationSpec, rng: np.random.Generator) -> Size:
+def draw_scale(spec: AugmentationSpec, rng: np.random.Generator) -> float:
+    """The factor of one sample or batch; 1 where the dice leave it alone."""
+    if spec.scale_probability < 1 and rng.random() >= spec.scale_probability:
+        return 1.0
     low, high = spec.scale
-    scale, aspect = 1.0, 1.0
-    if spec.scale_probability >= 1 or rng.random() < spec.scale_probability:
-        if spec.scale_step is None:
-            scale = float(rng.uniform(low, high))
-        else:
-            steps = math.floor((high - low) / spec.scale_step + 1e-6)
-            scale = low + spec.scale_step * int(rng.integers(steps + 1))
+    if spec.scale_step is None:
+        return float(rng.uniform(low, high))
+    steps = math.floor((high - low) / spec.scale_step + 1e-6)
+    return low + spec.scale_step * int(rng.integers(steps + 1))
+
+
+def _scaled_size(shape: tuple[int, ...], spec: AugmentationSpec, rng: np.random.Generator) -> Size:
+    scale, aspect = draw_scale(spec, rng), 1.0
     if spec.aspect != (1.0, 1.0):
         aspect = float(rng.uniform(*spec.aspect))
     height = max(1, round(shape[0] * scale / math.sqrt(aspect)))
     return height, max(1, round(shape[1] * scale * math.sqrt(aspect)))
 
 
-def _image_window(image: np.ndarray, scaled: Size, corner: tuple[int, int], size: Size, *, how: int) -> np.ndarray:
-    """The window of the image as it were after scaling, (rows, columns, 3)."""
+def _pad(missing: int, spec: AugmentationSpec, rng: np.random.Generator) -> tuple[int, int]:
+    """Padding before and after; an odd pixel of centred padding comes after."""
+    before = 0
+    if spec.padding == "centre":
+        before = missing // 2
+    elif spec.padding == "random":
+        before = int(rng.integers(missing + 1))
+    return before, missing - before
+
+
+def _image_window(
+    image: np.ndarray, scaled: Size, corner: Size, size: Size, *, angle: float, how: str, fill: tuple[int, int, int]
+) -> np.ndarray:
+    """The window of the image as it were after scaling and rotation, (rows, columns, 3)."""
     (top, left), (rows, columns) = corner, size
-    if image.shape[:2] == scaled:
+    if image.shape[:2] == scaled and not angle:
         return image[top : top + rows, left : left + columns]
-    step_y, step_x = image.shape[0] / scaled[0], image.shape[1] / scaled[1]
-    # Only the source rows and columns that the weights (up to four a side) touch; the image's borders are repeated.
-    y0, y1 = _touched(top, rows, step_y, image.shape[0])
-    x0, x1 = _touched(left, columns, step_x, image.shape[1])
-    matrix = np.array(
-        [
-            [step_x, 0, (left + 0.5) * step_x - 0.5 - x0],
-            [0, step_y, (top + 0.5) * step_y - 0.5 - y0],
-        ]
-    )
-    return cv2.warpAffine(
-        image[y0:y1, x0:x1],
-        matrix,
-        (columns, rows),
-        flags=how | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    if how == "lanczos":
+        return filtered_window(image, scaled, corner, size, how="lanczos")
+    # The image's borders are repeated where it is merely scaled; beyond a rotated image is nothing.
+    border = cv2.BORDER_CONSTANT if angle else cv2.BORDER_REPLICATE
+    return _warped(image, scaled, corner, size, angle=angle, how=_FILTERS[how], border=border, fill=fill)
 
 
-def _touched(start: int, count: int, step: float, limit: int) -> tuple[int, int]:
-    first = math.floor((start + 0.5) * step - 0.5)
-    last = math.ceil((start + count - 0.5) * step - 0.5)
-    return max(first - 1, 0), min(last + 2, limit)
-
-
-def _label_window(label: np.ndarray, scaled: Size, corner: tuple[int, int], size: Size) -> np.ndarray:
-    """The window of the label as it were after scaling, (rows, columns); nearest pixel at half-pixel centres."""
+def _label_window(label: np.ndarray, scaled: Size, corner: Size, size: Size, *, angle: float) -> np.ndarray:
+    """The window of the label as it were after scaling and rotation, (rows, columns); nearest at half-pixel centres."""
     (top, left), (rows, columns) = corner, size
+    if angle:
+        options = {"how": cv2.INTER_NEAREST, "border": cv2.BORDER_CONSTANT}
+        return _warped(label, scaled, corner, size, angle=angle, fill=(IGNORE,), **options)
     if label.shape == scaled:
         return label[top : top + rows, left : left + columns]
     y = nearest(label.shape[0], scaled[0], start=top, count=rows)
     x = nearest(label.shape[1], scaled[1], start=left, count=columns)
-    return label[y][:, x]
+    window = label[:, x[0] : x[-1] + 1]
+    # Rows are picked one whole row at a time, columns value by value: ten times as slow, so they are made rows.
+    return cv2.transpose(cv2.transpose(window[y])[x - x[0]])
+
+
+def _warped(
+    array: np.ndarray,
+    scaled: Size,
+    corner: Size,
+    size: Size,
+    *,
+    angle: float,
+    how: int,
+    border: int,
+    fill: tuple[int, ...],
+) -> np.ndarray:
+    """A window sampled once through one affine map: canvas to crop's corner, rotation, scale.
+
+    Target pixel (x, y) shows source pixel ``S (c + R ((x, y) + corner + 1/2 - c)) - 1/2`` with the middle c of the
+    scaled image, R the inverse of a counter-clockwise turn by ``angle`` degrees and S the scaling back.
+    """
+    (top, left), (rows, columns) = corner, size
+    step = np.array([array.shape[1] / scaled[1], array.shape[0] / scaled[0]])
+    turn = math.radians(angle)
+    back = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    middle = np.array([scaled[1], scaled[0]]) / 2 if angle else np.zeros(2)
+    matrix = step[:, None] * back
+    offset = step * (middle + back @ (np.array([left, top]) + 0.5 - middle)) - 0.5
+    # Only the source rows and columns that the weights (up to four a side) touch.
+    corners = np.array([[0, columns - 1, 0, columns - 1], [0, 0, rows - 1, rows - 1]])
+    reached = matrix @ corners + offset[:, None]
+    limits = np.array([array.shape[1], array.shape[0]])
+    x0, y0 = np.maximum(np.floor(reached.min(axis=1)).astype(int) - 1, 0)
+    x1, y1 = np.minimum(np.ceil(reached.max(axis=1)).astype(int) + 2, limits)
+    if x0 >= x1 or y0 >= y1:  # turned out of sight
+        return np.full((rows, columns, *array.shape[2:]), fill if array.ndim == 3 else fill[0], array.dtype)
+    window = array[y0:y1, x0:x1]
+    wide = how == cv2.INTER_LINEAR and array.ndim == 3  # the same pixels in half the time, in registers of four
+    warped = cv2.warpAffine(
+        cv2.cvtColor(window, cv2.COLOR_RGB2RGBA) if wide else window,
+        np.column_stack([matrix, offset - (x0, y0)]),
+        (columns, rows),
+        flags=how | cv2.WARP_INVERSE_MAP,
+        borderMode=border,
+        borderValue=tuple(float(value) for value in fill),
+    )
+    return cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB) if wide else warped
 
 
 def _own(array: np.ndarray, source: np.ndarray) -> np.ndarray:

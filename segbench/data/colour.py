@@ -8,8 +8,9 @@ from torch import Tensor
 
 from segbench.core.spec import AugmentationSpec, InputSpec, JitterSpec
 
-_OPERATIONS = ("brightness", "contrast", "saturation", "hue")
-_LUMA = (0.2989, 0.587, 0.114)  # ITU-R BT.601 to four digits, the weights that torchvision uses
+from .jitter import HUES, OPERATIONS, add_brightness, grey
+
+_NAMES = ("brightness", "contrast", "saturation", "hue")
 
 
 @dataclass(frozen=True)
@@ -20,38 +21,41 @@ class JitterDraw:
         order: operations in the order in which they are applied, one order for the whole batch.
         factors: operation to float32 (N,): one value an image; a hue is a share of a full turn.
         shift: float32 (N,), added to all channels of an image in [0, 1]; None for no shift.
+        style: whose operations they are.
+        grey: bool (N,), which images become grey; None for none.
     """
 
     order: tuple[str, ...]
     factors: dict[str, np.ndarray]
     shift: np.ndarray | None
+    style: str = "torchvision"
+    grey: np.ndarray | None = None
 
 
 def draw_jitter(spec: AugmentationSpec, *, count: int, begin: int, size: int, rng: np.random.Generator) -> JitterDraw:
     """Draw for a batch of ``size`` images over all devices and keep ``count`` from ``begin`` on.
 
-    Every device draws for the whole batch, so an image gets the same colours however many devices there are.
-    An image that is left alone (``probability``) gets the neutral factors.
+    Every device draws for the whole batch, so an image gets the same colours however many devices there are. An image
+    that is left alone (``probability``) gets the neutral factors; with ``decisions: batch`` all images are, or none.
     """
     order: tuple[str, ...] = ()
     factors: dict[str, np.ndarray] = {}
     mine = slice(begin, begin + count)
     jitter = spec.jitter
+    greyed = None
     if jitter is not None:
-        order = tuple(_OPERATIONS[place] for place in rng.permutation(len(_OPERATIONS)))
-        applied = rng.random(size) < jitter.probability
-        for name in _OPERATIONS:
-            bounds = _bounds(jitter, name)
-            drawn = rng.uniform(*bounds, size) if bounds else np.zeros(size)
-            neutral = 0.0 if name == "hue" else 1.0
-            if bounds:
-                factors[name] = np.where(applied, drawn, neutral).astype(np.float32)[mine]
-        order = tuple(name for name in order if name in factors)
+        together = spec.decisions == "batch"
+        draw = _distortion if jitter.style == "mmseg" else _jitter
+        drawn = draw(jitter, size, together, rng)
+        order = tuple(drawn)
+        factors = {name: values.astype(np.float32)[mine] for name, values in drawn.items()}
+        if jitter.chances()[1]:
+            greyed = _coins(jitter.chances()[1], size, together, rng)[mine]
     shift = None
     if spec.brightness_shift:
         levels = rng.integers(-spec.brightness_shift, spec.brightness_shift, size, endpoint=True)
         shift = (levels / 255).astype(np.float32)[mine]
-    return JitterDraw(order, factors, shift)
+    return JitterDraw(order, factors, shift, jitter.style if jitter else "torchvision", greyed)
 
 
 def apply_jitter(images: Tensor, draw: JitterDraw) -> Tensor:
@@ -65,9 +69,12 @@ def apply_jitter(images: Tensor, draw: JitterDraw) -> Tensor:
         (N, 3, H, W) in [0, 1].
     """
     for name in draw.order:
-        images = _APPLY[name](images, _per_image(draw.factors[name], images))
+        images = OPERATIONS[draw.style][name](images, per_image(draw.factors[name], images))
+    if draw.grey is not None:
+        chosen = beside(torch.from_numpy(np.ascontiguousarray(draw.grey)), images.device).view(-1, 1, 1, 1)
+        images = torch.where(chosen, grey(images), images)
     if draw.shift is not None:
-        images = (images + _per_image(draw.shift, images)).clamp(0, 1)
+        images = add_brightness(images, per_image(draw.shift, images))
     return images
 
 
@@ -81,70 +88,60 @@ def normalise(images: Tensor, spec: InputSpec) -> Tensor:
     return (images - _per_channel(spec.mean, images)) / _per_channel(spec.std, images)
 
 
-def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """``f * x``. Images (N, 3, H, W) in [0, 1], factor (N, 1, 1, 1); the same in all of these."""
-    return (images * factor).clamp(0, 1)
+def denormalise(images: Tensor, spec: InputSpec) -> Tensor:
+    """What the network is fed back to RGB images in [0, 1]: the inverse of ``normalise`` but for rounding."""
+    images = (images * _per_channel(spec.std, images) + _per_channel(spec.mean, images)).clamp(0, 1)
+    return images.flip(1) if spec.channels == "bgr" else images
 
 
-def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """``f * x + (1 - f) * m`` with ``m`` the mean luma of the image."""
-    mean = _luma(images).mean(dim=(2, 3), keepdim=True)
-    return (images * factor + (1 - factor) * mean).clamp(0, 1)
+def per_image(values: np.ndarray, images: Tensor) -> Tensor:
+    """One number an image, (N, 1, 1, 1), where the images are."""
+    return beside(torch.from_numpy(np.ascontiguousarray(values)).to(images.dtype), images.device).view(-1, 1, 1, 1)
 
 
-def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """``f * x + (1 - f) * luma(x)``."""
-    return (images * factor + (1 - factor) * _luma(images)).clamp(0, 1)
+def beside(values: Tensor, device: torch.device) -> Tensor:
+    """``values`` on the device, without the host waiting for the copy."""
+    if device.type == "cuda":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
 
 
-def adjust_hue(images: Tensor, turn: Tensor) -> Tensor:
-    """Turn the hue of the HSV colour by a share of a full turn; value and saturation stay.
+def _jitter(jitter: JitterSpec, size: int, together: bool, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Factors in the order of their use, one order for the batch; none if no image is jittered."""
+    order = [_NAMES[place] for place in rng.permutation(len(_NAMES))]
+    applied = _coins(jitter.chances()[0], size, together, rng)
+    ranges, drawn = jitter.ranges(), {}
+    for name in _NAMES:
+        if name in ranges:
+            added = name == "hue" or (name == "brightness" and jitter.style == "kornia041")
+            drawn[name] = np.where(applied, rng.uniform(*ranges[name], size), 0.0 if added else 1.0)
+    return {name: drawn[name] for name in order if name in drawn} if applied.any() else {}
 
-    With ``v = max``, chroma ``c = max - min`` and hue ``h`` in sixths of a turn, channel k of (r, g, b) is
-    ``v - c * clamp(min(t, 4 - t), 0, 1)``, ``t = (n_k + h) mod 6``, ``n = (5, 3, 1)`` (HSV to RGB, alternative form).
+
+def _distortion(jitter: JitterSpec, size: int, together: bool, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Factors of PhotoMetricDistortion: a coin for each operation, and one for whether contrast comes first or last.
+
+    Not a number where an operation is left out. Hues are turned by whole steps of 1/180, the highest never drawn.
     """
-    value, _ = images.max(dim=1, keepdim=True)
-    chroma = value - images.amin(dim=1, keepdim=True)
-    red, green, blue = images.unbind(1)
-    red, green, blue = red.unsqueeze(1), green.unsqueeze(1), blue.unsqueeze(1)
-    safe = torch.where(chroma > 0, chroma, torch.ones_like(chroma))
-    of_blue = (red - green) / safe + 4
-    of_green = (blue - red) / safe + 2
-    of_red = (green - blue) / safe
-    hue = torch.where(value == red, of_red, torch.where(value == green, of_green, of_blue))
-    hue = hue + 6 * turn
-    place = torch.remainder(_per_channel((5.0, 3.0, 1.0), images) + hue, 6)
-    return (value - chroma * torch.minimum(place, 4 - place).clamp(0, 1)).clamp(0, 1)
+    drawn = {}
+    for name, (low, high) in jitter.ranges().items():
+        applied = _coins(jitter.chances()[0], size, together, rng)
+        if name == "hue":
+            first, end = round(HUES * low), round(HUES * high)
+            values = rng.integers(first, max(end, first + 1), size) / HUES
+        else:
+            values = rng.uniform(low, high, size)
+        drawn[name] = np.where(applied, values, np.nan)
+    contrast, early = drawn.pop("contrast"), _coins(0.5, size, together, rng)
+    drawn["contrast first"] = np.where(early, contrast, np.nan)
+    drawn["contrast last"] = np.where(early, np.nan, contrast)
+    return {name: drawn[name] for name in OPERATIONS["mmseg"] if not np.isnan(drawn[name]).all()}
 
 
-_APPLY = {
-    "brightness": adjust_brightness,
-    "contrast": adjust_contrast,
-    "saturation": adjust_saturation,
-    "hue": adjust_hue,
-}
-
-
-def _luma(images: Tensor) -> Tensor:
-    red, green, blue = images.unbind(1)
-    return (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue).unsqueeze(1)
-
-
-def _per_image(values: np.ndarray, images: Tensor) -> Tensor:
-    return _beside(torch.from_numpy(np.ascontiguousarray(values)), images).view(-1, 1, 1, 1)
+def _coins(probability: float, size: int, together: bool, rng: np.random.Generator) -> np.ndarray:
+    """bool (size,): each image's own decision, or all the same."""
+    return np.repeat(rng.random() < probability, size) if together else rng.random(size) < probability
 
 
 def _per_channel(values: tuple[float, float, float], images: Tensor) -> Tensor:
-    return _beside(torch.tensor(values, dtype=torch.float64), images).view(1, 3, 1, 1)
-
-
-def _beside(values: Tensor, images: Tensor) -> Tensor:
-    """``values`` where the images are, without the host waiting for the copy."""
-    if images.is_cuda:
-        values = values.pin_memory()
-    return values.to(images.device, images.dtype, non_blocking=True)
-
-
-def _bounds(jitter: JitterSpec, name: str) -> tuple[float, float] | None:
-    bounds: tuple[float, float] | None = getattr(jitter, name)
-    return bounds
+    return beside(torch.tensor(values, dtype=images.dtype), images.device).view(1, 3, 1, 1)

@@ -5,7 +5,6 @@ was interrupted. Workers are threads: decoding and resizing leave Python's lock,
 of them, nothing is pickled or sent through shared memory, and a fault arrives as the exception that it was.
 """
 
-import zlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,13 +18,14 @@ from torch import Tensor
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import AugmentationSpec, InputSpec, StreamSpec
 
-from .augment import check_supported, training_sample
+from .augment import of_sample, padding_colour, training_sample
 from .batch import Batch
-from .colour import apply_jitter, draw_jitter, normalise
+from .batchwise import BatchAugmenter
+from .colour import normalise
+from .dice import Purpose, dice, stream_number
 from .open import SegDataset
 
 _AHEAD = 3  # batches that are being made while one is used
-_EPOCH, _SAMPLE, _COLOUR = 1, 2, 3  # what dice are for
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class RawBatch:
     """One device's share of a batch, before colour.
 
     Attributes:
-        images: (N, 3, H, W) uint8 RGB.
-        target: (N, H, W) uint8 train ids.
-        keys: names of the images.
-        step: which batch it is; with the seed it is all that the colour jitter depends on.
+        images: (M, 3, H, W) uint8 RGB; one image more than keys where ClassMix needs the one that follows the share.
+        target: (M, H, W) uint8 train ids.
+        keys: names of the share's N images.
+        step: which batch it is; with the seed it is all that the batch's own draws depend on.
     """
 
     images: Tensor
@@ -82,7 +82,7 @@ class TrainingBatches:
         pin_memory: page-locked tensors, for copies to a CUDA device that do not block.
 
     Raises:
-        InvalidFault: an augmentation that is not supported, or a batch that cannot be dealt out evenly.
+        InvalidFault: a batch that cannot be dealt out evenly.
     """
 
     def __init__(
@@ -98,12 +98,15 @@ class TrainingBatches:
         num_workers: int = 2,
         pin_memory: bool = False,
     ) -> None:
-        check_supported(spec.augmentation)
-        self._spec, self._dataset = spec, dataset
-        self._positions = share.of(spec.batch_total)
+        augmentation = spec.augmentation
+        self._spec, self._dataset, self._augmentation = spec, dataset, of_sample(augmentation)
+        mine = share.of(spec.batch_total)
+        self._count, self._places = len(mine), list(mine)
+        if augmentation.classmix and augmentation.applied_by == "loader" and share.world_size > 1:
+            self._places.append(mine.stop % spec.batch_total)
         self._seed, self._stream = seed, stream_number(stream)
-        mean = input.mean if input.channels == "rgb" else input.mean[::-1]
-        self._fill = (round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2]))
+        red, green, blue = padding_colour(augmentation, input)
+        self._fill = (round(255 * red), round(255 * green), round(255 * blue))
         self._step = start_step
         self._pin = pin_memory
         self._order = lru_cache(maxsize=8)(self._shuffled)
@@ -115,11 +118,11 @@ class TrainingBatches:
 
     def __next__(self) -> RawBatch:
         if self._pool is None:
-            batch = self._collate(self._step, [self._sample(self._step, place) for place in self._positions])
+            batch = self._collate(self._step, [self._sample(self._step, place) for place in self._places])
             self._step += 1
             return batch
         while len(self._queue) < _AHEAD:
-            futures = [self._pool.submit(self._sample, self._step, place) for place in self._positions]
+            futures = [self._pool.submit(self._sample, self._step, place) for place in self._places]
             self._queue.append((self._step, futures))
             self._step += 1
         step, futures = self._queue.popleft()
@@ -138,15 +141,15 @@ class TrainingBatches:
         self.close()
 
     def _shuffled(self, epoch: int) -> np.ndarray:
-        return _dice(_EPOCH, self._seed, self._stream, epoch).permutation(len(self._dataset))
+        return dice(Purpose.EPOCH, self._seed, self._stream, epoch).permutation(len(self._dataset))
 
     def _sample(self, step: int, place: int) -> tuple[np.ndarray, np.ndarray, str]:
         epoch, position = divmod(step * self._spec.batch_total + place, len(self._dataset))
         index = int(self._order(epoch)[position])
         image, label = self._dataset.read(index)
-        rng = _dice(_SAMPLE, self._seed, self._stream, epoch, index)
+        rng = dice(Purpose.SAMPLE, self._seed, self._stream, epoch, index)
         image, label = training_sample(
-            image, label, crop=self._spec.crop, spec=self._spec.augmentation, fill=self._fill, rng=rng
+            image, label, crop=self._spec.crop, spec=self._augmentation, fill=self._fill, rng=rng
         )
         return image, label, self._dataset.key(index)
 
@@ -158,17 +161,17 @@ class TrainingBatches:
             images[place] = torch.from_numpy(image)
             target[place] = torch.from_numpy(label)
         # Channels last in memory already, as the network likes it best.
-        return RawBatch(images.permute(0, 3, 1, 2), target, tuple(key for _, _, key in samples), step)
+        keys = tuple(key for _, _, key in samples[: self._count])
+        return RawBatch(images.permute(0, 3, 1, 2), target, keys, step)
 
 
 class Finisher:
     """Turns raw batches into what the network is fed, on its device, without waiting for the device.
 
-    Colour jitter has torchvision's meaning: each image its own factors, the order of the operations drawn once for
-    the batch. It comes after the crop, so the mean of ``contrast`` is that of the crop with its padding.
+    Colour comes after the crop, so what a jitter takes the mean of is the crop with its padding.
 
     Args:
-        spec: augmentation of the stream.
+        spec: augmentation of the stream; what the method applies is left to it, see ``batchwise``.
         batch_total: images of a batch over all devices.
         input: of the network.
         device: where the batch is wanted.
@@ -188,19 +191,22 @@ class Finisher:
         share: Share = Share(),
         channels_last: bool = False,
     ) -> None:
-        check_supported(spec)
-        self._spec, self._input, self._device = spec, input, torch.device(device)
-        self._total, self._positions = batch_total, share.of(batch_total)
-        self._seed, self._stream = seed, stream_number(stream)
+        self._input, self._device = input, torch.device(device)
+        self._augment = BatchAugmenter(
+            spec if spec.applied_by == "loader" else AugmentationSpec(),
+            batch_total=batch_total,
+            seed=seed,
+            stream=stream,
+            positions=share.of(batch_total),
+            fill=padding_colour(spec, input),
+        )
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
 
     def __call__(self, raw: RawBatch) -> Batch:
         images = raw.images.to(self._device, non_blocking=True).float().div_(255)
         target = raw.target.to(self._device, non_blocking=True).long()
-        rng = _dice(_COLOUR, self._seed, self._stream, raw.step)
-        positions = self._positions
-        draw = draw_jitter(self._spec, count=len(positions), begin=positions.start, size=self._total, rng=rng)
-        images = normalise(apply_jitter(images, draw), self._input)
+        images, target, _ = self._augment(images, target, step=raw.step)
+        images = normalise(images, self._input)
         return Batch(images.contiguous(memory_format=self._layout), target, raw.keys)
 
 
@@ -246,14 +252,3 @@ def evaluation_batches(
                 yield finish(first, future.result())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def stream_number(stream: str) -> int:
-    """A stream's name as a number for dice."""
-    return zlib.crc32(stream.encode())
-
-
-def _dice(*words: int) -> np.random.Generator:
-    """Independent dice for every list of numbers; the first says what they are for."""
-    # The length comes first because a seed sequence ignores zeros at its end.
-    return np.random.default_rng([len(words), *words])

@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from segbench.core.errors import InvalidFault
-from segbench.core.spec import AugmentationSpec, JitterSpec
-from segbench.data.augment import check_supported, largest_share, training_sample
+from segbench.core.spec import AugmentationSpec, InputSpec
+from segbench.data.augment import (
+    _image_window,
+    _label_window,
+    largest_share,
+    of_sample,
+    padding_colour,
+    training_sample,
+)
 
 FILL = (124, 116, 104)
 
@@ -160,15 +167,159 @@ def test_any_sizes(shape, crop, scale, aspect, seed) -> None:
     assert set(np.unique(piece)) <= {*np.unique(label).tolist(), 255}
 
 
-def test_what_is_not_built_is_refused_by_name() -> None:
-    check_supported(AugmentationSpec(jitter=JitterSpec(brightness=(0.5, 1.5))))
+def turned(array: np.ndarray, angle: float, scaled: tuple[int, int], *, fill: tuple[float, ...]) -> np.ndarray:
+    """The array scaled and turned counter-clockwise, from the definition: bilinear, or nearest if 2-D."""
+    height, width = array.shape[:2]
+    padded = np.zeros((height + 2, width + 2, *array.shape[2:]))
+    padded[:] = fill if array.ndim == 3 else fill[0]
+    padded[1:-1, 1:-1] = array
+    out = np.zeros((*scaled, *array.shape[2:]))
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    for i in range(scaled[0]):
+        for j in range(scaled[1]):
+            right, down = j + 0.5 - scaled[1] / 2, i + 0.5 - scaled[0] / 2
+            x = (cos * right - sin * down + scaled[1] / 2) * width / scaled[1] - 0.5
+            y = (sin * right + cos * down + scaled[0] / 2) * height / scaled[0] - 0.5
+            if array.ndim == 2:
+                row, column = math.floor(y + 0.5), math.floor(x + 0.5)
+                inside = 0 <= row < height and 0 <= column < width
+                out[i, j] = array[row, column] if inside else fill[0]
+                continue
+            x0, y0 = math.floor(x), math.floor(y)
+            if not (-1 <= x0 < width and -1 <= y0 < height):
+                out[i, j] = fill
+                continue
+            u, v = x - x0, y - y0
+            above = (1 - u) * padded[y0 + 1, x0 + 1] + u * padded[y0 + 1, x0 + 2]
+            below = (1 - u) * padded[y0 + 2, x0 + 1] + u * padded[y0 + 2, x0 + 2]
+            out[i, j] = (1 - v) * above + v * below
+    return out
+
+
+@pytest.mark.parametrize(("angle", "scaled"), [(10.0, (40, 56)), (-37.0, (40, 56)), (7.5, (52, 40)), (-10.0, (23, 60))])
+def test_rotation_with_scale(angle: float, scaled: tuple[int, int]) -> None:
+    image = smooth(40, 56)
+    label = (np.add.outer(np.arange(40) // 8, np.arange(56) // 8) % 7).astype(np.uint8)
+    picture = _image_window(image, scaled, (0, 0), scaled, angle=angle, how="bilinear", fill=FILL)
+    truth = turned(image, angle, scaled, fill=FILL)
+    assert np.abs(picture - truth).max() <= 6  # 1/32 of a pixel on a steep image
+    assert np.abs(picture - truth).mean() < 0.7
+    piece = _label_window(label, scaled, (0, 0), scaled, angle=angle)
+    assert (piece != turned(label, angle, scaled, fill=(255,))).mean() < 0.005  # ties
+    assert set(np.unique(piece)) <= {*range(7), 255}
+    assert (piece == 255).any()
+
+
+@pytest.mark.parametrize(("angle", "turns"), [(90, 1), (-90, 3), (180, 2)])
+def test_right_angles_are_exact(angle: float, turns: int) -> None:
+    image, label = coordinates(20, 20)
+    picture = _image_window(image, (20, 20), (0, 0), (20, 20), angle=angle, how="bilinear", fill=FILL)
+    assert np.array_equal(picture, np.rot90(image, turns))
+    piece = _label_window(label, (20, 20), (0, 0), (20, 20), angle=angle)
+    assert np.array_equal(piece, np.rot90(label, turns))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0.5, 180), st.tuples(st.integers(12, 50), st.integers(12, 50)), st.integers(0, 99))
+def test_window_of_a_rotation(angle: float, scaled: tuple[int, int], seed: int) -> None:
+    image = smooth(30, 34)
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(1, scaled[0] + 1)), int(rng.integers(1, scaled[1] + 1))
+    corner = int(rng.integers(scaled[0] - size[0] + 1)), int(rng.integers(scaled[1] - size[1] + 1))
+    window = slice(corner[0], corner[0] + size[0]), slice(corner[1], corner[1] + size[1])
+    for how in ("bilinear", "bicubic"):
+        whole = _image_window(image, scaled, (0, 0), scaled, angle=angle, how=how, fill=FILL)
+        part = _image_window(image, scaled, corner, size, angle=angle, how=how, fill=FILL)
+        assert np.abs(whole[window].astype(int) - part).max() <= 8
+    for label in np.meshgrid(np.arange(30), np.arange(34), indexing="ij"):  # of a pixel: its row, its column
+        label = label.astype(np.uint8)
+        whole = _label_window(label, scaled, (0, 0), scaled, angle=angle)[window].astype(int)
+        part = _label_window(label, scaled, corner, size, angle=angle).astype(int)
+        shown = (whole != 255) & (part != 255)
+        assert ((whole == 255) != (part == 255)).sum() <= 3  # ties at the border
+        assert np.abs(whole - part)[shown].max(initial=0) <= 1
+
+
+def test_rotations_are_drawn_to_either_side() -> None:
+    image, label = coordinates(60, 60)
+    tilts = []
+    for seed in range(120):
+        piece = sample(image, label, (60, 60), seed, rotation=10.0, rotation_probability=0.5)[1]
+        bare = piece == 255
+        tilts.append(int(bare[:30, :30].sum() > 0) * (1 if bare[0, :30].sum() > bare[0, 30:].sum() else -1))
+    assert 0.35 < np.mean(np.array(tilts) != 0) < 0.65
+    assert min(tilts) == -1
+    assert max(tilts) == 1
+    always = [sample(image, label, (60, 60), seed, rotation=10.0)[1] for seed in range(20)]
+    assert sum((piece == 255).any() for piece in always) > 15  # below a degree nothing is uncovered
+
+
+def test_what_a_rotation_uncovers_has_the_colour_of_padding() -> None:
+    image, label = np.full((40, 40, 3), 200, np.uint8), np.zeros((40, 40), np.uint8)
+    picture, piece = sample(image, label, (40, 40), 1, rotation=45.0)
+    bare = cv2.erode((piece == 255).astype(np.uint8), np.ones((3, 3))) == 1
+    assert bare.any()
+    assert (picture[bare] == FILL).all()
+
+
+def test_padding_in_the_middle_and_anywhere() -> None:
+    image, label = coordinates(10, 12)
+    picture, piece = sample(image, label, (15, 13), padding="centre")
+    assert np.array_equal(picture[2:12, :12], image)
+    assert (piece[:2] == 255).all()
+    assert (piece[12:] == 255).all()
+    assert (piece[2:12, 12] == 255).all()
+    assert (picture[12:] == FILL).all()
+    corners = set()
+    for seed in range(60):
+        piece = sample(image, label, (12, 13), seed, padding="random")[1]
+        rows, columns = np.nonzero(piece != 255)
+        corners.add((rows.min(), columns.min()))
+        assert np.array_equal(piece[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1], label)
+    assert corners == {(row, column) for row in range(3) for column in range(2)}
+
+
+def test_colours_of_padding() -> None:
+    grey = InputSpec(mean=(0.2, 0.4, 0.6))
+    assert padding_colour(AugmentationSpec(), grey) == (0.2, 0.4, 0.6)
+    assert padding_colour(AugmentationSpec(), InputSpec(channels="bgr", mean=(0.2, 0.4, 0.6))) == (0.6, 0.4, 0.2)
+    assert padding_colour(AugmentationSpec(padding_colour="black"), grey) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.73, 1.6])
+def test_lanczos_window_equals_pillow_then_crop(scale: float) -> None:
+    image, label = smooth(60, 80), (smooth(60, 80)[..., 0] // 30).astype(np.uint8)
+    height, width = round(60 * scale), round(80 * scale)
+    whole = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)).astype(int)
+    for seed in range(4):
+        picture = sample(image, label, (24, 28), seed, scale=(scale, scale), interpolation="lanczos")[0]
+        found = [
+            np.abs(whole[top : top + 24, left : left + 28] - picture).max()
+            for top in range(height - 23)
+            for left in range(width - 27)
+        ]
+        assert min(found) <= 1
+
+
+def test_mapped_images_are_only_read(tmp_path) -> None:
+    image, label = coordinates(40, 50)
+    (tmp_path / "pixels").write_bytes(image.tobytes() + label.tobytes())
+    pixels = np.memmap(tmp_path / "pixels", mode="r", dtype=np.uint8)
+    mapped = pixels[: image.size].reshape(image.shape), pixels[image.size :].reshape(label.shape)
+    for how in ("bilinear", "bicubic", "lanczos"):
+        for rotation in (0.0, 20.0) if how != "lanczos" else (0.0,):
+            spec = {"scale": (0.5, 1.5), "flip": 0.5, "rotation": rotation, "interpolation": how}
+            pairs = sample(*mapped, (24, 30), 3, **spec), sample(image, label, (24, 30), 3, **spec)
+            for ours, theirs in zip(*pairs, strict=True):
+                assert np.array_equal(ours, theirs)
+                assert ours.flags.writeable
+                assert not isinstance(ours, np.memmap)
+
+
+def test_samples_of_a_batch_that_decides_together_are_merely_cropped() -> None:
     spec = AugmentationSpec(
-        jitter=JitterSpec(style="simclr"), blur=0.5, rotation=10, classmix=1.0, interpolation="lanczos"
+        scale=(0.75, 1.75), flip=0.5, classmix=0.2, decisions="batch", padding="random", padding_colour="black"
     )
-    with pytest.raises(InvalidFault) as caught:
-        check_supported(spec)
-    text = str(caught.value)
-    assert len(caught.value.faults) == 5
-    assert all(name in text for name in ("jitter.style", "blur", "rotation", "classmix", "interpolation"))
-    with pytest.raises(InvalidFault, match=r"augmentation\.scale"):
-        check_supported(AugmentationSpec(scale=(2.0, 0.5)))
+    assert of_sample(spec) == AugmentationSpec(padding="random", padding_colour="black")
+    alone = AugmentationSpec(scale=(0.75, 1.75), flip=0.5)
+    assert of_sample(alone) == alone

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from segbench.core.errors import InvalidFault, MissingFault
-from segbench.core.spec import AugmentationSpec, DataSpec, InputSpec, JitterSpec, StreamSpec
+from segbench.core.spec import AugmentationSpec, BlurSpec, DataSpec, InputSpec, JitterSpec, StreamSpec
+from segbench.data.batch import Batch
 from segbench.data.loader import Finisher, RawBatch, Share, TrainingBatches, evaluation_batches
 from segbench.data.open import SegDataset, open_dataset
 from tests.data.camvid_tree import arrays, places
@@ -163,11 +164,69 @@ def test_broken_file_is_named(tree: Path, workers: int) -> None:
         list(evaluation_batches(dataset, input=INPUT, num_workers=workers))
 
 
-def test_unsupported_augmentation_is_refused(dataset: SegDataset) -> None:
-    with pytest.raises(InvalidFault, match="classmix"):
-        batches(dataset, 1, spec=stream(augmentation=AugmentationSpec(classmix=0.5)))
-    with pytest.raises(InvalidFault, match="blur"):
-        Finisher(AugmentationSpec(blur=0.5), batch_total=1, input=INPUT, device="cpu", seed=0)
+RICH = AugmentationSpec(
+    scale=(0.5, 1.5),
+    flip=0.5,
+    rotation=15.0,
+    classmix=0.7,
+    jitter=JitterSpec(style="simclr"),
+    blur=BlurSpec(kernel=5, sigma=(0.2, 1.5), probability=0.5),
+    padding="random",
+)
+TOGETHER = AugmentationSpec(
+    scale=(0.75, 1.75),
+    scale_probability=0.5,
+    flip=0.5,
+    classmix=0.7,
+    jitter=JitterSpec(style="mmseg"),
+    decisions="batch",
+    padding_colour="black",
+)
+
+
+def finished(dataset: SegDataset, spec: AugmentationSpec, *, workers: int, share: Share) -> list[Batch]:
+    finish = Finisher(spec, batch_total=4, input=INPUT, device="cpu", seed=5, share=share)
+    made = batches(dataset, 5, spec=stream(augmentation=spec), num_workers=workers, share=share)
+    return [finish(raw) for raw in made]
+
+
+@pytest.mark.parametrize("spec", [RICH, TOGETHER], ids=["image", "batch"])
+def test_everything_is_the_same_for_any_workers_and_devices(dataset: SegDataset, spec: AugmentationSpec) -> None:
+    expected = finished(dataset, spec, workers=1, share=Share())
+    for one, other in zip(expected, finished(dataset, spec, workers=3, share=Share()), strict=True):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.target, other.target)
+    shares = [finished(dataset, spec, workers=workers, share=Share(workers, 2)) for workers in (0, 1)]
+    for whole, *parts in zip(expected, *shares, strict=True):
+        torch.testing.assert_close(torch.cat([part.images for part in parts]), whole.images)
+        assert torch.equal(torch.cat([part.target for part in parts]), whole.target)
+        assert sum((part.keys for part in parts), ()) == whole.keys
+    labels = {int(value) for batch in expected for value in batch.target.unique()}
+    assert labels <= {*range(11), 255}
+
+
+def test_what_the_method_applies_is_left_to_it(dataset: SegDataset) -> None:
+    spec = TOGETHER.model_copy(update={"applied_by": "method"})
+    plain = AugmentationSpec(padding_colour="black")
+    for share in (Share(), Share(1, 2)):
+        for one, other in zip(
+            finished(dataset, spec, workers=0, share=share),
+            finished(dataset, plain, workers=0, share=share),
+            strict=True,
+        ):
+            assert torch.equal(one.images, other.images)
+            assert torch.equal(one.target, other.target)
+
+
+def test_padding_may_be_black(dataset: SegDataset) -> None:
+    padded = StreamSpec(
+        data=DataSpec(name="camvid"),
+        crop=(30, 40),
+        batch_total=1,
+        augmentation=AugmentationSpec(padding_colour="black"),
+    )
+    (raw,) = batches(dataset, 1, spec=padded)
+    assert raw.images[0, :, -1, -1].tolist() == [0, 0, 0]
 
 
 def test_leaving_evaluation_early_stops_the_workers(dataset: SegDataset) -> None:

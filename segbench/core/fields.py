@@ -1,0 +1,46 @@
+"""What every spec is made of: frozen types with ids, and fields that know what a difference in them means."""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Size = tuple[int, int]  # (height, width) in pixels
+
+
+class Spec(BaseModel):
+    """Frozen, closed base of every spec and option type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def canonical(self) -> dict[str, Any]:
+        """Plain JSON data, fields that keep their default left out."""
+        return self.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+
+    def id(self, *, length: int = 12) -> str:
+        """Hexadecimal digest of the canonical JSON."""
+        return digest(self.canonical(), length=length)
+
+
+class Options(Spec):
+    """Base of what a registered method, decoder or backbone can be told (without its name)."""
+
+
+def digest(data: Any, *, length: int = 12) -> str:
+    """First ``length`` hexadecimal digits of the SHA-256 of ``data`` as canonical JSON."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def setting(default: Any = ..., *, material: bool = True, counts_steps: bool = False, **constraints: Any) -> Any:
+    """A field of a spec.
+
+    Args:
+        default: the value when nothing is said; ``...`` for a required field.
+        material: whether a difference forbids comparing the result with the publication.
+        counts_steps: whether the value counts optimiser steps and shrinks with a budget.
+        **constraints: passed to pydantic (``gt``, ``ge``, ``le``, ``description`` ...).
+    """
+    extra: dict[str, Any] = {"material": material, "counts_steps": counts_steps}
+    return Field(default, json_schema_extra=extra, **constraints)

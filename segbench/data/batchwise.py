@@ -1,0 +1,245 @@
+"""What happens to a batch as a whole on its device: ClassMix, scale, flip, colour and blur, without waiting for it.
+
+The loader calls it for streams with labels (``Finisher``). A method calls it for images whose labels it makes itself:
+
+    images = denormalise(batch.images, input)
+    strong = augmenter(images, pseudo_labels, step=step, view=1, confidence=confidence)
+    logits = self.segmentor(normalise(strong.images, input)).logits
+"""
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from segbench.core.spec import AugmentationSpec, Size
+
+from .augment import draw_scale
+from .blur import BlurDraw, draw_blur, gaussian_blur
+from .classes import IGNORE
+from .classmix import classmix
+from .colour import JitterDraw, apply_jitter, beside, draw_jitter
+from .dice import Purpose, dice, stream_number
+
+_LABELS = 256
+
+
+class Augmented(NamedTuple):
+    """Images (N, 3, H, W) RGB in [0, 1], labels (N, H, W), and confidence (N, H, W) where it was given."""
+
+    images: Tensor
+    labels: Tensor
+    confidence: Tensor | None
+
+
+@dataclass(frozen=True)
+class Mix:
+    """ClassMix of one batch: keys (M, 256) and whether each image receives, (M,) bool; see ``classmix``."""
+
+    keys: np.ndarray
+    applied: np.ndarray
+    skip: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Scale and flip of one batch: the size that it is brought to, and the corner of the crop if that is larger."""
+
+    size: Size
+    corner: tuple[int, int]
+    flip: bool
+
+
+@dataclass(frozen=True)
+class BatchDraw:
+    """Everything that the dice said for one batch; None for what does not happen."""
+
+    mix: Mix | None
+    place: Place | None
+    jitter: JitterDraw
+    blur: BlurDraw | None
+
+
+class BatchAugmenter:
+    """Augments batches as a stream's spec asks, by dice of (seed, stream, step, view) alone.
+
+    Args:
+        spec: of the stream.
+        batch_total: images of a batch over all devices.
+        seed: of the training.
+        stream: name of the stream; streams draw independently.
+        positions: which images of the batch are this process's; None for all.
+        fill: colour of padding, RGB in [0, 1]; see ``augment.padding_colour``.
+    """
+
+    def __init__(
+        self,
+        spec: AugmentationSpec,
+        *,
+        batch_total: int,
+        seed: int,
+        stream: str,
+        positions: range | None = None,
+        fill: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    ) -> None:
+        self._spec, self._total, self._fill = spec, batch_total, fill
+        self._positions = range(batch_total) if positions is None else positions
+        self._seed, self._stream = seed, stream_number(stream)
+
+    def __call__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        step: int,
+        view: int = 0,
+        confidence: Tensor | None = None,
+        mix: bool = True,
+    ) -> Augmented:
+        """An augmented view of a batch.
+
+        Args:
+            images: (N, 3, H, W) RGB in [0, 1]. Where ClassMix happens and this process has but a part of the batch,
+                the image that follows its part, around the batch's end, may be given too: it lends its pixels and is
+                left out of the result. Without it the part's first image takes its place.
+            labels: (N, H, W) labels or pseudo-labels, 255 where there is none.
+            step: which batch it is.
+            view: independent draws for the same batch have numbers of their own.
+            confidence: (N, H, W); moved, mixed and scaled with the images, 0 in the padding.
+            mix: False leaves ClassMix out whatever the spec says; the other draws stay the same.
+        """
+        draw = self.draw((images.shape[2], images.shape[3]), step=step, view=view)
+        if not mix:
+            draw = BatchDraw(None, draw.place, draw.jitter, draw.blur)
+        return augment_batch(images, labels, draw, count=len(self._positions), confidence=confidence, fill=self._fill)
+
+    def draw(self, size: Size, *, step: int, view: int = 0) -> BatchDraw:
+        """The draws of one batch of images of this size."""
+        # Views have a further number, so that the first draws what a stream without views draws.
+        words = (self._seed, self._stream, step, *((view,) if view else ()))
+        spec, mine, total = self._spec, self._positions, self._total
+        together = spec.decisions == "batch"
+        jitter = draw_jitter(spec, count=len(mine), begin=mine.start, size=total, rng=dice(Purpose.COLOUR, *words))
+        blur = None
+        if spec.blur is not None:
+            rng = dice(Purpose.BLUR, *words)
+            blur = draw_blur(spec.blur, positions=mine, size=total, together=together, rng=rng)
+        place = _draw_place(spec, size, dice(Purpose.PLACE, *words)) if together else None
+        return BatchDraw(self._draw_mix(together, dice(Purpose.MIX, *words)), place, jitter, blur)
+
+    def _draw_mix(self, together: bool, rng: np.random.Generator) -> Mix | None:
+        if not self._spec.classmix:
+            return None
+        applied = np.broadcast_to(rng.random(1 if together else self._total) < self._spec.classmix, self._total)
+        if not applied.any():
+            return None
+        keys = rng.random((self._total, _LABELS), dtype=np.float32)
+        # The neighbour after this process's part lends its pixels.
+        around = [place % self._total for place in range(self._positions.start, self._positions.stop + 1)]
+        return Mix(keys[around], applied[around], self._spec.classmix_skips)
+
+
+def augment_batch(
+    images: Tensor,
+    labels: Tensor,
+    draw: BatchDraw,
+    *,
+    count: int | None = None,
+    confidence: Tensor | None = None,
+    fill: Sequence[float] = (0.0, 0.0, 0.0),
+) -> Augmented:
+    """Apply what was drawn: ClassMix, scale with crop or padding, flip, colour, blur. No gradient, no autocast.
+
+    Args:
+        images: (M, 3, H, W) float RGB in [0, 1].
+        labels: (M, H, W) whole numbers, 255 for none.
+        draw: for the first ``count`` images.
+        count: how many images are wanted; those after them merely lend pixels. None for all.
+        confidence: (M, H, W) float.
+        fill: colour of padding, RGB in [0, 1].
+
+    Returns:
+        ``count`` images of the same size, their labels and confidence.
+    """
+    with torch.no_grad(), _without_autocast(images.device):
+        if draw.mix is not None:
+            number = images.shape[0]
+            keys, applied = (
+                beside(torch.from_numpy(np.ascontiguousarray(array[:number])), images.device)
+                for array in (draw.mix.keys, draw.mix.applied)
+            )
+            images, labels, confidence = classmix(
+                images, labels, keys=keys, applied=applied, skip=draw.mix.skip, confidence=confidence
+            )
+        images, labels = images[:count], labels[:count]
+        confidence = None if confidence is None else confidence[:count]
+        if draw.place is not None:
+            images, labels, confidence = _placed(images, labels, confidence, draw.place, fill)
+        images = apply_jitter(images, draw.jitter)
+        if draw.blur is not None:
+            images = gaussian_blur(images, draw.blur)
+        return Augmented(images, labels, confidence)
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+def _draw_place(spec: AugmentationSpec, size: Size, rng: np.random.Generator) -> Place:
+    factor = draw_scale(spec, rng)
+    scaled = max(1, math.floor(factor * size[0])), max(1, math.floor(factor * size[1]))
+    spare = [max(0, new - old) for new, old in zip(scaled, size, strict=True)]
+    corner = int(rng.integers(spare[0] + 1)), int(rng.integers(spare[1] + 1))
+    return Place(scaled, corner, bool(rng.random() < spec.flip))
+
+
+def _placed(
+    images: Tensor, labels: Tensor, confidence: Tensor | None, place: Place, fill: Sequence[float]
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Scaled, cropped or padded back to the old size, and flipped.
+
+    Images and confidence are bilinear with aligned corners, labels take pixel ``floor(i * old / new)``. Padding is
+    centred; an odd pixel of it is at the top and at the right.
+    """
+    size = images.shape[2], images.shape[3]
+    if place.size != size:
+        images = _fitted(_bilinear(images, place.size), size, place.corner, fill)
+        labels = _fitted(_nearest(labels, place.size).unsqueeze(1), size, place.corner, (IGNORE,)).squeeze(1)
+        if confidence is not None:
+            scaled = _bilinear(confidence.unsqueeze(1), place.size)
+            confidence = _fitted(scaled, size, place.corner, (0.0,)).squeeze(1)
+    if place.flip:
+        images, labels = images.flip(3), labels.flip(2)
+        confidence = None if confidence is None else confidence.flip(2)
+    return images, labels, confidence
+
+
+def _bilinear(images: Tensor, size: Size) -> Tensor:
+    return functional.interpolate(images, size=size, mode="bilinear", align_corners=True)
+
+
+def _nearest(labels: Tensor, size: Size) -> Tensor:
+    rows, columns = (
+        torch.arange(new, device=labels.device) * old // new for new, old in zip(size, labels.shape[1:], strict=True)
+    )
+    return labels[:, rows][:, :, columns]
+
+
+def _fitted(pixels: Tensor, size: Size, corner: tuple[int, int], fill: Sequence[float]) -> Tensor:
+    """(N, C, h, w) cropped and padded to (N, C, *size), channel c with ``fill[c]``."""
+    pixels = pixels[:, :, corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
+    missing_rows, missing_columns = size[0] - pixels.shape[2], size[1] - pixels.shape[3]
+    if not missing_rows and not missing_columns:
+        return pixels
+    below, before = missing_rows // 2, missing_columns // 2
+    padding = before, missing_columns - before, missing_rows - below, below
+    channels = pixels.split(1, dim=1)
+    return torch.cat([functional.pad(part, padding, value=fill[c]) for c, part in enumerate(channels)], dim=1)

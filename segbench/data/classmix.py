@@ -1,0 +1,73 @@
+"""ClassMix: the pixels of some classes of one image are pasted into another, with their labels.
+
+Olsson et al., "ClassMix: Segmentation-Based Data Augmentation for Semi-Supervised Learning", section 3, in the form
+of SemiSeg-Contrastive's released code: each image receives from the next one of the batch.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .classes import IGNORE
+
+
+class Mixed(NamedTuple):
+    """Images, labels and confidence after mixing; confidence is None where none was given."""
+
+    images: Tensor
+    labels: Tensor
+    confidence: Tensor | None
+
+
+def classmix(
+    images: Tensor,
+    labels: Tensor,
+    *,
+    keys: Tensor,
+    applied: Tensor | None = None,
+    skip: Sequence[int] = (),
+    confidence: Tensor | None = None,
+) -> Mixed:
+    """Image i receives the drawn classes' pixels of image i + 1, the last one those of the first.
+
+    Of the classes present in an image's label, without ignored pixels and without ``skip`` as far as anything else is
+    present, ``floor(n / 2) + 1`` are drawn without replacement: the ones with the lowest keys.
+
+    Args:
+        images: (N, 3, H, W).
+        labels: (N, H, W) whole numbers 0..255, 255 where there is no label; labels or pseudo-labels.
+        keys: (N, 256) in [0, 1), one number a class, independent and uniform.
+        applied: (N,) bool, which images receive; None for all.
+        skip: classes not pasted where others are present.
+        confidence: (N, H, W), taken along.
+
+    Returns:
+        Tensors like those given. Nothing waits for the device.
+    """
+    drawn = _drawn_classes(labels, keys, skip)
+    pasted = drawn.gather(1, labels.flatten(1).long()).view_as(labels).roll(-1, 0)
+    if applied is not None:
+        pasted = pasted & applied.view(-1, 1, 1)
+    return Mixed(
+        torch.where(pasted.unsqueeze(1), images.roll(-1, 0), images),
+        torch.where(pasted, labels.roll(-1, 0), labels),
+        None if confidence is None else torch.where(pasted, confidence.roll(-1, 0), confidence),
+    )
+
+
+def _drawn_classes(labels: Tensor, keys: Tensor, skip: Sequence[int]) -> Tensor:
+    """(N, 256) bool."""
+    candidates = torch.zeros(keys.shape, dtype=torch.bool, device=labels.device)
+    candidates = candidates.scatter(1, labels.flatten(1).long(), True)
+    for unwanted in ((IGNORE,), skip):
+        if unwanted:
+            wanted = torch.ones(keys.shape[1], dtype=torch.bool, device=labels.device)
+            for number in unwanted:
+                wanted[number] = False
+            others = candidates & wanted
+            candidates = torch.where(others.any(dim=1, keepdim=True), others, candidates)
+    wanted_count = candidates.sum(dim=1, keepdim=True) // 2 + 1
+    ranks = torch.where(candidates, keys, 2.0).argsort(dim=1).argsort(dim=1)
+    return candidates & (ranks < wanted_count)
