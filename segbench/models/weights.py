@@ -5,7 +5,6 @@ The table of files is data (``weights.yaml``). Looking up and fetching need no t
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -18,6 +17,8 @@ from pydantic import ValidationError
 from segbench.core import registry
 from segbench.core.errors import InvalidFault, MissingFault
 from segbench.core.spec import Choice
+
+from .loading import LoadReport, load_strictly
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,27 +33,6 @@ class PublishedWeights:
 
     name: str
     drop: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What a strict load did; ``missing`` and ``unexpected`` are empty unless the load was refused.
-
-    Attributes:
-        source: repository or file the tensors came from.
-        matched: number of tensors loaded.
-        dropped: names of tensors left out on purpose.
-        missing: names the network has and the file lacks.
-        unexpected: names the file has and the network lacks.
-        sha256: digest of the file, empty if the tensors did not come from one.
-    """
-
-    source: str
-    matched: int
-    dropped: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    unexpected: tuple[str, ...] = ()
-    sha256: str = ""
 
 
 def published_weights(backbone: Choice, *, weights: str) -> PublishedWeights:
@@ -159,43 +139,6 @@ def read_safetensors(path: Path) -> tuple[dict[str, "Tensor"], str]:
         raise InvalidFault(
             f"{path} is damaged or not a safetensors file: {_one_line(error)}.", next=f"rm {path}"
         ) from error
-
-
-def load_strictly(
-    module: "nn.Module",
-    state: Mapping[str, "Tensor"],
-    *,
-    source: str,
-    drop: Sequence[str] = (),
-    sha256: str = "",
-) -> LoadReport:
-    """Copy ``state`` into ``module``; every tensor must find its place or nothing is loaded.
-
-    The counters of batch norm (``num_batches_tracked``), which old files lack, may be missing.
-
-    Raises:
-        InvalidFault: names or shapes differ; one line each for missing, unexpected and misshapen tensors.
-    """
-    own = module.state_dict()
-    dropped = tuple(name for name in state if name.startswith(tuple(drop))) if drop else ()
-    left_out = set(dropped)
-    kept = {name: tensor for name, tensor in state.items() if name not in left_out}
-    missing = [name for name in own if name not in kept and not name.endswith(".num_batches_tracked")]
-    unexpected = [name for name in kept if name not in own]
-    misshapen = [name for name, tensor in kept.items() if name in own and own[name].shape != tensor.shape]
-    faults = [
-        f"{source}: {len(names)} {what}, e.g. {names[0]}."
-        for what, names in (
-            ("tensors of the network are missing", missing),
-            ("tensors are unexpected", unexpected),
-            ("tensors have another shape", misshapen),
-        )
-        if names
-    ]
-    if faults:
-        raise InvalidFault(*faults, next="segbench weights list")
-    module.load_state_dict(kept, strict=False)  # checked above
-    return LoadReport(source, len(kept), dropped=dropped, sha256=sha256)
 
 
 def _cached(published: PublishedWeights) -> Path | None:
