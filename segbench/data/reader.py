@@ -97,6 +97,16 @@ def label_reader(name: str) -> Callable[[Path], np.ndarray]:
     return getattr(_reader(name), "read_label", images.read_label)
 
 
+def layout(name: str, folder: Path) -> str:
+    """Which of its layouts or encodings lies there, a few words; empty where a data set has but one."""
+    return _reader(name).layout(folder) if hasattr(_reader(name), "layout") else ""
+
+
+def examine(name: str, folder: Path) -> list[Finding]:
+    """What only this data set is asked, without reading every image."""
+    return list(_reader(name).examine(folder)) if hasattr(_reader(name), "examine") else []
+
+
 def _reader(name: str) -> ModuleType:
     if not is_readable(name):
         fault = f"segbench cannot read {facts(name).title} from files yet; generated scenes with its classes it can."

@@ -14,14 +14,16 @@ import torch
 from segbench.core import atomic
 from segbench.core.errors import Busy, Interrupted, InvalidFault, RunFault, SegbenchError, UsageFault
 from segbench.core.provenance import segbench_version
-from segbench.core.spec import DataSpec, EvaluationSpec, TrainingSpec
+from segbench.core.spec import EvaluationSpec, TrainingSpec
 from segbench.data import places
 from segbench.data.facts import facts
 from segbench.data.open import open_dataset
 from segbench.data.verify import verify
 from segbench.engine import checkpoint
 from segbench.engine.evaluate import Evaluation, evaluate
-from segbench.engine.progress import Observer
+from segbench.engine.instances import label_ids
+from segbench.engine.labelled import labelled
+from segbench.engine.progress import Observer, watching
 from segbench.engine.runtime import Runtime
 from segbench.engine.train import BEST, LAST, Summary, read_summary, train_stage
 from segbench.recipe import deviations
@@ -29,7 +31,7 @@ from segbench.results.record import Record
 from segbench.results.store import Store
 
 from .count import count_item
-from .plan import Item, Plan, attempt_of
+from .plan import Item, Plan, attempt_of, needed_splits
 
 
 @dataclass
@@ -57,6 +59,7 @@ class Context:
     data_root: Path | None
     observer: Observer
     stop: Callable[[], bool]
+    stream: bool = False  # decode images whenever they are used, prepare none
 
 
 def execute(plan: Plan, context: Context, *, announce: Callable[[str, int, int, float], None]) -> Outcome:
@@ -115,8 +118,7 @@ def run_training(training: TrainingSpec, context: Context) -> tuple[Path, Summar
         prefix = training.prefix_id(number)
         folder = context.store.training_folder(prefix)
         if read_summary(folder) is None:
-            for stream in stage.streams.values():
-                require_verified(stream.data, context)
+            require_verified(needed_splits([stage]), context)
         atomic.write_json(folder / "training.json", training.canonical())
         summary = train_stage(
             stage,
@@ -126,6 +128,7 @@ def run_training(training: TrainingSpec, context: Context) -> tuple[Path, Summar
             runtime=context.runtime,
             data_root=context.data_root,
             start=folders[stage.starts_from] / LAST if stage.starts_from else None,
+            cache="off" if context.stream else "make",
             observer=context.observer,
             stop=context.stop,
         )
@@ -140,14 +143,16 @@ def score(path: Path, spec: EvaluationSpec, context: Context) -> tuple[Evaluatio
     segmentor, header = checkpoint.build_from_weights(path)
     context.runtime.place(segmentor)
     require_labels(spec)
-    require_verified(spec.data, context)
-    images = open_dataset(spec.data, root=context.data_root)
+    require_verified(needed_splits([], spec), context)
+    watch = watching(context.observer, context.stop)
+    images = open_dataset(spec.data, root=context.data_root, cache="off" if context.stream else "use", watch=watch)
     result = evaluate(
         segmentor,
         images,
         spec,
         input=header.model.input,
         runtime=context.runtime,
+        labels=label_ids(spec.data, images.classes),
         observer=context.observer,
         stop=context.stop,
     )
@@ -169,14 +174,18 @@ def require_labels(spec: EvaluationSpec) -> None:
         )
 
 
-def require_verified(data: DataSpec, context: Context) -> None:
+def require_verified(needed: dict[str, list[str]], context: Context) -> None:
     """Prove that files are what they claim to be before they are used; what passed once is remembered.
 
+    Args:
+        needed: data set to its splits that are read.
+        context: where data lies.
+
     Raises:
-        MissingFault: the data set is missing or faulty; one line a fault.
+        MissingFault: a data set is missing or faulty; one line a fault.
     """
-    if data.source == "folder":
-        verify(data.name, places.data_root(context.data_root))
+    for name, splits in needed.items():
+        verify(name, places.data_root(context.data_root), splits=splits)
 
 
 def provenance(runtime: Runtime) -> dict[str, Any]:
@@ -196,7 +205,8 @@ def _train_and_score(training: str, spec: TrainingSpec, items: list[Item], conte
         assert protocol is not None
         protocols.setdefault(item.evaluation, (item, protocol))
         require_labels(protocol)
-        open_dataset(protocol.data, root=context.data_root)  # a split that is not there must not cost a training
+        # a split that is not there must not cost a training
+        open_dataset(protocol.data, root=context.data_root, cache="off")
         if protocol.checkpoint == "best" and spec.stages[-1].schedule.validate_every is None:
             raise InvalidFault(
                 "The best checkpoint is to be scored, but nothing validates this training.",
@@ -235,8 +245,10 @@ def _record(
         evaluation_spec=protocol.canonical(),
         figures={**result.figures(absent=protocol.absent), "params_m": parameters},
         per_class=dict(zip(classes, result.per_class(), strict=True)),
+        benchmark=result.benchmark_scores(),
         images=len(result.keys),
         validation={"best": summary.best, "last": summary.last, "curve": summary.curve},
+        labelled=_labelled(spec, context.store),
         timings={
             "training_seconds": summary.seconds,
             "seconds_per_step": summary.seconds_per_step,
@@ -247,6 +259,12 @@ def _record(
         provenance={**provenance(context.runtime), "weights": summary.weights},
         counts=f"{item.evaluation}.npz",
     )
+
+
+def _labelled(spec: TrainingSpec, store: Store) -> list[dict[str, Any]]:
+    """The labelled images of every stage, where not all of them were taken."""
+    folders = {stage.name: store.training_folder(spec.prefix_id(n)) for n, stage in enumerate(spec.stages, 1)}
+    return [entry for name, folder in folders.items() for entry in labelled(folder, name)]
 
 
 def _note_failure(store: Store, training: str, error: SegbenchError) -> None:

@@ -1,5 +1,6 @@
 """What a table needs: trainings, evaluations and counts, equal ones once, with what is there already."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -187,8 +188,8 @@ def _item(resolved: Resolved, store: Store, data_root: Path | None) -> Item:
     if store.find(evaluation) is not None:
         item.status = "done"
         return item
-    for name in _folders(resolved.ran.training, resolved.scored):
-        status = data_status(name, places.data_root(data_root))
+    for name, splits in needed_splits(resolved.ran.training.stages, resolved.scored).items():
+        status = data_status(name, places.data_root(data_root), splits=splits)
         if status != "ready":
             item.status, item.reason = "waits", f"waits for {facts(name).title}: {status}"
             item.lacking = name if is_readable(name) else ""
@@ -196,10 +197,20 @@ def _item(resolved: Resolved, store: Store, data_root: Path | None) -> Item:
     return item
 
 
-def _folders(training: TrainingSpec, evaluation: EvaluationSpec) -> list[str]:
-    """Names of the data sets that are read from files, each once."""
-    specs = [stream.data for stage in training.stages for stream in stage.streams.values()]
-    return list(dict.fromkeys(spec.name for spec in [*specs, evaluation.data] if spec.source == "folder"))
+def needed_splits(stages: Sequence[StageSpec], evaluation: EvaluationSpec | None = None) -> dict[str, list[str]]:
+    """Names of the data sets that are read from files, with the splits that are trained, validated or scored on."""
+    specs = [] if evaluation is None else [evaluation.data]
+    for stage in stages:
+        data = [stream.data for stream in stage.streams.values()]
+        specs += data
+        if stage.schedule.validate_every is not None and "val" in facts(data[0].name).splits:
+            specs.append(data[0].model_copy(update={"splits": ("val",)}))
+    needed: dict[str, list[str]] = {}
+    for spec in specs:
+        if spec.source == "folder":
+            splits = needed.setdefault(spec.name, [])
+            splits += [split for split in spec.splits if split not in splits]
+    return needed
 
 
 def _check_readings(plan: Plan, request: Request) -> None:

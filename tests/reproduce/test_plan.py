@@ -11,6 +11,7 @@ from segbench.recipe.resolve import Request
 from segbench.reproduce.plan import Plan, as_json, attempt_of, make_plan
 from segbench.results.record import Record
 from segbench.results.store import Store
+from tests.unread import unread_set
 
 SMOKE = Request("smoke")
 TWINS = """
@@ -89,9 +90,12 @@ def test_seeds_are_trainings_of_their_own(catalog: Catalog, store: Store) -> Non
 
 def test_missing_data_and_what_is_not_built_yet_wait_with_their_reasons(catalog: Catalog, store: Store) -> None:
     plan = make_plan(catalog, "contextrast-table6", store, request=Request())
-    assert plan.missing == ["waits for data set cityscapes", "waits for CamVid: missing"]
-    assert plan.lacking_data == ["camvid"]
+    assert plan.missing == ["waits for Cityscapes: missing", "waits for CamVid: missing"]
+    assert plan.lacking_data == ["cityscapes", "camvid"]
     assert plan.trainings() == {} and plan.seconds == 0
+    with unread_set() as name:
+        plan = make_plan(catalog, "twins", store, row="plain", request=Request(settings=(("data.name", name),)))
+        assert plan.missing == ["waits for data set unread"] and plan.lacking_data == []
     plan = make_plan(catalog, "semiseg-table3", store, request=SMOKE)
     assert {item.status for item in plan.items} == {"waits"}
     assert plan.lacking_data == [] and "backbone resnet" in plan.missing[0]
@@ -108,6 +112,10 @@ def test_data_that_is_there_does_not_wait(
     assert statuses(make_plan(catalog, "twins", store, **words)) == {"plain": "to do"}
     next((folder / "val" / "labels").iterdir()).unlink()
     assert make_plan(catalog, "twins", store, **words).missing == ["waits for CamVid: incomplete: 9 of 10"]
+    blind = words | {"request": Request("small", settings=(("schedule.validate_every", None),))}
+    assert make_plan(catalog, "twins", store, **blind).missing == [], "val is neither validated nor scored on"
+    next((folder / "test" / "labels").iterdir()).unlink()
+    assert make_plan(catalog, "twins", store, **blind).missing == ["waits for CamVid: incomplete: 7 of 8"]
 
 
 def test_counts_are_no_trainings(catalog: Catalog, store: Store) -> None:

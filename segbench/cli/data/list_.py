@@ -1,62 +1,119 @@
 """``segbench data list``: what is here, what is missing, and how to get it."""
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from segbench.cli import common
+from segbench.core.errors import InvalidFault, MissingFault
 
-NO_ROOM = "\nLicences and how to get each: a wider window, or --json."
+from . import described
 
 
-def command(data_root: common.DataRoot = None, json: common.Json = False) -> None:
-    """Data sets that recipes name, and which are here.
+def command(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="This data set in full.")] = None,
+    data_root: common.DataRoot = None,
+    json: common.Json = False,
+) -> None:
+    """Data sets that recipes name, and which are here; or all about one of them.
 
     \b
     Examples:
       segbench data list
-      segbench data list --data-root /data --json
+      segbench data list camvid --json
     """
     from segbench.core.registry import names
     from segbench.data import places
-    from segbench.data.describe import data_status
-    from segbench.data.facts import facts
-    from segbench.data.reader import is_readable
 
-    entries: list[dict[str, Any]] = []
-    for name in names("dataset"):
-        known = facts(name)
-        status = data_status(name, places.data_root(data_root)) if is_readable(name) else "no reader yet"
-        entries.append(
-            {
-                "name": name,
-                "title": known.title,
-                "status": status,
-                "splits": {split: counts[0] for split, counts in known.splits.items()},
-                "size_bytes": known.size_bytes,
-                "licence": known.licence,
-                "obtain": known.obtain,
-            }
-        )
-    if json:
-        common.print_json(entries)
+    root = places.data_root(data_root)
+    if name is not None:
+        described.show(name, root, as_json=json)
         return
+    entries: list[dict[str, Any]] = []
+    faulty: list[dict[str, Any]] = []  # of the user's own: the others are listed all the same
+    for each in names("dataset"):
+        try:
+            entries.append(_entry(each, root))
+        except (InvalidFault, MissingFault) as error:
+            faulty.append({"name": each, "status": "faulty", "faults": list(error.faults)})
+    if json:
+        common.print_json([*entries, *faulty])
+    else:
+        _overview(entries, faulty, root)
+
+
+def _entry(name: str, root: Path) -> dict[str, Any]:
+    from segbench.data.describe import describe
+    from segbench.data.facts import facts
+
+    known, state = facts(name), describe(name, root)
+    return {
+        "name": name,
+        "title": known.title,
+        "status": state.status,
+        "folder": str(state.folder) if state.folder else None,
+        "layout": state.layout,
+        "splits": {split.split: described.split_json(split) for split in state.splits},
+        "size_bytes": known.size_bytes,
+        "prepared_bytes": state.prepared_bytes,
+        "get": described.way(known),
+        "account": described.account_lines(known),
+        "licence": known.licence,
+        "obtain": known.obtain,
+    }
+
+
+def _overview(entries: list[dict[str, Any]], faulty: list[dict[str, Any]], root: Path) -> None:
     from rich.text import Text
 
-    narrow = common.is_narrow()
-    wide = () if narrow else ("licence", "how to get it")
-    view = common.table("data set", "here", "images", "size", *wide, right=("size",))
-    view.columns[0].no_wrap = True
+    view = common.table("data set", "split", "images", "here", "get it", right=("images",))
+    for column in view.columns[:4]:
+        column.no_wrap = True
+    licences = common.table("data set", "licence")
+    licences.columns[0].no_wrap = True
     for entry in entries:
-        images = " / ".join(f"{count:,} {split}" for split, count in entry["splits"].items())
-        size = f"{entry['size_bytes'] / 1e9:.1f} GB"
-        more = () if narrow else (Text(entry["licence"]), Text(entry["obtain"]))
-        view.add_row(entry["name"], entry["status"], images, size, *more)
-    root = places.data_root(data_root)
+        splits = entry["splits"].values()
+        view.add_row(
+            "\n".join(_name(entry)),
+            "\n".join(entry["splits"]),
+            "\n".join(f"{split['accepted'][0]:,}" for split in splits),
+            "\n".join(_here(entry["status"], split) for split in splits),
+            Text(entry["get"]),
+        )
+        licences.add_row(entry["name"], Text(entry["licence"]))
+    accounts = "".join(f"{entry['title']} needs an {line}.\n" for entry in entries for line in entry["account"])
     here = next((entry["name"] for entry in entries if entry["status"] == "ready"), None)
     common.show(
         view,
+        Text(),
+        licences,
+        *(Text(f"\n{each['name']} has {_faults(each)}: segbench data verify {each['name']}") for each in faulty),
         Text(
-            f"{NO_ROOM if narrow else ''}\nThey are looked for below {root} (--data-root or SEGBENCH_DATA).\n"
+            f"\nThey are looked for below {root} (--data-root or SEGBENCH_DATA).\n"
             "Every class table can also be rendered by the embedded generator: --budget smoke needs no data.\n"
+            f"{accounts}All about one of them: segbench data list NAME\n"
             f"Next: segbench data {f'verify {here}' if here else 'download camvid'}"
         ),
     )
+
+
+def _faults(entry: dict[str, Any]) -> str:
+    return common.many(len(entry["faults"]), "fault")
+
+
+def _name(entry: dict[str, Any]) -> list[str]:
+    """Name, size of the unpacked files, and what lies prepared in the cache folder."""
+    prepared = entry["prepared_bytes"]
+    more = [f"+{common.memory(prepared)} cache"] if prepared else []
+    return [entry["name"], common.memory(entry["size_bytes"]), *more]
+
+
+def _here(status: str, split: dict[str, Any]) -> str:
+    from segbench.data.describe import NO_READER
+
+    if status == NO_READER:
+        return NO_READER
+    words = [split["status"]]
+    words += ["optional"] if split["optional"] and split["status"] != "ready" else []
+    return ", ".join([*words, *(["no labels"] if split["secret"] else [])])

@@ -1,42 +1,111 @@
 """``segbench data verify``: is the data what it claims to be?"""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from segbench.cli import common
 from segbench.core.errors import MissingFault
 
-from .shared import Name, say_ok
+from .shared import Name, say, say_findings
+
+if TYPE_CHECKING:
+    from segbench.data.doctor.report import Report
+
+_ONE_COLUMN = 24  # classes up to which a table stands in one column
+_GAP = "    "
 
 
 def command(
     name: Name,
+    split: Annotated[
+        list[str] | None, typer.Option("--split", metavar="NAME", help="Only this split. Repeatable.")
+    ] = None,
     redo: Annotated[bool, typer.Option("--redo", help="Read every file again.")] = False,
     data_root: common.DataRoot = None,
     quiet: common.Quiet = False,
     json: common.Json = False,
 ) -> None:
-    """Check counts, pairs, sizes and label values.
+    """Examine a data set: counts, pairs, files, sizes, label values, classes, leaks.
 
     \b
     Examples:
       segbench data verify camvid
-      segbench data verify camvid --redo --json
+      segbench data verify camvid --split val --redo --json
     """
     from segbench.cli.live import Watcher
     from segbench.data import places
-    from segbench.data.verify import verify as check
+    from segbench.data.doctor.diagnose import diagnose
+    from segbench.data.verify import next_command
 
     try:
         with Watcher(quiet=quiet) as watcher:
             progress = watcher.counter(f"{name}: verify", "pairs")
-            found = check(name, places.data_root(data_root), redo=redo, progress=progress)
+            report = diagnose(name, places.data_root(data_root), splits=split, redo=redo, progress=progress)
     except MissingFault as error:
         if json:
-            common.print_json({"schema": 1, "folder": None, "ok": False, "lines": list(error.faults)})
+            common.print_json(_absent(name, error))
         raise
     if json:
-        common.print_json({"schema": 1, "folder": str(found.folder), "ok": True, "lines": list(found.lines)})
-        return
-    say_ok(found)
+        common.print_json(report.as_json())
+    else:
+        _show(report)
+    if report.faults:
+        kinds = len({finding.kind for finding in report.faults})
+        found = f"{common.many(len(report.faults), 'fault')}{f' of {kinds} kinds' if kinds > 1 else ''}"
+        raise MissingFault(f"{report.title} cannot be used like this: {found}.", next=next_command(report))
+    if not json:
+        typer.echo("Next: segbench list")
+
+
+def _absent(name: str, error: MissingFault) -> dict[str, object]:
+    """The report of a data set that is not there."""
+    findings = [{"level": "fault", "kind": "absent", "text": text, "fix": error.next} for text in error.faults]
+    return {"schema": 2, "dataset": name, "folder": None, "ok": False, "findings": findings, "splits": {}}
+
+
+def _show(report: "Report") -> None:
+    """Where it lies, shares of the classes, findings with the faults last."""
+    from segbench.data.doctor.report import shorten
+
+    layout = f" ({report.layout})" if report.layout else ""
+    typer.echo(f"{report.title}: {report.folder}{layout}{', as verified before' if report.remembered else ''}")
+    shares = _shares(report, common.console().width)
+    for line in shares:
+        typer.echo(line.rstrip())
+    if shares:
+        say("", "Share of the pixels in %; label values and pixel counts: --json.")
+        typer.echo()
+    say_findings(shorten(report.findings), report.folder)
+
+
+def _shares(report: "Report", width: int) -> list[str]:
+    """Share of every class in the pixels of every split with labels, in as many columns as there is room for."""
+    parts = [part for part in report.splits if part.tally.pixels]
+    if not parts:
+        return []
+    mapped = {part.split: part.tally.mapped(report.table) for part in parts}
+    names = [*report.table.names, "(ignored)"]
+    rows = [[part[0][number] for part in mapped.values()] for number in range(report.table.num_classes)]
+    rows.append([part[1] for part in mapped.values()])
+    if any(part[2] for part in mapped.values()):
+        names.append("(outside the table)")
+        rows.append([part[2] for part in mapped.values()])
+    pixels = [part.tally.pixels for part in parts]
+    longest = max(len(name) for name in names)
+    wide = [max(7, len(split) + 2) for split in mapped]
+    head = " " * longest + "".join(f"{split:>{room}}" for split, room in zip(mapped, wide, strict=True))
+    cells = [
+        f"{name:<{longest}}"
+        + "".join(f"{_percent(count, of):>{room}}" for count, of, room in zip(row, pixels, wide, strict=True))
+        for name, row in zip(names, rows, strict=True)
+    ]
+    columns = max(1, (width + len(_GAP)) // (len(head) + len(_GAP))) if len(cells) > _ONE_COLUMN else 1
+    height = -(-len(cells) // columns)
+    columns = -(-len(cells) // height)
+    lines = [_GAP.join(cells[line::height]) for line in range(height)]
+    return ["", _GAP.join([head] * columns), *lines]
+
+
+def _percent(count: int, of: int) -> str:
+    return f"{100 * count / of:.2f}" if count else "-"
