@@ -20,12 +20,30 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 140  # tables in a file or a pipe; nothing is ever cut off
 NARROW = 110  # below this wide tables take another shape
 
+
+def _meet_own_data(context: typer.Context, root: Path | None) -> Path | None:
+    """Register the user's own data sets before any command that reads data looks at anything."""
+    if context.resilient_parsing:  # completion in a shell
+        return root
+    from segbench.data import own, places
+
+    for line in own.discover(places.data_root(root)):
+        typer.echo(line, err=True)
+    return root
+
+
 Target = Annotated[str, typer.Argument(metavar="TABLE[/ROW]", help="A table, or one row of it.", show_default=False)]
 Budget = Annotated[str, typer.Option("--budget", metavar="NAME", help="full (as published), small or smoke.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the answer.")]
 DataRoot = Annotated[
-    Path | None, typer.Option("--data-root", metavar="FOLDER", help="Folder of all data sets. [env: SEGBENCH_DATA]")
+    Path | None,
+    typer.Option(
+        "--data-root",
+        metavar="FOLDER",
+        callback=_meet_own_data,
+        help="Folder of all data sets. [env: SEGBENCH_DATA]",
+    ),
 ]
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="FOLDER", help="Folder of runs and records. [env: SEGBENCH_RESULTS]")
@@ -35,6 +53,9 @@ Recipe = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")]
 Precision = Annotated[str, typer.Option("--precision", metavar="NAME", help="auto, float32 or bfloat16.")]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Decode every image whenever it is used; same figures, slower.")
+]
 Readings = Annotated[
     list[str] | None,
     typer.Option("--reading", metavar="NAME=OPTION", help="Another answer to an open point. Repeatable."),
@@ -98,7 +119,7 @@ def settings(given: list[str] | None) -> tuple[tuple[str, Any], ...]:
     Raises:
         UsageFault: a value does not read.
     """
-    from segbench.recipe.strict_yaml import parse_scalar
+    from segbench.core.strict_yaml import parse_scalar
 
     found = []
     for path, text in pairs(given, "--set"):

@@ -32,6 +32,7 @@ def command(
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 6 unless every verdict is good.")] = False,
     recipe: common.Recipe = None,
+    data_root: common.DataRoot = None,  # own data sets that the recipe names are registered from there
     out: common.Out = None,
     json: common.Json = False,
 ) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from segbench.recipe.catalog import Table
     from segbench.reproduce.execute import Failure
     from segbench.reproduce.plan import Plan
+    from segbench.reproduce.preparation import Preparation
 
 ASK_SECONDS = 3600.0
 
@@ -37,6 +38,7 @@ def command(
     precision: common.Precision = "auto",
     compile: Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile.")] = None,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Only deterministic kernels.")] = False,
+    no_cache: common.NoCache = False,
     data_root: common.DataRoot = None,
     out: common.Out = None,
     quiet: common.Quiet = False,
@@ -64,16 +66,19 @@ def command(
     from segbench.engine.runtime import choose_runtime
     from segbench.reproduce.estimate import estimate_plan
     from segbench.reproduce.plan import as_json, make_plan
+    from segbench.reproduce.preparation import preparations
 
     runtime = choose_runtime(device, precision=precision, compile=compile, deterministic=deterministic)
     plan = make_plan(catalog, table, store, row=row, dataset=dataset, request=request, seeds=seeds, data_root=data_root)
     with common.busy("Estimating the time from a short probe ..."):
         estimate_plan(plan, runtime)
+    prepares = [] if no_cache else preparations(plan, data_root)
     if dry_run and json:
-        common.print_json({**as_json(plan), "needs": _needs(plan)})
+        made = [preparation.as_json() for preparation in prepares]
+        common.print_json({**as_json(plan), "needs": _needs(plan), "prepares": made})
         return
     if dry_run or not quiet:
-        _show_plan(plan, runtime, started=not dry_run)
+        _show_plan(plan, runtime, prepares, started=not dry_run)
     if dry_run:
         return
     narrowed = f"{target} --dataset {dataset}" if dataset else target
@@ -85,7 +90,7 @@ def command(
     from .stopping import Stopper
 
     with Stopper() as stop, Watcher(quiet=quiet) as watcher:
-        context = Context(store, runtime, data_root, watcher, stop)
+        context = Context(store, runtime, data_root, watcher, stop, stream=no_cache)
         outcome = execute(plan, context, announce=watcher.announce)
     from .report import finish
 
@@ -109,7 +114,7 @@ def _check_dataset(table: "Table", row: str | None, dataset: str | None) -> None
         )
 
 
-def _show_plan(plan: "Plan", runtime: "Runtime", *, started: bool) -> None:
+def _show_plan(plan: "Plan", runtime: "Runtime", prepares: "list[Preparation]", *, started: bool) -> None:
     from rich.text import Text
 
     trainings, counts = plan.trainings(), plan.counts()
@@ -122,6 +127,7 @@ def _show_plan(plan: "Plan", runtime: "Runtime", *, started: bool) -> None:
     common.show(Text(f"{plan.table}  {plan.title}\n{', '.join(head)}"), _plan_view(plan), err=started)
     lines = [_readings_line(plan)]
     lines += [f"Needs:  {need}" for need in _needs(plan)]
+    lines += [f"Images: {preparation}" for preparation in prepares]
     if trainings:
         name = runtime.describe()["device_name"]
         lines.append(
@@ -152,8 +158,9 @@ def _readings_line(plan: "Plan") -> str:
 
 
 def _needs(plan: "Plan") -> list[str]:
-    """Data and weights that are not there."""
+    """Data, lists and weights that are not there."""
     from segbench.data.facts import facts
+    from segbench.data.subsets import published_need
     from segbench.models.weights import weights_need
 
     needs = []
@@ -163,7 +170,8 @@ def _needs(plan: "Plan") -> list[str]:
         needs.append(f"{known.title}, {size}. {known.licence}   Next: segbench data download {name}")
     for spec, _ in plan.trainings().values():
         found = [weights_need(stage.model.backbone, stage.weights.backbone) for stage in spec.stages]
-        needs += [need for need in found if need]
+        lists = [published_need(stream.data) for stage in spec.stages for stream in stage.streams.values()]
+        needs += [need for need in (*found, *lists) if need]
     return list(dict.fromkeys(needs))
 
 

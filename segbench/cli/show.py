@@ -27,6 +27,7 @@ def command(
     reading: common.Readings = None,
     setting: common.Settings = None,
     recipe: common.Recipe = None,
+    data_root: common.DataRoot = None,  # own data sets that the recipe names are registered from there
     json: common.Json = False,
 ) -> None:
     """A row's whole protocol, the origin of every value; or a table.

@@ -49,7 +49,12 @@ def remove(kind: str, name: str) -> None:
 
 def names(kind: str) -> tuple[str, ...]:
     """All registered names of a kind, sorted."""
-    return tuple(sorted({*_packaged(kind), *(name for of, name in _added if of == kind)}))
+    return tuple(sorted({*_packaged(kind), *added(kind)}))
+
+
+def added(kind: str) -> tuple[str, ...]:
+    """Names of a kind that ``add`` registered, sorted."""
+    return tuple(sorted(name for of, name in _added if of == kind))
 
 
 @cache
@@ -72,6 +77,11 @@ def has_part(kind: str, name: str, part: str) -> bool:
     if (kind, name) in _added:
         return part in _added[kind, name]
     return is_registered(kind, name) and importlib.util.find_spec(_path(kind, name, part)) is not None
+
+
+def is_packaged(kind: str, name: str) -> bool:
+    """Whether the package has an entry of that name, however it is spelt (``CamVid``, ``pascal_context``)."""
+    return name.lower().replace("_", "-") in _packaged(kind)
 
 
 def close_names(name: str, known: tuple[str, ...] | list[str], *, limit: int = 3, cutoff: float = 0.6) -> list[str]:

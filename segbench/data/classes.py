@@ -4,11 +4,12 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
 
-from segbench.core.errors import InvalidFault
+from segbench.core.errors import InvalidFault, UsageFault
 from segbench.core.registry import close_names
 
 IGNORE = 255
@@ -86,36 +87,68 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-@cache
+_added: dict[str, ClassTable] = {}  # tables that are not in the package, by name
+
+
+def add_table(table: ClassTable) -> None:
+    """Register a table that does not lie in the package; one of the same name that was added before is replaced.
+
+    Raises:
+        UsageFault: the package has a table of that name, or calls one so.
+    """
+    if table.name in (*_packaged(), *_aliases()):
+        fault = f"segbench has a class table {table.name!r} of its own; another name is needed."
+        raise UsageFault(fault, next="segbench data list")
+    _added[table.name] = table
+
+
+def remove_table(name: str) -> None:
+    """Forget a table that ``add_table`` registered."""
+    _added.pop(name, None)
+
+
 def table_names() -> tuple[str, ...]:
     """Names of all class tables, sorted."""
-    return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
+    return tuple(sorted({*_packaged(), *_added}))
 
 
-@cache
 def class_table(name: str) -> ClassTable:
     """The class table of that name; ``pascal-context-59`` and the like are aliases.
 
     Raises:
         InvalidFault: there is no such table.
     """
-    path = _FOLDER / f"{name}.yaml"
-    if name in table_names():
-        return _read(path)
-    aliases = {alias: known for known in table_names() for alias in _data(_FOLDER / f"{known}.yaml")["aliases"]}
-    if name in aliases:
-        return class_table(aliases[name])
-    known = (*table_names(), *aliases)
-    close = close_names(name, known) or list(table_names())
+    if name in _added:
+        return _added[name]
+    if name in _packaged():
+        return _read(name)
+    if name in _aliases():
+        return _read(_aliases()[name])
+    close = close_names(name, (*table_names(), *_aliases())) or list(table_names())
     raise InvalidFault(f"No class table {name!r}. Close: {', '.join(close)}.", next="segbench data list")
 
 
-def _data(path: Path) -> dict:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+@cache
+def _packaged() -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 
 
-def _read(path: Path) -> ClassTable:
-    data = _data(path)
+@cache
+def _aliases() -> dict[str, str]:
+    """Other names of the package's tables."""
+    return {alias: name for name in _packaged() for alias in _data(name)["aliases"]}
+
+
+@cache
+def _data(name: str) -> dict[str, Any]:
+    text = (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+    data: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return data
+
+
+@cache
+def _read(name: str) -> ClassTable:
+    data = _data(name)
     classes = tuple(ClassEntry(name, (color[0], color[1], color[2])) for name, color in data["classes"])
     return ClassTable(data["name"], classes, data["source"], tuple(sorted(data["values"].items())))
 

@@ -1,28 +1,29 @@
 """Open a data set as a sequence of images and train-id maps. Free of torch."""
 
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from segbench.core import support
-from segbench.core.errors import InvalidFault, MissingFault
+from segbench.core.errors import InvalidFault
 from segbench.core.spec import DataSpec, SubsetSpec
 
+from .cache import Split
 from .classes import IGNORE, ClassTable, class_table
+from .decode import Sample
 from .facts import DatasetOptions, facts, require_split
+from .folder import CacheUse, open_folder, splits_of
 from .generated import render
-from .images import read_image
+from .memory import Budget, InMemory
 from .places import data_root
-from .reader import Pair, label_reader, pairs, require_folder
-from .resample import resize, scaled
+from .prepare import SILENT, Watch
+from .reader import pairs, require_folder
+from .resample import scaled
+from .subsets import choose, classes_shown
 
 RAM_BYTES = 2 << 30
 _GENERATED_SIZE = (384, 512)  # where a data set has no size of its own
-
-Sample = tuple[np.ndarray, np.ndarray]  # uint8 (H, W, 3) RGB, uint8 (H, W) train ids
 
 
 class SegDataset(Protocol):
@@ -44,6 +45,14 @@ class SegDataset(Protocol):
         """
         ...
 
+    def instances(self, index: int) -> np.ndarray | None:
+        """int32 (H, W) instance ids as the data set numbers them; None where there are none or the size is another.
+
+        Raises:
+            MissingFault: the file is missing or broken.
+        """
+        ...
+
 
 def open_dataset(
     spec: DataSpec,
@@ -52,10 +61,13 @@ def open_dataset(
     seed: int = 0,
     options: DatasetOptions | None = None,
     ram_bytes: int = RAM_BYTES,
+    cache: CacheUse = "use",
+    watch: Watch = SILENT,
 ) -> SegDataset:
-    """The data set that a spec describes; lists folders, reads no image.
+    """The data set that a spec describes; lists folders, and reads no image unless it is to be prepared.
 
-    What has been read stays decoded in memory up to ``ram_bytes``.
+    Images of a folder are prepared (decoded once for all, see ``cache``) or streamed (decoded whenever they are asked
+    for); what was decoded so stays in memory up to ``ram_bytes``. Their pixels are the same.
 
     Args:
         spec: what to open. ``splits`` are put one after the other. ``images`` counts generated images over all
@@ -63,7 +75,10 @@ def open_dataset(
         root: the data root; None for ``SEGBENCH_DATA`` or the user's data folder.
         seed: of generated images.
         options: facts of the data set; None for the registered ones.
-        ram_bytes: memory for decoded images; 0 keeps none.
+        ram_bytes: memory for decoded images; 0 keeps none. What is prepared needs none.
+        cache: ``make`` prepares what is not prepared yet, as training wants it, if there is room; ``use`` takes what
+            is prepared; ``off`` streams.
+        watch: told while something is prepared.
 
     Raises:
         UsageFault: unknown data set or split.
@@ -71,63 +86,26 @@ def open_dataset(
         MissingFault: the folder or one of its files is missing.
     """
     options = options or facts(spec.name)
-    if spec.scale != 1.0 and spec.size is not None:
-        raise InvalidFault(f"data {spec.name}: scale and size cannot both be set.")
-    if spec.images is not None and spec.source == "folder":
-        raise InvalidFault(f"data {spec.name}: images counts generated images, this source is a folder.")
-    table = _table(spec, options)
-    for split in spec.splits:
-        require_split(options, split)
     dataset: SegDataset
     if spec.source == "generated":
-        dataset = _Generated(spec, options, table, seed)
+        drawn = _Generated(spec, options, _table(spec, options), seed)
+        dataset = InMemory(drawn, Budget(ram_bytes)) if ram_bytes else drawn
     else:
-        dataset = _Folder(spec, options, table, data_root(root))
+        splits = list_splits(spec, root=root, options=options)
+        dataset = open_folder(splits, use=cache, ram_bytes=ram_bytes, watch=watch)
     if spec.subset is not None:
-        dataset = _Chosen(dataset, _subset(spec.subset, len(dataset), rest=spec.unlabelled_rest), spec.unlabelled_rest)
+        dataset = _Chosen(dataset, _chosen(spec, spec.subset, dataset, options, root), spec.unlabelled_rest)
     elif spec.unlabelled_rest:
         raise InvalidFault(f"data {spec.name}: unlabelled_rest needs a subset.")
-    return _InMemory(dataset, ram_bytes) if ram_bytes else dataset
+    return dataset
 
 
-class _Folder:
-    """Files of a data set."""
-
-    def __init__(self, spec: DataSpec, options: DatasetOptions, table: ClassTable, root: Path) -> None:
-        self.classes = table
-        self._name, self._scale, self._size = spec.name, spec.scale, spec.size
-        folder = require_folder(spec.name, root, options)
-        self._pairs: list[Pair] = [pair for split in spec.splits for pair in pairs(spec.name, folder, split)]
-        absent = [path for pair in self._pairs for path in pair.files if not path.is_file()]
-        if absent or not self._pairs:
-            lines = [f"{path}: is missing" for path in absent[:5]] or [
-                f"{folder} holds no images of {', '.join(spec.splits)}."
-            ]
-            lines += [f"... and {len(absent) - 5:,} more files." for _ in range(len(absent) > 5)]
-            raise MissingFault(*lines, next=f"segbench data verify {spec.name}")
-        self._read_label = label_reader(spec.name)
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def key(self, index: int) -> str:
-        return self._pairs[index].key
-
-    def read(self, index: int) -> Sample:
-        pair = self._pairs[index]
-        image = read_image(pair.image)
-        raw = np.full(image.shape[:2], IGNORE, np.uint8) if pair.label is None else self._read_label(pair.label)
-        advice = f"segbench data verify {self._name}"
-        if image.shape[:2] != raw.shape:
-            sizes = "{}x{} but its image {}x{}".format(*raw.shape, *image.shape[:2])
-            raise MissingFault(f"{pair.label}: is {sizes}", next=advice)
-        try:
-            label = raw if pair.label is None else self.classes.to_train_ids(raw)
-        except ValueError as error:
-            fault = f"{pair.label}: label values {error} are not in class table {self.classes.name}"
-            raise MissingFault(fault, next=advice) from None
-        size = self._size or scaled(label.shape, self._scale)
-        return resize(image, label, size)
+def list_splits(spec: DataSpec, *, root: Path | None = None, options: DatasetOptions | None = None) -> list[Split]:
+    """The splits of a folder: what there is to decode, and how. Faults as of ``open_dataset``."""
+    options = options or facts(spec.name)
+    if spec.images is not None:
+        raise InvalidFault(f"data {spec.name}: images counts generated images, this source is a folder.")
+    return splits_of(spec, options, _table(spec, options), data_root(root))
 
 
 class _Generated:
@@ -157,6 +135,9 @@ class _Generated:
         split, number = self._items[index]
         return render(number, table=self.classes, size=self._size, seed=self._seed, split=split)
 
+    def instances(self, index: int) -> np.ndarray | None:
+        return None
+
 
 class _Chosen:
     """Some images of another data set, with or without their labels."""
@@ -175,37 +156,16 @@ class _Chosen:
         image, label = self._dataset.read(self._indices[index])
         return image, np.full_like(label, IGNORE) if self._unlabelled else label
 
-
-class _InMemory:
-    """Keeps what was read, first come first kept, until the memory is used up."""
-
-    def __init__(self, dataset: SegDataset, ram_bytes: int) -> None:
-        self.classes = dataset.classes
-        self._dataset, self._left = dataset, ram_bytes
-        self._kept: dict[int, Sample] = {}
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def key(self, index: int) -> str:
-        return self._dataset.key(index)
-
-    def read(self, index: int) -> Sample:
-        sample = self._kept.get(index)
-        if sample is None:
-            sample = self._dataset.read(index)
-            cost = sum(array.nbytes for array in sample)
-            for array in sample:
-                array.flags.writeable = False
-            with self._lock:
-                if cost <= self._left and index not in self._kept:
-                    self._kept[index] = sample
-                    self._left -= cost
-        return sample
+    def instances(self, index: int) -> np.ndarray | None:
+        return None if self._unlabelled else self._dataset.instances(self._indices[index])
 
 
 def _table(spec: DataSpec, options: DatasetOptions) -> ClassTable:
+    """The class table, and whether the rest of the spec makes sense."""
+    if spec.scale != 1.0 and spec.size is not None:
+        raise InvalidFault(f"data {spec.name}: scale and size cannot both be set.")
+    for split in spec.splits:
+        require_split(options, split)
     table = class_table(spec.classes or options.table)
     known = (options.table, *options.variants)
     if table.name not in known:
@@ -213,11 +173,22 @@ def _table(spec: DataSpec, options: DatasetOptions) -> ClassTable:
     return table
 
 
-def _subset(subset: SubsetSpec, count: int, *, rest: bool) -> list[int]:
-    faults = [str(lack) for lack in support.of_subset(subset)]
-    if faults:
-        raise InvalidFault(*faults)
-    if subset.count > count:
-        raise InvalidFault(f"subset: count {subset.count:,} is more than the {count:,} images there are.")
-    order = np.random.default_rng([subset.draw, count]).permutation(count)
-    return sorted(int(index) for index in (order[subset.count :] if rest else order[: subset.count]))
+def _chosen(
+    spec: DataSpec, subset: SubsetSpec, dataset: SegDataset, options: DatasetOptions, root: Path | None
+) -> list[int]:
+    """Positions of the images that a subset takes, or of those that it leaves."""
+
+    def shown() -> np.ndarray:
+        folder = require_folder(spec.name, data_root(root), options)
+        listed = [pair for split in spec.splits for pair in pairs(spec.name, folder, split)]
+        return classes_shown(spec.name, listed, dataset.classes)
+
+    keys = [dataset.key(index) for index in range(len(dataset))]
+    official = sum(options.splits[split][0] for split in spec.splits) if spec.source == "folder" else None
+    chosen = choose(subset, keys, dataset=spec.name, official=official, shown=shown)
+    if not spec.unlabelled_rest:
+        return chosen
+    rest = sorted(set(range(len(keys))) - set(chosen))
+    if not rest:
+        raise InvalidFault(f"subset: count {subset.count:,} leaves none of the {len(keys):,} images without a label.")
+    return rest

@@ -15,8 +15,10 @@ from segbench.core.errors import Interrupted, InvalidFault, RunFault
 from segbench.core.spec import DataSpec, EvaluationSpec, StageSpec, StreamSpec
 from segbench.data.batch import Batch
 from segbench.data.facts import facts
+from segbench.data.folder import CacheUse
 from segbench.data.loader import Finisher, TrainingBatches
 from segbench.data.open import SegDataset, open_dataset
+from segbench.data.subsets import seeded
 from segbench.methods.base import Method
 from segbench.methods.build import build_method
 from segbench.models.weights import load_backbone_weights
@@ -24,9 +26,10 @@ from segbench.models.weights import load_backbone_weights
 from . import checkpoint
 from .evaluate import evaluate
 from .folder import BEST, LAST, STATE, SUMMARY, Summary, alone, read_summary
+from .labelled import note_labelled
 from .losses import LossMeter, not_finite
 from .optim import build_optimizer, learning_rate, set_learning_rate
-from .progress import Observer, Progress, Silent
+from .progress import Observer, Progress, Silent, watching
 from .runtime import Runtime
 
 __all__ = ["BEST", "LAST", "STATE", "SUMMARY", "Summary", "read_summary", "train_stage"]
@@ -44,6 +47,7 @@ def train_stage(
     runtime: Runtime,
     data_root: Path | None = None,
     start: Path | None = None,
+    cache: CacheUse = "make",
     observer: Observer | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Summary:
@@ -57,6 +61,7 @@ def train_stage(
         runtime: the machine.
         data_root: folder of all data sets.
         start: weights of an earlier stage.
+        cache: whether images are prepared first, see ``open_dataset``; no number depends on it.
         observer: told about progress.
         stop: asked after every step and every validation image; True saves and raises.
 
@@ -71,7 +76,7 @@ def train_stage(
         done = read_summary(folder)
         if done is not None:
             return done
-        run = _Run(stage, folder, training, seed, runtime, data_root, observer or Silent(), stop)
+        run = _Run(stage, folder, training, seed, runtime, data_root, observer or Silent(), stop, cache)
         run.prepare(start)
         return run.loop()
 
@@ -89,9 +94,11 @@ class _Run:
         data_root: Path | None,
         observer: Observer,
         stop: Callable[[], bool],
+        cache: CacheUse = "make",
     ) -> None:
         self.stage, self.folder, self.training, self.seed = stage, folder, training, seed
         self.runtime, self.data_root, self.observer, self.stop = runtime, data_root, observer, stop
+        self.cache = cache
         self.step = 0
         self.seconds = 0.0
         self.curve: list[dict[str, float]] = []
@@ -104,11 +111,12 @@ class _Run:
         """Build the method from the seed, then load the start or the saved state over it."""
         self.runtime.apply()
         torch.manual_seed(self.seed)
-        self.data = {name: self._open(stream.data) for name, stream in self.stage.streams.items()}
+        self.data = {name: self._open(stream.data, self.cache) for name, stream in self.stage.streams.items()}
         self.classes = next(iter(self.data.values())).classes
         self.method: Method = build_method(self.stage, num_classes=self.classes.num_classes, seed=self.seed)
         segmentor = self.method.predictor()
         state = checkpoint.load_state(self.folder / STATE)
+        note_labelled(self.stage, self.folder, self.data, seed=self.seed, goes_on=state is not None)
         if state is None and start is not None:
             checkpoint.load_into(segmentor, checkpoint.load_weights(start)[1], start)
         elif state is None:
@@ -268,14 +276,16 @@ class _Run:
             raise
         return result.figures(absent="exclude")["miou"]
 
-    def _open(self, data: DataSpec) -> SegDataset:
-        return open_dataset(data, root=self.data_root)
+    def _open(self, data: DataSpec, cache: CacheUse) -> SegDataset:
+        watch = watching(self.observer, self.stop)
+        return open_dataset(seeded(data, self.seed), root=self.data_root, cache=cache, watch=watch)
 
     def _open_validation(self) -> SegDataset | None:
         spec = self._first_stream().data
         if self.stage.schedule.validate_every is None or "val" not in facts(spec.name).splits:
             return None
-        return self._open(spec.model_copy(update={"splits": ("val",), "subset": None, "unlabelled_rest": False}))
+        spec = spec.model_copy(update={"splits": ("val",), "subset": None, "unlabelled_rest": False})
+        return self._open(spec, "off" if self.cache == "off" else "use")
 
     def _first_stream(self) -> StreamSpec:
         return next(iter(self.stage.streams.values()))

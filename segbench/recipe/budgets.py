@@ -108,11 +108,24 @@ def _data(data: Values, budget: Budget, factor: float) -> Values:
         wanted["source"] = "generated"
     if budget.images is not None:
         wanted["images"] = _at_most(data.get("images"), budget.images)
+    if budget.source == "generated" and "images" in wanted and pick(data, "subset.count"):
+        wanted["subset.count"] = _labelled(data, wanted["images"], budget)
     if factor < 1 and data.get("size"):
         wanted["size"] = _shrunk(data["size"], factor)
     elif factor < 1:
         wanted["scale"] = round(float(data.get("scale", 1.0)) * factor, 4)
     return wanted
+
+
+def _labelled(data: Values, images: int, budget: Budget) -> int:
+    """The share of the generated scenes that is labelled of the real images, at least a batch, and never all."""
+    count, name, splits = int(pick(data, "subset.count")), str(data.get("name")), {}
+    if registry.is_registered("dataset", name):
+        facts: Any = registry.options_of("dataset", name)()
+        splits = facts.splits
+    real = sum(splits[split][0] for split in data.get("splits", ["train"]) if split in splits)
+    share = round(count * images / real) if real else 0
+    return max(1, min(count, images - 1, max(share, budget.max_batch or 1)))
 
 
 def _evaluation(evaluation: Values, budget: Budget, factor: float) -> Values:

@@ -3,20 +3,17 @@
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-
+from segbench.core import strict_yaml
 from segbench.core.errors import InvalidFault, UsageFault
 from segbench.core.registry import close_names
+from segbench.core.typed_yaml import parse
 
-from . import strict_yaml
 from .crosscheck import cross_check, cross_check_paper
 from .figures import Figure
-from .parts import sentence
 from .schema import Budget, BudgetsFile, FigureEntry, Reading, ReadingsFile, RowEntry, TableFile
 
-Model = TypeVar("Model", bound=BaseModel)
+_UNWRITTEN = ("metrics",)  # the schema puts this level into locations
 
 
 @dataclass
@@ -150,7 +147,7 @@ def load_catalog(root: Path) -> Catalog:
         faults += [f"{path.parent.name}/{fault}" for fault in _add(catalog, path)]
     if (root / "budgets.yaml").exists():
         document = strict_yaml.load(root / "budgets.yaml")
-        parsed, found = parse(document, BudgetsFile)
+        parsed, found = parse(document, BudgetsFile, what="a recipe", hidden=_UNWRITTEN)
         faults += found
         if parsed is not None:
             catalog.budgets, catalog.budget_document = parsed.budgets, document
@@ -182,37 +179,15 @@ def add_file(catalog: Catalog, path: Path) -> Table:
     return added[0]
 
 
-def parse(document: strict_yaml.Document, model: type[Model]) -> tuple[Model | None, list[str]]:
-    """A document as a typed file, or None and its faults as ``file:line: sentence``."""
-    faults = list(document.faults)
-    if not isinstance(document.data, dict):
-        return None, faults or [f"{document.path.name}: a recipe is a map of keys"]
-    try:
-        parsed = model.model_validate(document.data)
-    except ValidationError as error:
-        # What the text got wrong is None or missing in the data and would be found a second time.
-        named = {fault.split(": ")[0] for fault in faults}
-        found = [describe(item, document) for item in error.errors(include_url=False)]
-        return None, faults + [fault for fault in found if fault.split(": ")[0] not in named]
-    return (None, faults) if faults else (parsed, [])
-
-
-def describe(item: Any, document: strict_yaml.Document) -> str:
-    """One pydantic error as one line with file, line and location."""
-    location = tuple(str(part) for part in item["loc"] if part not in ("metrics", "[key]"))
-    where = document.where(location)
-    return ": ".join(part for part in (where, ".".join(location), sentence(item)) if part)
-
-
 def _add(catalog: Catalog, path: Path, paper: str | None = None) -> list[str]:
     document = strict_yaml.load(path)
     folder = paper or path.parent.name
     if path.name == "readings.yaml" and paper is None:
-        parsed, faults = parse(document, ReadingsFile)
+        parsed, faults = parse(document, ReadingsFile, what="a recipe", hidden=_UNWRITTEN)
         if parsed is not None:
             catalog.papers[folder] = Paper(folder, parsed, document)
         return faults
-    table, faults = parse(document, TableFile)
+    table, faults = parse(document, TableFile, what="a recipe", hidden=_UNWRITTEN)
     if table is None:
         return faults
     if table.table in catalog.tables:

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from segbench.core.registry import close_names
+from segbench.core.strict_yaml import Document, Location
 
 from .schema import Reading
-from .strict_yaml import Document, Location
 
 if TYPE_CHECKING:
     from .catalog import Catalog, Paper, Table

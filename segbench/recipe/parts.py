@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from segbench.core import registry
 from segbench.core.spec import AugmentationSpec, Choice, DataSpec, ModelSpec, StreamSpec
-
-from .strict_yaml import load
+from segbench.core.strict_yaml import load
+from segbench.core.typed_yaml import sentence
 
 Model = TypeVar("Model", bound=BaseModel)
 _STREAM_KEYS = ("batch_total", "crop")
@@ -44,23 +44,6 @@ def typed(model: type[Model], tree: Any, prefix: str, findings: Findings) -> Mod
             location = ".".join([prefix, *(str(part) for part in item["loc"] if part != "[key]")])
             findings.faults.append((location, sentence(item)))
         return None
-
-
-def sentence(item: Any) -> str:
-    """One pydantic error in plain words."""
-    name, kind = str(item["loc"][-1]) if item["loc"] else "", item["type"]
-    if kind == "extra_forbidden":
-        return f"unknown key {name!r}"
-    if kind == "missing":
-        return f"missing key {name!r}"
-    if kind == "value_error":
-        return str(item["ctx"]["error"])
-    given = repr(item.get("input"))
-    given = given if len(given) <= 60 else f"{given[:57]}..."
-    if kind in ("model_type", "dict_type"):
-        return f"a map of keys is wanted, got {given}"
-    message = str(item["msg"])
-    return f"{message[0].lower()}{message[1:]}, got {given}"
 
 
 def stream(tree: dict[str, Any], prefix: str, crop_prefix: str, findings: Findings) -> StreamSpec | None:

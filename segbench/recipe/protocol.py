@@ -14,7 +14,7 @@ from .schema import SECTIONS
 STREAM = "labelled"
 STAGE_SECTIONS = ("data", "augmentation", "model", "weights", "method", "schedule")
 _STAGE_KEYS = (*STAGE_SECTIONS, "from", "emits", "streams")
-_EVALUATION_DATA = ("scale", "size", "source", "images")
+_EVALUATION_DATA = ("scale", "size", "resize", "source", "images")
 
 
 @dataclass

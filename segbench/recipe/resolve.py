@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from segbench.core import support
+from segbench.core import strict_yaml, support
 from segbench.core.errors import InvalidFault, UsageFault
 from segbench.core.registry import has_part, is_registered, options_of
 from segbench.core.spec import DataSpec, EvaluationSpec
 
-from . import budgets, readings, strict_yaml
+from . import budgets, readings
 from .catalog import Catalog, Table
-from .figures import METRICS, Figure
+from .figures import Figure
 from .protocol import STREAM, Origin, Protocol, Traced, build, deep_merge, flatten, is_section, pick, plain, put
 from .readings import ReadingUse
 from .schema import RowEntry, Sections, TableFile
@@ -74,7 +74,7 @@ class Resolved:
             ]
         if self.ran.training is not None and self.ran.cost is None:
             waits += [lack.wait for lack in support.of_training(self.ran.training)]
-        measured = [figure for figure in self.figures if METRICS[figure.base_metric].measured]
+        measured = [figure for figure in self.figures if figure.measured]
         if self.figures and not measured:
             waits += [f"metric {name}" for name in dict.fromkeys(f.base_metric for f in self.figures)]
         return list(dict.fromkeys(waits))

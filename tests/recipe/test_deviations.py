@@ -6,10 +6,10 @@ import pytest
 
 from segbench.core import registry
 from segbench.core.spec import EvaluationSpec, ModelSpec, ScheduleSpec, StageSpec, StreamSpec, WeightsSpec
+from segbench.core.strict_yaml import parse_scalar
 from segbench.recipe.deviations import between
 from segbench.recipe.phrases import phrase
 from segbench.recipe.resolve import Request, Resolved, resolve, resolve_all
-from segbench.recipe.strict_yaml import parse_scalar
 
 ABSENT = object()
 KINDS = {"method": "method", "model.backbone": "backbone", "model.decoder": "decoder"}

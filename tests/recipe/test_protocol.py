@@ -3,8 +3,8 @@
 import pytest
 
 from segbench.core.errors import InvalidFault, UsageFault
+from segbench.core.strict_yaml import parse_scalar
 from segbench.recipe.resolve import Request, resolve
-from segbench.recipe.strict_yaml import parse_scalar
 from tests.recipe.made import HEAD, ROWS, line
 
 

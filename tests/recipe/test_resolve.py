@@ -136,7 +136,7 @@ def test_typed_defaults(shipped):
     assert all(path.endswith((".name", "crop", "batch_total")) for path in said.keys() - values.keys())
     # A training with several streams shows what holds for the labelled one.
     streams = typed_values(resolve(shipped, "semiseg-table1", "imagenet-deeplabv2-1_30", "cityscapes").ran)
-    assert (streams["augmentation.blur"], streams["data.unlabelled_rest"]) == (0.0, False)
+    assert (streams["augmentation.blur"], streams["data.unlabelled_rest"]) == (None, False)
 
 
 def test_a_part_may_be_named_alone(write):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segbench.recipe.strict_yaml import Document, load, parse_scalar
+from segbench.core.strict_yaml import Document, load, parse_scalar
 
 
 @pytest.fixture

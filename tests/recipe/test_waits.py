@@ -5,8 +5,9 @@ import pytest
 from segbench.core import registry
 from segbench.core.errors import InvalidFault
 from segbench.recipe.protocol import flatten, pick, plain
-from segbench.recipe.resolve import resolve, resolve_all
+from segbench.recipe.resolve import Request, resolve, resolve_all
 from tests.recipe.made import HEAD, ROWS
+from tests.unread import unread_set
 
 
 def waits_by_hand(resolved) -> set[str]:
@@ -30,10 +31,7 @@ def waits_by_hand(resolved) -> set[str]:
     return found | (set() if resolved.ran.cost else lacks_by_hand(tree))
 
 
-BUILT = {
-    "interpolation": ("bilinear", "bicubic"), "style": ("torchvision",), "blur": (0, 0.0), "rotation": (0, 0.0),
-    "classmix": (0, 0.0), "rule": ("random",), "order": ("sorted",), "emits": ("weights",), "ema_decay": (None,),
-}  # fmt: skip
+BUILT = {"emits": ("weights",), "ema_decay": (None,)}
 
 
 def lacks_by_hand(tree) -> set[str]:
@@ -52,9 +50,13 @@ def test_waits_come_from_the_registry(shipped):
             waits = [wait for wait in resolved.waits if not wait.startswith(("metric", "class table"))]
             assert set(waits) == waits_by_hand(resolved), resolved.name
             assert len(waits) == len(set(waits))
-    gta5 = resolve(shipped, "semiseg-table3", "gta5-deeplabv3plus-1_30", "cityscapes")
-    assert "data set gta5" in gta5.waits
     assert resolve(shipped, "contextrast-table6", "layers-4", "camvid").waits == []
+
+
+def test_a_data_set_without_reader_is_waited_for(shipped):
+    with unread_set() as name:
+        request = Request(settings=(("data.name", name),))
+        assert resolve(shipped, "contextrast-table6", "layers-4", "camvid", request).waits == [f"data set {name}"]
 
 
 def test_a_new_entry_ends_the_wait(shipped, monkeypatch):

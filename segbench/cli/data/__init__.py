@@ -2,17 +2,19 @@
 
 import typer
 
-from . import download, list_, verify
+from . import download, init, list_, prepare, verify
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 app.command("list")(list_.command)
 app.command("download")(download.command)
 app.command("verify")(verify.command)
+app.command("prepare")(prepare.command)
+app.command("init")(init.command)
 
 
 @app.callback()
 def overview(context: typer.Context) -> None:
-    """Data sets: list, download, verify.
+    """Data sets: list, download, verify, prepare, init.
 
     \b
     Examples:

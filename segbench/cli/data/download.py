@@ -1,21 +1,31 @@
 """``segbench data download``: get a data set and prove that it is the right one."""
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from segbench.cli import common
-from segbench.core.errors import RunFault
+from segbench.core.errors import RunFault, UsageFault
 
-from .shared import Name, say_ok
+from .shared import Name, say, say_ok
+
+if TYPE_CHECKING:
+    from segbench.data.ledger import Entry
 
 
 def command(
     name: Name,
-    url: Annotated[
-        str | None, typer.Option("--url", metavar="URL", help="Another address of the same archive.")
+    split: Annotated[
+        list[str] | None,
+        typer.Option("--split", metavar="SPLIT", help="Only what this split needs, optional ones too. Repeatable."),
     ] = None,
+    url: Annotated[
+        list[str] | None,
+        typer.Option("--url", metavar="[ARCHIVE=]URL", help="Another address of an archive. Repeatable."),
+    ] = None,
+    keep_archives: Annotated[bool, typer.Option("--keep-archives", help="Keep archives that are unpacked.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Move what is there aside and begin anew.")] = False,
     data_root: common.DataRoot = None,
     quiet: common.Quiet = False,
@@ -25,24 +35,79 @@ def command(
     \b
     Examples:
       segbench data download camvid
-      segbench data download camvid --data-root /data --replace
+      segbench data download voc2012 --split train --split val --data-root /data
     """
     from segbench.cli.live import Watcher
     from segbench.data import places
     from segbench.data.download import download as fetch
+    from segbench.data.resources import RESOURCES
 
+    if name in RESOURCES:
+        _small_files(name, plain=not (split or url or keep_archives or replace))
+        return
     root = places.data_root(data_root)
     _make(root)
-    with Watcher(quiet=quiet) as watcher:
-        found = fetch(
-            name,
-            root,
-            url=url,
-            replace=replace,
-            progress=watcher.counter(f"{name}: download", "bytes"),
-            verified=watcher.counter(f"{name}: verify", "pairs"),
-        )
+    done: list[Entry] = []
+    try:
+        with Watcher(quiet=quiet) as watcher:
+            found = fetch(
+                name,
+                root,
+                splits=split or (),
+                urls=url or (),
+                replace=replace,
+                keep_archives=keep_archives,
+                listener=watcher,
+                unpacked=done.append,
+                command=_again(name, split, url, data_root, keep_archives, replace),
+            )
+    finally:
+        show_unpacked(done)
     say_ok(found)
+
+
+def _small_files(name: str, *, plain: bool) -> None:
+    """Get what is no data set: a few small files that a reading needs.
+
+    Raises:
+        UsageFault: there are options that only a data set has.
+    """
+    from segbench.data.resources import RESOURCES, get_all
+
+    found, again = RESOURCES[name], f"segbench data download {name}"
+    if not plain:
+        raise UsageFault(f"{name} is a few small files; it takes no option for archives.", next=again)
+    with common.busy(f"Downloading {found.title} ..."):
+        folder = get_all(name)
+    size = sum(file.size_bytes for file in found.files)
+    say(" ok  ", f"{found.title}: {common.many(len(found.files), 'file')}, {size / 1e3:,.0f} kB in {folder}")
+    say(" ok  ", f"every SHA-256 is the one expected. {found.licence}")
+    typer.echo("Next: segbench list")
+
+
+def _again(
+    name: str,
+    split: list[str] | None,
+    url: list[str] | None,
+    data_root: Path | None,
+    keep_archives: bool,
+    replace: bool,
+) -> str:
+    """The same command once more, as it is typed."""
+    words = ["segbench", "data", "download", name]
+    for flag, values in (("--split", split), ("--url", url), ("--data-root", [str(data_root)] if data_root else None)):
+        words += [word for value in values or () for word in (flag, value)]
+    return shlex.join([*words, *["--keep-archives"] * keep_archives, *["--replace"] * replace])
+
+
+def show_unpacked(entries: "list[Entry]") -> None:
+    """A table of what was unpacked, with the checksums that were seen; nothing if it was nothing."""
+    if not entries:
+        return
+    view = common.table("archive", "files", "SHA-256", right=("files",))
+    for entry in entries:
+        view.add_row(entry.name, f"{entry.files:,}", entry.sha256)
+    common.show(view)
 
 
 def _make(root: Path) -> None:

@@ -1,0 +1,45 @@
+"""``segbench data init``: begin a data set of your own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segbench.cli import common
+from segbench.core.errors import UsageFault
+
+
+def command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it shall be called.", show_default=False)],
+    images: Annotated[
+        Path, typer.Option("--images", metavar="FOLDER", help="Images; {split} may stand in it.", show_default=False)
+    ],
+    labels: Annotated[
+        Path, typer.Option("--labels", metavar="FOLDER", help="Label files, likewise.", show_default=False)
+    ],
+    data_root: common.DataRoot = None,
+) -> None:
+    """Write a first dataset.yaml for your own images and labels; nothing is copied.
+
+    \b
+    Examples:
+      segbench data init fields --images fields/images --labels fields/labels
+      segbench data init fields --images 'fields/{split}/jpg' --labels 'fields/{split}/png'
+    """
+    from segbench.core import atomic
+    from segbench.core.registry import is_packaged
+    from segbench.data import places
+    from segbench.data.description import FILE, is_name
+    from segbench.data.starter import starter
+
+    path = places.data_root(data_root) / name / FILE
+    if not is_name(name) or is_packaged("dataset", name):
+        why = "segbench has one of its own" if is_name(name) else "letters, digits, - and _ only"
+        raise UsageFault(f"{name!r} cannot be the name of a data set: {why}.", next="segbench data init --help")
+    if path.exists():
+        raise UsageFault(f"{path} is there already; it is not written over.", next=f"segbench data verify {name}")
+    with common.busy("Looking at the label files ..."):
+        text = starter(name, path.parent, images, labels)
+    atomic.write_text(path, text)
+    typer.echo(f"wrote {path}: give the classes their names")
+    typer.echo(f"Next: segbench data verify {name}")

@@ -1,0 +1,170 @@
+"""``segbench data prepare``: from archives to a folder, and from files to pixels that need no decoding."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from segbench.cli import common
+from segbench.core.errors import RunFault, UsageFault
+
+from .shared import Name
+
+if TYPE_CHECKING:
+    from segbench.cli.live import Watcher
+    from segbench.data.cache import Prepared, Split
+    from segbench.data.facts import DatasetOptions
+
+
+def command(
+    name: Name,
+    source: Annotated[
+        list[Path] | None,
+        typer.Option("--from", metavar="PATH", help="An archive or folder that holds the data set. Repeatable."),
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option("--split", metavar="NAME", help="Only this split; default: all with labels. Repeatable."),
+    ] = None,
+    classes: Annotated[str | None, typer.Option("--classes", metavar="TABLE", help="Another class table.")] = None,
+    scale: Annotated[
+        float, typer.Option("--scale", metavar="X", min=0.05, max=4.0, help="Resize images and labels by this factor.")
+    ] = 1.0,
+    remove: Annotated[bool, typer.Option("--remove", help="Delete what was prepared; the data set stays.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Decode every image again.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Move the data set's folder aside and begin anew.")
+    ] = False,
+    data_root: common.DataRoot = None,
+    quiet: common.Quiet = False,
+    json: common.Json = False,
+) -> None:
+    """Put a data set together, and decode every image once, so that training need not.
+
+    \b
+    Examples:
+      segbench data prepare camvid
+      segbench data prepare cityscapes --from leftImg8bit_trainvaltest.zip --from gtFine_trainvaltest.zip
+    """
+    from segbench.cli.live import Watcher
+    from segbench.data import places
+    from segbench.data.assemble import assemble
+    from segbench.data.facts import facts
+
+    options = facts(name)
+    if remove:
+        if source or redo or replace:
+            fault = "--remove goes with none of --from, --redo and --replace."
+            raise UsageFault(fault, next="segbench data prepare --help")
+        _remove(name, tuple(split or ()), as_json=json)
+        return
+    root = places.data_root(data_root)
+    with Watcher(quiet=quiet) as watcher:
+        folder = assemble(name, root, source or (), splits=split or (), replace=replace, listener=watcher)
+        watcher.note(f"{options.title} lies in {folder}.")
+        _finish(name, folder, watcher)
+        splits = _listed(name, root, options, split, classes, scale)
+        waiting = _announce(splits, watcher, redo=redo)
+        done = [(item, *_prepare(item, watcher, redo=redo, before=item.split not in waiting)) for item in splits]
+    if json:
+        common.print_json(
+            {
+                "schema": 1,
+                "dataset": name,
+                "folder": str(splits[0].folder),
+                "splits": [_as_json(item, prepared, before) for item, prepared, before in done],
+            }
+        )
+        return
+    for item, prepared, before in done:
+        size = f"{common.many(len(prepared), 'image')}, {common.memory(prepared.bytes)}"
+        typer.echo(f" ok  {item.split}: {size}{', as prepared before: every checksum holds' if before else ''}")
+    typer.echo("Next: segbench list")
+
+
+def _finish(name: str, folder: Path, watcher: "Watcher") -> None:
+    """What some data sets have left to do when their archives are unpacked; nothing where that is done."""
+    from segbench.core.registry import implementation
+
+    left = getattr(implementation("dataset", name, "reader"), "finish", None)
+    if left is not None:
+        report = watcher.counter(f"{name}: masks", "masks")
+        left(folder, progress=lambda done: report(done, None))
+
+
+def _listed(
+    name: str, root: Path, options: "DatasetOptions", wanted: list[str] | None, classes: str | None, scale: float
+) -> "list[Split]":
+    """The splits to prepare: those asked for, else all whose labels are public, optional ones if they are there."""
+    from segbench.core.spec import DataSpec
+    from segbench.data.open import list_splits
+    from segbench.data.reader import pairs, require_folder
+
+    if not wanted:
+        folder = require_folder(name, root, options)
+        named = [split for split in options.splits if split not in options.secret]
+        wanted = [split for split in named if split not in options.optional or pairs(name, folder, split)]
+    spec = DataSpec(name=name, splits=tuple(dict.fromkeys(wanted)), classes=classes, scale=scale)
+    return list_splits(spec, root=root, options=options)
+
+
+def _announce(splits: "list[Split]", watcher: "Watcher", *, redo: bool) -> set[str]:
+    """Say what will be written and what is free; returns the names of the splits that are to be written.
+
+    Raises:
+        RunFault: there is no room for all of it.
+    """
+    from segbench.data import cache
+    from segbench.data.space import Room, room
+
+    waiting = [item for item in splits if redo or cache.find(item)[0] is None]
+    needed, free = 0, 0
+    for item in waiting:
+        found = room(item)
+        needed, free = needed + found.needed, found.free
+        watcher.note(f"{item.title}: {common.many(len(item.pairs), 'image')}, {common.memory(found.needed)}")
+    names = {item.split for item in waiting}
+    if not waiting:
+        return names
+    place = cache.prepared_root(splits[0].spec.name)
+    watcher.note(f"{common.memory(needed)} in {place}, where {common.memory(free)} are free")
+    if not Room(needed, free).suffices:
+        fault = f"There is no room in {place}: {Room(needed, free)}."
+        raise RunFault(fault, next="set SEGBENCH_CACHE to a folder with more room, or add --split or --scale 0.5")
+    return names
+
+
+def _prepare(split: "Split", watcher: "Watcher", *, redo: bool, before: bool) -> "tuple[Prepared, bool]":
+    """Prepare a split, or prove that what was prepared before is whole; and whether it was taken as it was."""
+    from segbench.data.prepare import Watch, prepare
+
+    watch = Watch(watcher.counter(f"{split.title}: prepare", "images"), watcher.note)
+    prepared = prepare(split, redo=redo, watch=watch)
+    broken = prepared.broken(watcher.counter(f"{split.title}: check", "images")) if before else []
+    if broken:
+        watcher.note(f"{split.title} is prepared again: {common.many(len(broken), 'image')} found damaged.")
+        prepared = prepare(split, redo=True, watch=watch)
+    return prepared, before and not broken
+
+
+def _as_json(split: "Split", prepared: "Prepared", before: bool) -> dict[str, Any]:
+    return {
+        "split": split.split,
+        "classes": split.table.name,
+        "scale": split.spec.scale,
+        "images": len(prepared),
+        "bytes": prepared.bytes,
+        "prepared_before": before,
+        "folder": str(split.place),
+    }
+
+
+def _remove(name: str, splits: tuple[str, ...], *, as_json: bool) -> None:
+    from segbench.data.space import remove
+
+    freed = remove(name, splits)
+    if as_json:
+        common.print_json({"schema": 1, "dataset": name, "freed_bytes": freed})
+        return
+    typer.echo(f"{common.memory(freed)} freed." if freed else f"Nothing of {name} is prepared.")
+    typer.echo(f"Next: segbench data prepare {name}")

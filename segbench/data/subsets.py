@@ -1,0 +1,207 @@
+"""Which images of a list are labelled. Free of torch.
+
+The rules are those of ``core.spec.SubsetSpec``. A choice is a function of the list's names, the spec and nothing else,
+so that it is the same on every machine; a training writes it down beside its weights.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from segbench.core.errors import InvalidFault, MissingFault
+from segbench.core.spec import DataSpec, SubsetSpec
+
+from . import resources
+from .classes import ClassTable
+from .pickled import read_integers
+from .reader import Pair, label_reader
+
+_WORKERS = 8
+
+# The permutations of Shathe/SemiSeg-Contrastive index a sorted list of VOC's trainaug, so exactly the authors' images;
+# those of Cityscapes a listing of the authors' disk that cannot be had again, so here other images of the sorted list.
+_PUBLISHED = {
+    "cityscapes": ("semiseg-splits", "city/split_{draw}.pkl", "labelled-split-cityscapes"),
+    "voc2012": ("semiseg-splits", "voc/split_{draw}.pkl", "labelled-split-voc"),
+}
+_DRAWS = 3
+
+
+def seeded(data: DataSpec, seed: int) -> DataSpec:
+    """The data with a draw that follows the training's seed put in."""
+    if data.subset is None or data.subset.draw is not None:
+        return data
+    return data.model_copy(update={"subset": data.subset.model_copy(update={"draw": seed})})
+
+
+def choose(
+    subset: SubsetSpec,
+    keys: Sequence[str],
+    *,
+    dataset: str,
+    official: int | None,
+    shown: Callable[[], np.ndarray],
+) -> list[int]:
+    """Positions of the labelled images in ``keys``, ascending.
+
+    Generated scenes are like one another and have no published order: whatever the rule, they are drawn at random.
+
+    Args:
+        subset: how many, by which rule.
+        keys: names of all images.
+        dataset: name of the data set, for the published permutations.
+        official: how many images there must be where a rule cuts the whole list; None for generated scenes.
+        shown: asked by the rule ``balanced`` alone: which classes an image shows, bool (len(keys), classes).
+
+    Raises:
+        InvalidFault: the list is too short or not the official one, or nothing is published for it.
+        MissingFault: the published permutation is not here and cannot be fetched.
+    """
+    count, draw = len(keys), subset.draw
+    if draw is None:
+        raise InvalidFault("subset: the draw is the seed of a training, and there is no training here.")
+    if subset.count > count:
+        raise InvalidFault(f"subset: count {subset.count:,} is more than the {count:,} images there are.")
+    if subset.rule == "random" or official is None:
+        return sorted(_shuffled(draw, count)[: subset.count].tolist())
+    if subset.rule == "balanced":
+        return balanced(shown(), subset.count, draw=draw)
+    if count != official:
+        fault = f"subset: the rule {subset.rule} cuts the official list of {official:,} images, this one has {count:,}."
+        raise InvalidFault(fault, next=f"segbench data verify {dataset}")
+    place = sorted(range(count), key=keys.__getitem__)
+    if subset.rule == "permutation":
+        order = published(dataset, draw, count)
+    else:
+        order = np.arange(count) if subset.order == "sorted" else _shuffled(draw, count, subset.num_shards or 1)
+        parts = shards(count, subset.num_shards or 1)[: subset.take_shards]
+        if parts[-1].stop != subset.count:
+            taken = f"{subset.take_shards} of {subset.num_shards} shards of {count:,} images"
+            raise InvalidFault(f"subset: {taken} are {parts[-1].stop:,} images, not {subset.count:,}.")
+    return sorted(place[index] for index in order[: subset.count])
+
+
+def shards(count: int, number: int) -> list[range]:
+    """A list of ``count`` in ``number`` parts of ceil(count / number) each, the last ones shorter or empty.
+
+    So the public DeepLab code writes its records; of ten, two have 596 of 2,975 and 2,118 of 10,582.
+    """
+    size = -(-count // number)
+    return [range(min(size * part, count), min(size * (part + 1), count)) for part in range(number)]
+
+
+def published(dataset: str, draw: int, count: int) -> np.ndarray:
+    """The published permutation of 0..count-1, int64 (count,).
+
+    Raises:
+        InvalidFault: none is published.
+        MissingFault: it is not here and cannot be fetched, or is not what it should be.
+    """
+    if dataset not in _PUBLISHED or draw >= _DRAWS:
+        known = f"{' and '.join(_PUBLISHED)}, {_DRAWS} each, numbered from 0"
+        raise InvalidFault(f"subset: no permutation {draw} of {dataset} is published; there are those of {known}.")
+    name, path, reading = _PUBLISHED[dataset]
+    path = path.format(draw=draw)
+    try:
+        file = resources.get(name, path)
+    except MissingFault as error:
+        way_out = f"It says which images the authors labelled; --reading {reading}=random-0 draws others, without it."
+        raise MissingFault(*error.faults, way_out, next=error.next) from error
+    try:
+        order = read_integers(file.read_bytes())
+    except ValueError as error:
+        raise MissingFault(f"{file} {error}.", next=f"rm {file}, and type the same command again") from error
+    if not np.array_equal(np.sort(order), np.arange(count)):
+        raise InvalidFault(f"subset: {file} permutes {len(order):,} images, the list has {count:,}.")
+    return order
+
+
+def published_need(data: DataSpec) -> str | None:
+    """What has to be fetched before the labelled images of files are known, in a sentence; None if nothing has to."""
+    subset = data.subset
+    if subset is None or subset.rule != "permutation" or data.source != "folder" or data.name not in _PUBLISHED:
+        return None
+    name, _, _ = _PUBLISHED[data.name]
+    found = resources.RESOURCES[name]
+    lacking = [file for file in found.files if not (resources.folder(name) / file.path).is_file()]
+    if not lacking:
+        return None
+    size = sum(file.size_bytes for file in lacking) / 1e3
+    return f"{found.title}, {size:,.0f} kB. {found.licence}   Next: segbench data download {name}"
+
+
+def balanced(shown: np.ndarray, number: int, *, draw: int) -> list[int]:
+    """A choice that shows every class as often as can be; positions, ascending.
+
+    One image after the other is added. Each time the class is looked up that the fewest chosen images show, among
+    those that some image left still shows (of equals the one that fewer images show in all, then the first); of the
+    images left that show it, the first in an order shuffled with ``draw`` is added. When no image left shows
+    anything, the rest comes in that order. The rule is segbench's own, no publication describes one.
+
+    Args:
+        shown: bool (images, classes), which classes an image shows.
+        number: how many images to choose.
+        draw: seed of the order.
+    """
+    count, classes = shown.shape
+    order = _shuffled(draw, count)
+    waiting = [iter(order[shown[order, each]].tolist()) for each in range(classes)]
+    anyone = iter(order.tolist())
+    total = shown.sum(axis=0)
+    have, left = np.zeros(classes, np.int64), total.copy()
+    chosen = np.zeros(count, bool)
+    for _ in range(number):
+        rarest = min(np.flatnonzero(left).tolist(), key=lambda each: (have[each], total[each], each), default=None)
+        queue = anyone if rarest is None else waiting[rarest]
+        image = next(index for index in queue if not chosen[index])
+        chosen[image] = True
+        have += shown[image]
+        left -= shown[image]
+    return np.flatnonzero(chosen).tolist()
+
+
+def classes_shown(name: str, listed: Sequence[Pair], table: ClassTable) -> np.ndarray:
+    """Which classes the label files of a list show, at their full size: bool (len(listed), num_classes).
+
+    Raises:
+        InvalidFault: an image has no label.
+        MissingFault: a label file is broken or has unknown values.
+    """
+    read = label_reader(name)
+
+    def look(pair: Pair) -> np.ndarray:
+        if pair.label is None:
+            raise InvalidFault(f"subset: {pair.key} has no label, so the classes that it shows cannot be balanced.")
+        try:
+            label = table.to_train_ids(read(pair.label))
+        except ValueError as error:
+            fault = f"{pair.label}: label values {error} are not in class table {table.name}"
+            raise MissingFault(fault, next=f"segbench data verify {name}") from None
+        return np.bincount(label.ravel(), minlength=table.num_classes)[: table.num_classes] > 0
+
+    with ThreadPoolExecutor(_WORKERS, "segbench-labels") as pool:
+        return np.stack(list(pool.map(look, listed)))
+
+
+def listing(subset: SubsetSpec, keys: Sequence[str], *, generated: bool) -> dict[str, Any]:
+    """What a record says of a choice: how it was made, and ``sha256`` of the names, each with a line end.
+
+    Args:
+        subset: with the draw that was taken.
+        keys: names of the chosen images, in their order.
+        generated: whether they are generated scenes, which are drawn at random whatever the rule.
+    """
+    made: dict[str, Any] = {"rule": "random"} if generated else {"rule": subset.rule, "order": subset.order}
+    if subset.rule == "shards" and not generated:
+        made |= {"num_shards": subset.num_shards, "take_shards": subset.take_shards}
+    text = "".join(f"{key}\n" for key in keys)
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    return {"count": len(keys), **made, "draw": subset.draw, "sha256": sha256, "keys": list(keys)}
+
+
+def _shuffled(*words: int) -> np.ndarray:
+    """A permutation of 0..n-1, n being the second word, from dice of all the words."""
+    return np.random.default_rng(words).permutation(words[1])
