@@ -1,6 +1,5 @@
 """Unpack zip and tar files that somebody else made: nothing leaves the folder, and all of it appears at once."""
 
-import errno
 import gzip
 import lzma
 import shutil
@@ -10,12 +9,15 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from .disk import disk_fault, require_room
 from .errors import MissingFault, RunFault
 
 Select = Callable[[str], str | None]  # a member's path to its path in the target folder, None to leave it out
+Progress = Callable[[int, int | None], None]  # (bytes so far, bytes in all if known)
 
 _CHUNK_BYTES = 1 << 20
 _DAMAGED = (
@@ -28,25 +30,48 @@ _DAMAGED = (
 )
 
 
+class Conflict(MissingFault):
+    """The archive holds another file of a path that is there already."""
+
+
 class _Refused(Exception):
     """The archive holds what must not be unpacked."""
 
 
-def extract(archive: Path, target: Path, *, select: Select, max_bytes: int, next: str = "") -> int:
-    """Unpack the selected members into a new folder; returns how many files that were.
+class _Differs(_Refused):
+    """The archive holds another file of a path that is there already."""
+
+
+def extract(
+    archive: Path,
+    target: Path,
+    *,
+    select: Select,
+    max_bytes: int,
+    present: Path | None = None,
+    progress: Progress | None = None,
+    next: str = "",
+) -> int:
+    """Unpack the selected members into a new folder; returns how many files that were, present ones included.
 
     The files are written to a temporary folder beside ``target``, which takes its name when all went well.
 
     Args:
         archive: zip or tar, compressed or not.
         target: folder that does not exist yet or is empty.
-        select: gives each wanted member its relative path; called with the member's path as it is stored.
+        select: gives each wanted member its relative path; called with the member's path as it is stored,
+            without a leading ``./``.
         max_bytes: unpacked size at which the archive is refused.
+        present: folder with files of before. A member that it has under the same path is not written again,
+            but must be equal byte for byte.
+        progress: called after each piece with the bytes so far and in all: of the members, or for tar, whose
+            members are not known beforehand, of the archive.
         next: the command that helps after a failure.
 
     Raises:
         MissingFault: damaged, no archive at all, nothing selected, or a selected member is a link, lies outside
-            of the folder, occurs twice, or makes the whole larger than ``max_bytes``.
+            of the folder, occurs twice or makes the whole larger than ``max_bytes``.
+        Conflict: a selected member differs from the present file.
         RunFault: no room on the disk, or the target is not empty.
     """
     if target.exists() and any(target.iterdir()):
@@ -54,7 +79,10 @@ def extract(archive: Path, target: Path, *, select: Select, max_bytes: int, next
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        count = _unpack(archive, staging, select, max_bytes)
+        with closing(_Zip(archive) if zipfile.is_zipfile(archive) else _Tar(archive)) as source:
+            if declared := source.declared(select):
+                require_room(target.parent, min(declared, max_bytes), what=f"What {archive.name} unpacks to", next=next)
+            count = _unpack(source, staging, select, max_bytes, present, progress)
         if not count:
             raise _Refused("holds none of the expected files")
         staging.chmod(0o755)  # mkdtemp makes it private
@@ -62,63 +90,121 @@ def extract(archive: Path, target: Path, *, select: Select, max_bytes: int, next
             target.rmdir()
         staging.rename(target)
     except _Refused as error:
-        raise MissingFault(f"{archive} {error}; nothing was unpacked.", next=next) from None
+        kind = Conflict if isinstance(error, _Differs) else MissingFault
+        raise kind(f"{archive} {error}; nothing of it was unpacked.", next=next) from None
     except (*_DAMAGED, NotImplementedError) as error:
         raise MissingFault(f"{archive} is damaged or no archive: {error}.", next=next) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise RunFault(f"The disk of {target.parent} is full; nothing was unpacked.", next=next) from error
-        raise RunFault(f"{error.filename or archive}: {error.strerror or error}.", next=next) from error
+        raise disk_fault(error, target.parent, kept=f"{archive.name} was not unpacked", next=next) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return count
 
 
-def _unpack(archive: Path, folder: Path, select: Select, max_bytes: int) -> int:
-    left, count = max_bytes, 0
-    members = _zip_members if zipfile.is_zipfile(archive) else _tar_members
-    for name, stream in members(archive, lambda name: select(name) is not None):
-        path = folder / _safe(select(name) or "")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            out = path.open("xb")
-        except FileExistsError:
-            raise _Refused(f"holds {name!r} twice") from None
-        with stream, out:
-            while chunk := stream.read(_CHUNK_BYTES):
-                left -= len(chunk)
-                if left < 0:
+def _unpack(
+    source: "_Zip | _Tar", folder: Path, select: Select, max_bytes: int, present: Path | None, progress: Progress | None
+) -> int:
+    done = 0
+    seen: set[PurePosixPath] = set()
+    for name, stream in source.members(select):
+        relative = _safe(select(name) or "")
+        if relative in seen:
+            raise _Refused(f"holds {name!r} twice")
+        seen.add(relative)
+        there = present / relative if present is not None else None
+        comparing = there is not None and there.exists()
+        path = there if there is not None and comparing else folder / relative
+        with stream, _opened(path, name, comparing=comparing) as file:
+            while piece := stream.read(_CHUNK_BYTES):
+                done += len(piece)
+                if done > max_bytes:
                     raise _Refused(f"unpacks to more than {max_bytes / 1e6:,.1f} MB")
-                out.write(chunk)
-        count += 1
-    return count
+                if not comparing:
+                    file.write(piece)
+                elif file.read(len(piece)) != piece:
+                    raise _Differs(f"holds {name!r}, and {path} is another file")
+                if progress is not None:
+                    progress(*source.progress(done))
+            if comparing and file.read(1):
+                raise _Differs(f"holds {name!r}, and {path} is another file")
+    return len(seen)
 
 
-def _zip_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, IO[bytes]]]:
-    with zipfile.ZipFile(archive) as file:
-        for info in file.infolist():
-            if info.is_dir() or not wanted(info.filename):
-                continue
+def _opened(path: Path, name: str, *, comparing: bool) -> IO[bytes]:
+    if comparing:
+        return path.open("rb")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return path.open("xb")
+    except FileExistsError:  # names that only this file system takes for the same
+        raise _Refused(f"holds {name!r} twice") from None
+
+
+class _Zip:
+    """Members of a zip file, whose directory tells all of them beforehand."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = zipfile.ZipFile(path)
+        self._total: int | None = None
+
+    def close(self) -> None:
+        self._file.close()
+
+    def declared(self, select: Select) -> int | None:
+        """What the wanted members claim to unpack to."""
+        self._total = sum(info.file_size for info in self._wanted(select))
+        return self._total
+
+    def progress(self, unpacked: int) -> tuple[int, int | None]:
+        return unpacked, self._total
+
+    def members(self, select: Select) -> Iterator[tuple[str, IO[bytes]]]:
+        for info in self._wanted(select):
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG):
                 raise _Refused(f"holds {info.filename!r}, which is no plain file")
             if info.flag_bits & 1:
                 raise _Refused("is encrypted")
-            yield info.filename, file.open(info)
+            yield _plain(info.filename), self._file.open(info)
+
+    def _wanted(self, select: Select) -> list[zipfile.ZipInfo]:
+        return [info for info in self._file.infolist() if not info.is_dir() and select(_plain(info.filename))]
 
 
-def _tar_members(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, IO[bytes]]]:
-    with tarfile.open(archive, "r:*") as file:
-        for info in file:
-            if info.isdir() or not wanted(info.name):
+class _Tar:
+    """Members of a tar file, read from its beginning to its end."""
+
+    def __init__(self, path: Path) -> None:
+        self._size = path.stat().st_size
+        with ExitStack() as opened:
+            self._raw = opened.enter_context(path.open("rb"))
+            self._file = opened.enter_context(tarfile.open(fileobj=self._raw, mode="r:*"))
+            self._opened = opened.pop_all()
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def declared(self, _: Select) -> int | None:
+        return None
+
+    def progress(self, _: int) -> tuple[int, int | None]:
+        return self._raw.tell(), self._size
+
+    def members(self, select: Select) -> Iterator[tuple[str, IO[bytes]]]:
+        for info in self._file:
+            if info.isdir() or not select(_plain(info.name)):
                 continue
-            stream = file.extractfile(info) if info.isreg() else None
+            stream = self._file.extractfile(info) if info.isreg() else None
             if stream is None:
                 raise _Refused(f"holds {info.name!r}, which is no plain file")
-            yield info.name, stream
+            yield _plain(info.name), stream
         # tarfile stops at the tar's own end mark; the checksum of the compression stands behind it
-        while file.fileobj is not None and file.fileobj.read(_CHUNK_BYTES):
+        while self._file.fileobj is not None and self._file.fileobj.read(_CHUNK_BYTES):
             pass
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("./")
 
 
 def _safe(name: str) -> PurePosixPath:

@@ -1,51 +1,59 @@
 """Fetch one file over HTTP: goes on where it stopped, checks what it got, never leaves half a file under its name."""
 
-import errno
 import hashlib
-import shutil
-import time
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import filelock
 import httpx
 
-from .errors import MissingFault, RunFault, SegbenchError
+from .answer import Unusable
+from .disk import amount, disk_fault, require_room
+from .errors import Busy, MissingFault
+from .parts import Partial
+from .transfer import Manners, Progress, Transfer
 
-Progress = Callable[[int, int | None], None]  # (bytes so far, bytes in all if known)
+__all__ = ["Manners", "Progress", "fetch", "file_digests", "forget", "kept_bytes"]
 
-_RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
+_FIRST_ATTEMPTS = 2  # at an address that is not the last one
+_MANNERS = Manners()
+_NAMES = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256"}
 
 
-class _Again(Exception):
-    """This attempt failed in a way that another one may mend."""
+class _WrongSum(Exception):
+    """The file is another one than it should be."""
 
 
 def fetch(
-    url: str,
+    urls: Sequence[str],
     path: Path,
     *,
-    sha256: str | None = None,
+    checksums: Mapping[str, str] | None = None,
+    client: httpx.Client | None = None,
+    manners: Manners = _MANNERS,
+    room_bytes: int = 0,
+    refusal: str = "",
     progress: Progress | None = None,
-    attempts: int = 5,
-    backoff_seconds: float = 1.0,
-    timeout_seconds: float = 30.0,
     next: str = "",
 ) -> str:
-    """Download ``url`` to ``path`` and return the SHA-256 of the file.
+    """Download a file to ``path`` and return its SHA-256.
 
-    What has arrived is kept in ``path`` + ``.part`` and continued by a range request, also in a later call.
-    A file that is already at ``path`` is checked and not fetched again. The checksum is written beside the file
-    (``.sha256``, in the form of ``sha256sum``); where none is published, the one seen first is held to later.
+    What has arrived is kept in ``path`` + ``.part`` and continued by range requests, also in a later call; at another
+    address only if the published checksum proves that it is the same file. A file that is already at ``path`` is
+    checked and not fetched again. Its SHA-256 is written beside it (``.sha256``, in the form of ``sha256sum``); where
+    none is published, the one seen first is held to later.
 
     Args:
-        url: http or https; redirects are followed.
+        urls: where it lies, in the order in which they are tried; http or https, redirects are followed.
         path: where the file shall lie.
-        sha256: published checksum.
-        progress: called after each piece.
-        attempts: tries in a row without a new byte before giving up.
-        backoff_seconds: wait after the first failed try, doubled with each further one.
-        timeout_seconds: longest silence of the server.
+        checksums: published digests in hexadecimal by algorithm (``md5``, ``sha1``, ``sha256``); all must hold.
+        client: whose cookies and headers are used, e.g. after a login.
+        manners: how servers are asked.
+        room_bytes: room that must be left beside the file, e.g. to unpack it.
+        refusal: what it means if a server answers 401, 403 or a web page: one sentence.
+        progress: called after each piece with (bytes so far, bytes in all or None), perhaps from another thread.
         next: the command that goes on with this download.
 
     Raises:
@@ -57,135 +65,111 @@ def fetch(
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise RunFault(f"Another process is downloading {path.name}.", next=next) from None
+        raise Busy(f"Another process is downloading {path.name}.", next=next) from None
+    known = {kind: value.lower() for kind, value in (checksums or {}).items()}
     try:
-        if not path.exists():
-            _download(url, path, progress, attempts, backoff_seconds, timeout_seconds, next)
-            seen = _checked(_beside(path, ".part"), path, sha256, next)
-            _beside(path, ".sha256").write_text(f"{seen}  {path.name}\n", encoding="utf-8")
-            _beside(path, ".part").replace(path)
-            _beside(path, ".part.tag").unlink(missing_ok=True)
-            return seen
-        return _checked(path, path, sha256, next)
+        if path.exists():
+            try:
+                return _prove(path, path, known)
+            except _WrongSum as error:
+                path.unlink()
+                raise MissingFault(str(error), next=next) from None
+        with nullcontext(client) if client else httpx.Client(headers={"User-Agent": "segbench"}) as asking:
+            return _fetch(asking, list(urls), path, known, manners, room_bytes, refusal, progress, next)
     except OSError as error:
-        raise _disk_fault(error, path, next) from error
+        raise disk_fault(error, path.parent, kept="what was downloaded is kept", next=next) from error
     finally:
         lock.release()
 
 
-def file_sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
+def file_digests(path: Path, kinds: Iterable[str], *, progress: Progress | None = None) -> dict[str, str]:
+    """Hexadecimal digests of a file by algorithm, in one reading; ``progress`` as in ``fetch``."""
+    sums = {kind: hashlib.new(kind, usedforsecurity=False) for kind in kinds}
+    done, total = 0, path.stat().st_size
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        while piece := stream.read(1 << 20):
+            for each in sums.values():
+                each.update(piece)
+            done += len(piece)
+            if progress is not None:
+                progress(done, total)
+    return {kind: each.hexdigest() for kind, each in sums.items()}
 
 
-def _checked(file: Path, path: Path, sha256: str | None, next: str) -> str:
-    """Hash ``file``, which is or will be ``path``; one with a wrong checksum is removed."""
+def forget(path: Path) -> None:
+    """Remove a downloaded file and the checksum that later ones would be held to."""
+    _beside(path, ".sha256").unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def kept_bytes(path: Path, checksums: Mapping[str, str]) -> int:
+    """How much there is of a file that shall lie at ``path``: of what a later call need not fetch again."""
+    if path.exists():
+        return path.stat().st_size
+    partial = Partial(path, checksums)
+    return partial.have if partial.resumable else 0
+
+
+def _fetch(
+    client: httpx.Client,
+    urls: list[str],
+    path: Path,
+    known: dict[str, str],
+    manners: Manners,
+    room_bytes: int,
+    refusal: str,
+    progress: Progress | None,
+    next: str,
+) -> str:
+    """Ask one address after the other."""
+
+    def room(coming: int) -> None:
+        require_room(path.parent, coming + room_bytes, what=path.name, next=next)
+
+    faults: list[str] = []
+    unreachable = 0
+    partial = Partial(path, known)
+    for number, url in enumerate(urls, 1):
+        patient = manners if number == len(urls) else replace(manners, attempts=min(manners.attempts, _FIRST_ATTEMPTS))
+        try:
+            Transfer(client, url, partial=partial, manners=patient, room=room, progress=progress).run()
+            seen = _prove(partial.file, path, known)
+            _beside(path, ".sha256").write_text(f"{seen}  {path.name}\n", encoding="utf-8")
+            partial.finish(path)
+            return seen
+        except _WrongSum as error:
+            partial.clear()
+            faults.append(str(error))
+        except Unusable as error:
+            faults.append(f"{error} {refusal}".strip() if error.how == "refused" else str(error))
+            unreachable += error.how == "unreachable"
+            if partial.have and partial.resumable and not known:
+                break  # another address would have to begin anew
+    if unreachable == len(faults):
+        faults[-1] += " Is this machine online?"
+    if partial.have and partial.resumable:
+        faults[-1] += f" {amount(partial.have)} are kept, the next try goes on from there."
+    raise MissingFault(*faults, next=next)
+
+
+def _prove(file: Path, path: Path, known: dict[str, str]) -> str:
+    """SHA-256 of ``file``, which is or will be ``path``; it must have the checksums that are known.
+
+    Raises:
+        _WrongSum: it has another one than it should.
+    """
     record = _beside(path, ".sha256")
-    published = sha256 is not None
-    if sha256 is None and record.exists():
-        sha256 = record.read_text(encoding="utf-8").split()[0]
-    seen = file_sha256(file)
-    if sha256 is not None and seen != sha256.lower():
-        file.unlink()
-        origin = "published" if published else f"recorded in {record} (remove that to accept another file)"
-        raise MissingFault(
-            f"{path.name} has SHA-256 {seen}, the one {origin} is {sha256}: the file was removed.", next=next
-        )
-    return seen
-
-
-def _download(
-    url: str, path: Path, progress: Progress | None, attempts: int, backoff: float, timeout: float, next: str
-) -> None:
-    """Complete ``path`` + ``.part``."""
-    part = _beside(path, ".part")
-    failures = 0
-    limits = httpx.Timeout(timeout)
-    with httpx.Client(follow_redirects=True, timeout=limits, headers={"Accept-Encoding": "identity"}) as client:
-        while True:
-            before = _size(part)
-            try:
-                _attempt(client, url, path, progress, next)
-                return
-            except (_Again, httpx.TransportError) as error:
-                failures = 1 if _size(part) > before else failures + 1
-                if failures >= attempts:
-                    raise _gave_up(error, url, path, next) from error
-                time.sleep(backoff * 2 ** (failures - 1))
-            except (httpx.InvalidURL, httpx.HTTPError) as error:
-                raise MissingFault(f"{url} cannot be fetched: {error}", next=next) from error
-
-
-def _attempt(client: httpx.Client, url: str, path: Path, progress: Progress | None, next: str) -> None:
-    part, tag = _beside(path, ".part"), _beside(path, ".part.tag")
-    have = _size(part)
-    headers = {}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-        if tag.exists():  # asks for the whole file if it changed in the meantime
-            headers["If-Range"] = tag.read_text(encoding="utf-8")
-    with client.stream("GET", url, headers=headers) as response:
-        if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and have:
-            if response.headers.get("Content-Range", "") == f"bytes */{have}":
-                return  # everything was there already
-            part.unlink()
-            raise _Again("the server holds another file than before")
-        if response.status_code in _RETRY_STATUS:
-            raise _Again(f"the server answers {response.status_code}")
-        if response.is_error:
-            raise MissingFault(f"{url} answers {response.status_code} {response.reason_phrase}.", next=next)
-        goes_on = response.status_code == httpx.codes.PARTIAL_CONTENT
-        if goes_on and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            part.unlink(missing_ok=True)
-            raise _Again("the server sent another range than was asked for")
-        have = have if goes_on else 0
-        _remember_version(tag, response)
-        length = response.headers.get("Content-Length")
-        total = have + int(length) if length is not None else None
-        free = shutil.disk_usage(path.parent).free
-        if length is not None and int(length) > free:
-            raise RunFault(f"{path.name} needs {_mb(int(length))} more, {path.parent} has {_mb(free)} free.", next=next)
-        with part.open("ab" if goes_on else "wb") as stream:
-            for chunk in response.iter_raw():  # a larger piece would be lost when the connection drops
-                stream.write(chunk)
-                have += len(chunk)
-                if progress is not None:
-                    progress(have, total)
-        if total is not None and have != total:
-            raise _Again("the connection ended early")
-
-
-def _remember_version(tag: Path, response: httpx.Response) -> None:
-    """Keep what identifies this version of the file; weak tags cannot guard a range."""
-    version = response.headers.get("ETag") or response.headers.get("Last-Modified")
-    if version and not version.startswith("W/"):
-        tag.write_text(version, encoding="utf-8")
-    else:
-        tag.unlink(missing_ok=True)
-
-
-def _gave_up(error: Exception, url: str, path: Path, next: str) -> SegbenchError:
-    have = _size(_beside(path, ".part"))
-    kept = f" {_mb(have)} are kept, the next try goes on from there." if have else ""
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return MissingFault(f"{url} cannot be reached ({error}). Is this machine online?{kept}", next=next)
-    return MissingFault(f"{path.name} was cut off: {error}.{kept}", next=next)
-
-
-def _disk_fault(error: OSError, path: Path, next: str) -> SegbenchError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RunFault(f"The disk of {path.parent} is full; what was downloaded is kept.", next=next)
-    return RunFault(f"{error.filename or path} cannot be written: {error.strerror}.", next=next)
+    origin = "published"
+    if not known and record.exists():
+        known = {"sha256": record.read_text(encoding="utf-8").split()[0]}
+        origin = f"recorded in {record} (remove that to accept another file)"
+    seen = file_digests(file, {"sha256", *known})
+    for kind, value in known.items():
+        if seen[kind] != value:
+            name = _NAMES[kind]
+            raise _WrongSum(f"{path.name} has {name} {seen[kind]}, the one {origin} is {value}: it was removed.")
+    return seen["sha256"]
 
 
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _mb(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"

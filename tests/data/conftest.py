@@ -18,3 +18,22 @@ def tree(tmp_path: Path) -> Path:
 
     write_tree(tmp_path / "data" / "camvid")
     return tmp_path / "data"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Data root with a CamVid of six training images of several sizes."""
+    from tests.data.sized_tree import write_root
+
+    return write_root(tmp_path / "data")
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the images that are decoded while a test runs."""
+    from segbench.data import images
+
+    names: list[str] = []
+    read = images.read_image
+    monkeypatch.setattr(images, "read_image", lambda path: names.append(path.name) or read(path))
+    return names
