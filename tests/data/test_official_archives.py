@@ -33,9 +33,8 @@ def test_fetched_split_by_split(name: str, tmp_path: Path) -> None:
             for item in options.archives
         ]
         options = options.model_copy(update={"archives": tuple(own)})
-        both = [list(options.splits)]  # PASCAL-Context's masks are made of two files at once
-        for splits in both if name == "pascal-context" else [[split] for split in options.splits]:
-            download(name, root, splits=splits, options=options)
+        for split in options.splits:
+            download(name, root, splits=[split], options=options)
         assert sorted(server.paths) == sorted(f"/{item.name}" for item in own)
         download(name, root, splits=list(options.splits), options=options)
         assert len(server.paths) == len(own)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from segbench.core.errors import InvalidFault, MissingFault
 from segbench.data.facts import DatasetOptions
+from segbench.data.ledger import HIDDEN
 from segbench.data.reader import Finding, Pair, pairs
 
 from .case import Case
@@ -142,6 +143,8 @@ def litter(listings: Sequence[Listing], case: Case) -> Iterator[Finding]:
     empty: list[Path] = []
     for part in sorted(parts):
         for item in sorted(part.iterdir()):
+            if item.name == HIDDEN:  # segbench keeps there what it unpacked
+                continue
             if item.name[0] == "." or item.name in _LITTER:
                 hidden.append(item)
             elif item not in listed and item.is_file() and item.stat().st_size == 0:

@@ -43,14 +43,12 @@ class Options(DatasetOptions):
             urls=(f"{_MASKS}/train.pth",),
             members=r"(train\.pth)",
             checksums={"md5": "cf4344a5eef8139e057e3efefab18b37", "sha1": "4bfb49e8c1cefe352df876c9b5434e655c9c1d07"},
-            splits=("train",),
         ),
         Archive(
             name="val.pth",
             urls=(f"{_MASKS}/val.pth",),
             members=r"(val\.pth)",
             checksums={"md5": "92636c23dca1b3f0ef8b1fba3a9e6b9e", "sha1": "ebedc94247ec616c57b9a2df15091784826a7b0c"},
-            splits=("val",),
         ),
     )
     notes: tuple[str, ...] = (
