@@ -54,6 +54,7 @@ def match(
     source: str,
     drop: Sequence[str] = (),
     dropped: Sequence[str] = (),
+    fresh: Sequence[str] = (),
     sha256: str = "",
 ) -> LoadReport:
     """Compare a file's tensors with a network; nothing is loaded.
@@ -62,12 +63,13 @@ def match(
         module: the network.
         state: tensors by the network's names.
         source: the file, for messages.
-        drop: beginnings of names that are left out on purpose.
+        drop: beginnings of names that are left out on purpose, or endings with ``*`` before them.
         dropped: names in the file that were left out before.
+        fresh: beginnings of names that the file does not have and need not.
         sha256: of the file.
     """
     own = {name: tensor.shape for name, tensor in module.state_dict().items()}
-    left_out = {name for name in state if name.startswith(tuple(drop))} if drop else set()
+    left_out = {name for name in state if _is_dropped(name, drop)}
     kept = {name: tensor.shape for name, tensor in state.items() if name not in left_out}
     plain = [name for name in own if not name.endswith(_COUNTER)]
     return LoadReport(
@@ -75,7 +77,7 @@ def match(
         sum(own.get(name) == shape for name, shape in kept.items()),
         len(plain),
         dropped=(*dropped, *(name for name in state if name in left_out)),
-        missing=tuple(name for name in plain if name not in kept),
+        missing=tuple(name for name in plain if name not in kept and not name.startswith(tuple(fresh))),
         unexpected=tuple(name for name in kept if name not in own and not name.endswith(_COUNTER)),
         misshapen=tuple(name for name, shape in kept.items() if name in own and own[name] != shape),
         sha256=sha256,
@@ -97,17 +99,23 @@ def load_strictly(
     *,
     source: str,
     drop: Sequence[str] = (),
+    fresh: Sequence[str] = (),
     sha256: str = "",
 ) -> LoadReport:
     """Copy ``state`` into ``module``; every tensor must find its place or nothing is loaded.
 
-    The counters of batch norm (``num_batches_tracked``), which old files lack, may be missing.
+    The counters of batch norm (``num_batches_tracked``), which old files lack, may be missing, and so may what is
+    ``fresh``; ``drop`` and ``fresh`` are those of `match`.
 
     Raises:
         InvalidFault: names or shapes differ; one line each for missing, unexpected and misshapen tensors.
     """
-    report = match(module, state, source=source, drop=drop, sha256=sha256)
+    report = match(module, state, source=source, drop=drop, fresh=fresh, sha256=sha256)
     if report.faults:
         raise InvalidFault(*report.faults, next="segbench weights list")
     load_fitting(module, state, report)
     return report
+
+
+def _is_dropped(name: str, drop: Sequence[str]) -> bool:
+    return any(name.endswith(part[1:]) if part.startswith("*") else name.startswith(part) for part in drop)

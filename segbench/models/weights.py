@@ -1,10 +1,12 @@
 """Pretrained backbone weights: which published file fits, fetching it, loading it strictly.
 
-The table of files is data (``weights.yaml``). Looking up and fetching need no torch; a file is fetched with
-``huggingface_hub`` (its cache, its environment variables), read as safetensors and never executed.
+The table of files is data (``weights.yaml``). Looking up and fetching need no torch. A file is fetched with
+``huggingface_hub`` (its cache, its environment variables) and read as safetensors; one with addresses of its own goes
+where ``torch.hub`` keeps such files, and its tensors alone are read. Nothing in a file is ever executed.
 """
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -15,6 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from segbench.core import registry
+from segbench.core.download import fetch, file_digests
 from segbench.core.errors import InvalidFault, MissingFault
 from segbench.core.spec import Choice
 
@@ -29,10 +32,32 @@ RANDOM = "with --set weights.backbone=random (recorded as a deviation)"
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """One published file: the repository's name and the prefixes of the tensors that are left out."""
+    """One published file and how its tensors become the network's.
+
+    Attributes:
+        name: of the repository, or of the file if it has addresses of its own.
+        drop: which of its tensors are left out, as `loading.match` wants them.
+        rename: beginnings of its names, and what stands in their place in the network.
+        fresh: beginnings of the names of tensors that it lacks; they stay as they were drawn.
+        urls: where the file lies; empty for a repository of the hub.
+        sha256: the first digits of its checksum, if it has addresses.
+        note: what is known of these.
+    """
 
     name: str
-    drop: tuple[str, ...]
+    drop: tuple[str, ...] = ()
+    rename: tuple[tuple[str, str], ...] = ()
+    fresh: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+    sha256: str = ""
+    note: str = ""
+
+    def renamed(self, name: str) -> str:
+        """The network's name for a tensor of the file."""
+        for theirs, ours in self.rename:
+            if name.startswith(theirs):
+                return ours + name.removeprefix(theirs)
+        return name
 
 
 def published_weights(backbone: Choice, *, weights: str) -> PublishedWeights:
@@ -58,7 +83,11 @@ def published_weights(backbone: Choice, *, weights: str) -> PublishedWeights:
         for file in group["files"]:
             offered = registry.options_of("backbone", backbone.name)(**file["options"]).model_dump()
             if kept == {key: value for key, value in offered.items() if key not in free}:
-                return PublishedWeights(file["name"], tuple(group.get("drop", ())))
+                drop, fresh = (tuple(group.get(key, ())) for key in ("drop", "fresh"))
+                return PublishedWeights(
+                    file["name"], drop, tuple(group.get("rename", {}).items()), fresh,
+                    tuple(file.get("urls", ())), file.get("sha256", ""), file.get("note", ""),
+                )  # fmt: skip
     shown = ", ".join(f"{key} {value}" for key, value in backbone.options.items()) or "its defaults"
     raise MissingFault(
         f"No {weights} weights are known for backbone {backbone.name!r} with {shown}.",
@@ -74,7 +103,10 @@ def weights_need(backbone: Choice, weights: str) -> str:
         published = published_weights(backbone, weights=weights)
     except MissingFault as error:
         return error.faults[0]
-    return "" if _cached(published) else f"{weights} weights {published.name}   will be downloaded"
+    if _cached(published):
+        return ""
+    doubt = f" if possible: {published.note}" if published.note else ""
+    return f"{weights} weights {published.name}   will be downloaded{doubt}"
 
 
 def fetch_weights(published: PublishedWeights) -> Path:
@@ -82,7 +114,10 @@ def fetch_weights(published: PublishedWeights) -> Path:
 
     Raises:
         MissingFault: not in the cache and not to be had.
+        InvalidFault: the file is another one than the table says.
     """
+    if published.urls:
+        return _fetch_file(published)
     from huggingface_hub import constants, hf_hub_download
 
     cached = _cached(published)
@@ -118,8 +153,16 @@ def load_backbone_weights(backbone: "nn.Module", choice: Choice, *, weights: str
         return None
     published = published_weights(choice, weights=weights)
     path = fetch_weights(published)
-    state, sha256 = read_safetensors(path)
-    return load_strictly(backbone, state, source=published.name, drop=published.drop, sha256=sha256)
+    if published.urls:
+        from .foreign.unwrap import read_tensors
+
+        state, sha256 = read_tensors(path), file_digests(path, ["sha256"])["sha256"]
+    else:
+        state, sha256 = read_safetensors(path)
+    state = {published.renamed(name): tensor for name, tensor in state.items()}
+    return load_strictly(
+        backbone, state, source=published.name, drop=published.drop, fresh=published.fresh, sha256=sha256
+    )
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, "Tensor"], str]:
@@ -141,7 +184,32 @@ def read_safetensors(path: Path) -> tuple[dict[str, "Tensor"], str]:
         ) from error
 
 
+def _fetch_file(published: PublishedWeights) -> Path:
+    """Local path of a file that has addresses of its own, downloaded if it is not there."""
+    path = _hub_file(published.name)
+    try:
+        sha256 = fetch(published.urls, path, next=f"the same command {RANDOM}")
+    except MissingFault as error:
+        told = f"{published.name}: {published.note}. " if published.note else ""
+        raise MissingFault(*error.faults, f"{told}A copy is taken from {path}.", next=error.next) from error
+    if not sha256.startswith(published.sha256):
+        raise InvalidFault(
+            f"{path} has SHA-256 {sha256}, which should begin with {published.sha256}.", next=f"rm {path}"
+        )
+    return path
+
+
+def _hub_file(name: str) -> Path:
+    """Where ``torch.hub`` keeps a file of weights; another program may have put it there already."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    home = Path(os.environ.get("TORCH_HOME") or caches / "torch")
+    return home.expanduser() / "hub" / "checkpoints" / name
+
+
 def _cached(published: PublishedWeights) -> Path | None:
+    if published.urls:
+        path = _hub_file(published.name)
+        return path if path.exists() else None
     from huggingface_hub import hf_hub_download
 
     try:

@@ -144,10 +144,10 @@ class _Terminal:
 
 def test_what_cannot_run_here_says_why(tmp_path: Path) -> None:
     done = segbench("reproduce", "semiseg-table3", "--out", tmp_path)
-    assert "backbone resnet" in done.fails(3)
+    assert "method memory-contrast" in done.fails(3)
     done = segbench("reproduce", "contextrast-table6", "--dataset", "cityscapes", "--out", tmp_path)
-    assert "waits for data set cityscapes" in done.fails(3)
-    assert done.lines[-1].endswith("--dataset cityscapes --budget smoke")
+    assert "waits for Cityscapes: missing" in done.fails(3)
+    assert done.lines[-1] == "Next: segbench data download cityscapes"
     done = segbench("reproduce", ROW, "--dataset", "camvid", "--budget", "small", "--out", tmp_path)
     done.fails(3)
     assert "contextrast-table6 cannot run here: waits for CamVid: missing." in done.err

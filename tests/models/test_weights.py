@@ -11,11 +11,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from segbench.core.errors import InvalidFault, MissingFault
-from segbench.core.registry import options_of
+from segbench.core.registry import implementation, options_of
 from segbench.core.spec import Choice
 from segbench.models import weights
 from segbench.models.backbones.hrnetv2.network import build
 from segbench.models.backbones.hrnetv2.options import Options
+from segbench.models.loading import match
 
 SMALL = {"width": 16, "modules": [1, 1, 1], "blocks_per_branch": 2, "stage1_blocks": 1, "stage1_width": 32}
 CHOICE = Choice(name="hrnetv2", options=SMALL)
@@ -71,16 +72,16 @@ def test_every_listed_file_fits_the_timm_network_of_its_name() -> None:
     for group in weights._table()["imagenet"]:
         for file in group["files"]:
             choice = Choice(name=group["backbone"], options=file["options"])
-            assert weights.published_weights(choice, weights="imagenet").name == file["name"]
+            published = weights.published_weights(choice, weights="imagenet")
+            assert published.name == file["name"]
             options = options_of("backbone", choice.name)(**choice.options)
             name = file["name"].removeprefix("timm/")
-            assert name in timm.list_pretrained("hrnet*")
+            assert name in timm.list_pretrained()
             with torch.device("meta"):
                 theirs = timm.create_model(name, pretrained=False).state_dict()
-                ours = build(options, align_corners=True).state_dict()
-            drop = tuple(group["drop"])
-            shapes = {key: value.shape for key, value in theirs.items() if not key.startswith(drop)}
-            assert shapes == {key: value.shape for key, value in ours.items()}
+                ours = implementation("backbone", choice.name, "network").build(options, align_corners=True)
+            state = {published.renamed(key): value for key, value in theirs.items()}
+            assert match(ours, state, source=name, drop=published.drop, fresh=published.fresh).faults == []
 
 
 def test_options_that_change_no_weight_are_free_and_others_are_not() -> None:
@@ -144,3 +145,39 @@ def test_old_files_without_norm_counters_load() -> None:
     nested = nn.Sequential(module)
     state = {name: tensor for name, tensor in nested.state_dict().items() if "num_batches" not in name}
     assert weights.load_strictly(nested, state, source="file").matched == 4
+
+
+def test_endings_can_be_dropped_and_what_a_file_lacks_can_be_fresh() -> None:
+    module = nn.ModuleDict({"old": nn.Linear(2, 2), "new": nn.Linear(2, 2)})
+    file = {"old.weight": torch.ones(2, 2), "old.bias": torch.ones(2), "old.index": torch.ones(3)}
+    with pytest.raises(InvalidFault) as fault:
+        weights.load_strictly(module, file, source="file")
+    assert len(fault.value.faults) == 2
+    before = module["new"].weight.clone()
+    report = weights.load_strictly(module, file, source="file", drop=("*.index",), fresh=("new.",))
+    assert (report.matched, report.dropped) == (2, ("old.index",))
+    assert module["old"].weight.eq(1).all()
+    assert module["new"].weight.equal(before)
+    with pytest.raises(InvalidFault, match="missing"):
+        weights.load_strictly(module, file, source="file", drop=("*.index", "old.bias"), fresh=("new.",))
+
+
+def test_names_of_a_file_become_those_of_the_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Swin: timm has a stage's patch merging at the beginning of the next stage."""
+    choice = Choice(name="swin", options={"drop_path": 0.0})
+    with torch.device("meta"):
+        theirs = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False).state_dict()
+    state = {name: torch.full(tensor.shape, 0.1) for name, tensor in theirs.items()}
+    state["layers.2.downsample.norm.bias"].fill_(0.7)
+    state["layers.0.blocks.1.attn.relative_position_index"] = torch.zeros(49, 49, dtype=torch.long)
+    save_file(state, tmp_path / "model.safetensors")
+    _serve(monkeypatch, tmp_path / "model.safetensors")
+    swin = implementation("backbone", "swin", "network").build(options_of("backbone", "swin")(), align_corners=False)
+    report = weights.load_backbone_weights(swin, choice, weights="imagenet")
+    assert report is not None
+    assert {name.split(".")[0] for name in report.dropped} == {"norm", "head", "layers"}
+    own = swin.state_dict()
+    assert own["layers.1.downsample.norm.bias"].eq(0.7).all()
+    assert own["layers.0.downsample.norm.bias"].eq(0.1).all()
+    assert own["norm2.weight"].eq(1).all()
+    assert report.matched == len(own) - 8

@@ -98,7 +98,7 @@ def test_missing_data_and_what_is_not_built_yet_wait_with_their_reasons(catalog:
         assert plan.missing == ["waits for data set unread"] and plan.lacking_data == []
     plan = make_plan(catalog, "semiseg-table3", store, request=SMOKE)
     assert {item.status for item in plan.items} == {"waits"}
-    assert plan.lacking_data == [] and "backbone resnet" in plan.missing[0]
+    assert plan.lacking_data == [] and "method memory-contrast" in plan.missing[0]
 
 
 def test_data_that_is_there_does_not_wait(

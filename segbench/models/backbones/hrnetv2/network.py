@@ -19,19 +19,23 @@ EXPANSION = 4  # output channels of a bottleneck over its inner width
 
 
 def build(options: Options, *, align_corners: bool) -> Backbone:
-    """Build the backbone with Kaiming-normal convolutions (fan out), as the ImageNet trainings start."""
+    """Build the backbone with Kaiming-normal convolutions (fan out), as the ImageNet trainings start, or normal ones."""
     network = HRNetV2(options, align_corners=align_corners)
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if not isinstance(module, nn.Conv2d):
+            continue
+        if options.init_std is not None:
+            nn.init.normal_(module.weight, std=options.init_std)
+        else:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return network
 
 
 class HRNetV2(Backbone):
-    """Stem at stride 4, then stages with 1, 2, 3 and 4 parallel resolutions.
+    """Stem, at stride 4 unless told otherwise, then stages with 1, 2, 3 and 4 parallel resolutions.
 
     ``forward`` takes (N, 3, H, W) with H, W >= 32 and gives four maps with ``width`` times 1, 2, 4, 8
-    channels at strides 4, 8, 16, 32 (sizes rounded up).
+    channels at 1, 2, 4, 8 times the stem's stride (sizes rounded up).
     """
 
     def __init__(self, options: Options, *, align_corners: bool) -> None:
@@ -40,11 +44,12 @@ class HRNetV2(Backbone):
         stem = options.stem_channels
         widths = tuple(options.width * 2**branch for branch in range(4))
         self.layer_channels = widths
-        self.layer_strides = (4, 8, 16, 32)
+        first, second = options.stem_strides
+        self.layer_strides = tuple(first * second * 2**branch for branch in range(4))
 
-        self.conv1 = _conv(3, stem, 3, stride=2)
+        self.conv1 = _conv(3, stem, 3, stride=first)
         self.bn1 = nn.BatchNorm2d(stem, momentum=momentum)
-        self.conv2 = _conv(stem, stem, 3, stride=2)
+        self.conv2 = _conv(stem, stem, 3, stride=second)
         self.bn2 = nn.BatchNorm2d(stem, momentum=momentum)
         stage1_channels = options.stage1_width * EXPANSION
         self.layer1 = nn.Sequential(

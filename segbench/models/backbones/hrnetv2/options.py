@@ -8,6 +8,7 @@ from segbench.core.spec import Options as BaseOptions
 from segbench.core.spec import setting
 
 Count = Annotated[int, Field(ge=1)]
+Stride = Annotated[int, Field(ge=1, le=2)]
 
 
 class Options(BaseOptions):
@@ -15,13 +16,17 @@ class Options(BaseOptions):
     modules: tuple[Count, Count, Count] = setting((1, 4, 3), description="modules of stages 2, 3 and 4")
     blocks_per_branch: int = setting(4, ge=1, description="basic blocks of each branch of a module")
     stem_channels: int = setting(64, gt=0, description="channels of the two stem convolutions")
+    stem_strides: tuple[Stride, Stride] = setting((2, 2), description="their strides; the finest branch has the product")
     stage1_blocks: int = setting(4, ge=1, description="bottleneck blocks of stage 1")
     stage1_width: int = setting(
         64, gt=0, description="inner channels of those blocks; their output has 4 times as many"
     )
     bn_momentum: float = setting(0.1, gt=0, le=1)
+    init_std: float | None = setting(
+        None, gt=0, description="convolutions start at N(0, this); None: Kaiming-normal over the fan-out"
+    )
 
     def label(self) -> str:
         """``HRNetV2-W48``; a network of another depth is called small."""
-        full = Options(width=self.width, bn_momentum=self.bn_momentum)
+        full = Options(width=self.width, bn_momentum=self.bn_momentum, init_std=self.init_std)
         return f"HRNetV2-W{self.width}" + ("" if self == full else "-small")

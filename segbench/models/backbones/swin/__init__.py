@@ -1,0 +1,1 @@
+"""Swin Transformer: attention within shifted windows (Liu et al. 2021, arXiv 2103.14030)."""

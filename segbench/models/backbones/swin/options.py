@@ -1,0 +1,60 @@
+"""What a Swin Transformer can be told. The defaults are Swin-T as UPerNet trains it.
+
+Sizes are those of Liu et al. 2021 (arXiv 2103.14030, section 3.3).
+"""
+
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import Field, model_validator
+
+from segbench.core.spec import Options as BaseOptions
+from segbench.core.spec import setting
+
+Count = Annotated[int, Field(ge=1)]
+Stages = tuple[Count, Count, Count, Count]
+
+
+class Shape(NamedTuple):
+    """Channels of the first stage, blocks and attention heads of each stage."""
+
+    embed: int
+    depths: Stages
+    heads: Stages
+
+
+_SHAPES = {
+    "tiny": Shape(96, (2, 2, 6, 2), (3, 6, 12, 24)),
+    "small": Shape(96, (2, 2, 18, 2), (3, 6, 12, 24)),
+    "base": Shape(128, (2, 2, 18, 2), (4, 8, 16, 32)),
+}
+
+
+class Options(BaseOptions):
+    size: Literal["tiny", "small", "base"] = "tiny"
+    embed: int | None = setting(
+        None, gt=0, description="channels of the first stage, then 2, 4, 8 times as many; None: as the size says"
+    )
+    depths: Stages | None = setting(None, description="blocks of each stage; None: as the size says")
+    heads: Stages | None = setting(None, description="attention heads of each stage; None: as the size says")
+    window: int = setting(7, ge=2, description="side of the windows, in tokens")
+    drop_path: float = setting(
+        0.3, ge=0, lt=1, description="probability of skipping the last block's branches; linear from 0 at the first"
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        embed, _, heads = self.shape()
+        for stage, number in enumerate(heads):
+            if embed * 2**stage % number:
+                raise ValueError(f"{embed * 2**stage} channels of stage {stage + 1} do not divide among {number} heads")
+        return self
+
+    def shape(self) -> Shape:
+        """The size's shape with what replaces it."""
+        usual = _SHAPES[self.size]
+        return Shape(self.embed or usual.embed, self.depths or usual.depths, self.heads or usual.heads)
+
+    def label(self) -> str:
+        """``Swin-T``; a network of another shape is called small."""
+        usual = self.shape() == _SHAPES[self.size] and self.window == 7
+        return f"Swin-{self.size[0].upper()}" + ("" if usual else "-small")

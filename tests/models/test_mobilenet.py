@@ -1,0 +1,177 @@
+"""MobileNets against torchvision's, the first one against its table written out, dilations against values by hand."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+
+from segbench.core.registry import implementation, options_of
+from segbench.models.segmentor import Backbone
+from tests.models.random_weights import randomise
+
+NAMES = ("mobilenetv1", "mobilenetv2", "mobilenetv3-large")
+
+
+def _build(name: str, **options: object) -> Backbone:
+    network: Backbone = implementation("backbone", name, "network").build(
+        options_of("backbone", name).model_validate(options), align_corners=True
+    )
+    return network
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def _take_over(ours: nn.Module, theirs: nn.Module) -> None:
+    """Copy weights in the order of the layers, which is the same in both networks under other names."""
+    theirs_state = {k: v for k, v in theirs.state_dict().items() if not k.startswith("classifier.")}
+    own = ours.state_dict()
+    assert [v.shape for v in own.values()] == [v.shape for v in theirs_state.values()]
+    ours.load_state_dict(dict(zip(own, theirs_state.values(), strict=True)), strict=True)
+    ours.eval()
+
+
+def _through(features: nn.Sequential, images: Tensor, taps: tuple[int, ...]) -> list[Tensor]:
+    """Outputs of a torchvision network after the features of these numbers."""
+    x, found = images, []
+    for number, feature in enumerate(features):
+        x = feature(x)
+        if number in taps:
+            found.append(x)
+    return found
+
+
+def _assert_equal(got: tuple[Tensor, ...], wanted: list[Tensor]) -> None:
+    assert len(got) == len(wanted)
+    for a, b in zip(got, wanted, strict=True):
+        assert (a - b).abs().max() <= 1e-4 * b.abs().max()
+
+
+@pytest.mark.parametrize("width", [1.0, 0.5])
+def test_v2_equals_torchvision(width: float) -> None:
+    theirs: Any = randomise(torchvision.models.mobilenet_v2(width_mult=width))
+    ours = _build("mobilenetv2", last_conv=True, width=width)
+    if width < 1:  # the paper does not narrow the last convolution, segbench does
+        theirs.features = theirs.features[:18]
+        ours = _build("mobilenetv2", width=width)
+    _take_over(ours, theirs)
+    images = torch.randn(1, 3, 129, 257)
+    with torch.no_grad():
+        _assert_equal(ours(images), _through(theirs.features, images, (3, 6, 13, 18 if width == 1 else 17)))
+
+
+@pytest.mark.parametrize("dilated", [False, True])
+def test_v3_equals_torchvision(dilated: bool) -> None:
+    """torchvision's dilated network, which DeepLabV3 has there, dilates every block of the last stage."""
+    theirs: Any = randomise(torchvision.models.mobilenet_v3_large(dilated=dilated))
+    more = {"output_stride": 16, "dilation": "full"} if dilated else {}
+    ours = _build("mobilenetv3-large", bn_eps=1e-3, bn_momentum=0.01, **more)
+    _take_over(ours, theirs)
+    images = torch.randn(1, 3, 129, 257)
+    with torch.no_grad():
+        _assert_equal(ours(images), _through(theirs.features, images, (3, 6, 12, 16)))
+    assert ours.layer_strides == ((4, 8, 16, 16) if dilated else (4, 8, 16, 32))
+
+
+def test_v1_is_its_table_written_out() -> None:
+    """Table 1 of the paper: channels out and stride of each pair of depthwise and pointwise convolution; all ReLU6."""
+    pairs = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
+    network = randomise(_build("mobilenetv1", width=0.25))
+    tensors = [tensor.double() for name, tensor in network.state_dict().items() if "num_batches" not in name]
+
+    def conv_norm(x: Tensor, *, stride: int, depthwise: bool = False) -> Tensor:
+        weight, scale, shift, mean, var = (tensors.pop(0) for _ in range(5))
+        x = F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2, groups=x.shape[1] if depthwise else 1)
+        return F.batch_norm(x, mean, var, scale, shift, eps=1e-5).clamp(0, 6)
+
+    images = torch.randn(1, 3, 65, 97)
+    x, wanted = conv_norm(images.double(), stride=2), []
+    for number, (channels, stride) in enumerate(pairs):
+        x = conv_norm(x, stride=stride, depthwise=True)
+        x = conv_norm(x, stride=1)
+        assert x.shape[1] == channels // 4
+        if number in (2, 4, 10, 12):
+            wanted.append(x)
+    assert not tensors
+    _assert_equal(network(images), wanted)
+
+
+# Dilations of a stage's first depthwise convolution and of the others, at output stride 8
+CONTRACTED = {
+    "mobilenetv1": [(1, 1), (1, 1), (1, 1), (1, 2), (2, 4)],
+    "mobilenetv2": [(1, 1), (1, 1), (1, 1), (1, 2), (2, 2), (2, 4), (4, 4)],
+    "mobilenetv3-large": [(1, 1), (1, 1), (1, 1), (1, 2), (2, 2), (2, 4)],
+}
+FULL = {
+    "mobilenetv1": [(1, 1), (1, 1), (1, 1), (2, 2), (4, 4)],
+    "mobilenetv2": [(d, d) for d in (1, 1, 1, 2, 2, 4, 4)],  # as mmsegmentation's configuration lists them
+    "mobilenetv3-large": [(1, 1), (1, 1), (1, 1), (2, 2), (2, 2), (4, 4)],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("convention", "table"), [("contracted", CONTRACTED), ("full", FULL)])
+def test_dilations_at_output_stride_8(name: str, convention: str, table: dict[str, list[tuple[int, int]]]) -> None:
+    network: Any = _build(name, output_stride=8, dilation=convention, width=0.25)
+    stages = [[block.conv_dw.dilation[0] for block in stage if hasattr(block, "conv_dw")] for stage in network.blocks]
+    found = [stage for stage in stages if stage]  # the last of MobileNetV3 is a 1x1 convolution
+    assert found == [[first] + [rest] * (len(s) - 1) for s, (first, rest) in zip(found, table[name], strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "channels", "parameters", "millions"),
+    [
+        ("mobilenetv1", {}, (128, 256, 512, 1024), 3_206_976, 32.58),
+        ("mobilenetv2", {}, (24, 32, 96, 320), 1_811_712, None),
+        ("mobilenetv2", {"last_conv": True}, (24, 32, 96, 1280), 2_223_872, 35.40),
+        ("mobilenetv3-large", {}, (24, 40, 112, 960), 2_971_952, 31.40),
+    ],
+)
+def test_parameters(
+    name: str, options: dict[str, object], channels: tuple[int, ...], parameters: int, millions: float | None
+) -> None:
+    """With the head that ContrastiveSeg's release puts on them they come to its totals."""
+    with torch.device("meta"):
+        network = _build(name, **options)
+    assert network.layer_channels == channels
+    assert _parameters(network) == parameters
+    if millions is not None:
+        width, classes = 512, 19
+        norm = 2 * width
+        pyramid = (1 + 3 * 9 + 1) * channels[-1] * width + 5 * norm
+        fused, refined = 9 * 5 * width * width + norm, 9 * width * width + norm
+        head = pyramid + fused + refined + (width + 1) * classes
+        assert round((parameters + head) / 1e6, 2) == millions
+
+
+@pytest.mark.parametrize("dilation", ["contracted", "full"])
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+@pytest.mark.parametrize("name", NAMES)
+def test_any_input_size_gives_strides_rounded_up(name: str, output_stride: int, dilation: str) -> None:
+    with torch.device("meta"):
+        network = _build(name, output_stride=output_stride, dilation=dilation, width=0.25).eval()
+    assert network.layer_strides == tuple(min(stride, output_stride) for stride in (4, 8, 16, 32))
+    for size in ((32, 32), (45, 61), (129, 257), (360, 480)):
+        layers = network(torch.empty(1, 3, *size, device="meta"))
+        for layer, channels, stride in zip(layers, network.layer_channels, network.layer_strides, strict=True):
+            assert layer.shape == (1, channels, -(-size[0] // stride), -(-size[1] // stride))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_receives_a_gradient_and_options_reach_every_norm(name: str) -> None:
+    more = {"last_conv": True} if name == "mobilenetv2" else {}
+    network = _build(name, width=0.25, bn_eps=1e-3, bn_momentum=0.02, **more)
+    sum(layer.square().mean() for layer in network(torch.randn(2, 3, 64, 64))).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.02)}
+
+
+def test_labels() -> None:
+    labels = [options_of("backbone", name)().label() for name in NAMES]  # type: ignore[attr-defined]
+    assert labels == ["MobileNetV1", "MobileNetV2", "MobileNetV3-Large"]
+    assert options_of("backbone", "mobilenetv2")(width=0.35).label() == "MobileNetV2-0.35"  # type: ignore[attr-defined]
