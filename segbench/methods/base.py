@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from segbench.models.segmentor import Decoder
+
 if TYPE_CHECKING:
     from segbench.data.batch import Batch
     from segbench.models.segmentor import Segmentor
@@ -53,8 +55,18 @@ class Method(nn.Module, ABC):
         """
 
     def param_groups(self) -> list[ParamGroup]:
-        """All parameters that are trained, each in exactly one group."""
-        return [ParamGroup("model", [item for item in self.named_parameters() if item[1].requires_grad])]
+        """All parameters that are trained, each in exactly one group; a decoder with a rate of its own is one."""
+        trained = [item for item in self.named_parameters() if item[1].requires_grad]
+        factors = {
+            f"{name}.": module.lr_factor
+            for name, module in self.named_modules()
+            if isinstance(module, Decoder) and module.lr_factor != 1.0
+        }
+        groups = [ParamGroup("model", [item for item in trained if not item[0].startswith(tuple(factors))])]
+        for prefix, factor in factors.items():
+            params = [item for item in trained if item[0].startswith(prefix)]
+            groups += [ParamGroup(prefix.rstrip("."), params, factor)] if params else []
+        return groups
 
     def after_step(self, step: int) -> None:
         """Called after each optimiser step; nothing by default."""

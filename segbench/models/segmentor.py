@@ -11,12 +11,16 @@ from segbench.core.errors import InvalidFault
 from segbench.core.spec import Choice, ModelSpec, Options, Size
 
 
+# What a decoder returns: logits, embedding, auxiliary logits and, where it has a `layer_channels`, layers of its own.
+Decoded = tuple[Tensor, Tensor, dict[str, Tensor]] | tuple[Tensor, Tensor, dict[str, Tensor], tuple[Tensor, ...]]
+
+
 class SegmentorOutput(NamedTuple):
     """What one forward pass yields.
 
     Attributes:
         logits: (N, C, h, w) at the decoder's own stride.
-        layers: encoder layers, finest first.
+        layers: encoder layers, or those that the decoder gives in their place; finest first.
         embedding: input of the last 1x1 classifier, (N, K, h, w).
         aux: logits of auxiliary classifiers by name; empty if there are none.
     """
@@ -39,12 +43,21 @@ class Backbone(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Base of every decoder."""
+    """Base of every decoder.
+
+    Attributes:
+        embedding_channels: channels of the embedding it returns.
+        lr_factor: learning rate of its parameters over that of the backbone.
+        layer_channels: channels of layers that it gives in the place of the backbone's, one for each of them at its
+            stride; None if it does not.
+    """
 
     embedding_channels: int
+    lr_factor: float = 1.0
+    layer_channels: tuple[int, ...] | None = None
 
-    def forward(self, layers: tuple[Tensor, ...], size: Size) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Decode layers of images of ``size`` to (logits, embedding, auxiliary logits)."""
+    def forward(self, layers: tuple[Tensor, ...], size: Size) -> Decoded:
+        """Decode layers of images of ``size`` to (logits, embedding, auxiliary logits[, layers of its own])."""
         raise NotImplementedError
 
 
@@ -54,8 +67,8 @@ class Segmentor(nn.Module):
     Attributes:
         num_classes: number of output channels C.
         align_corners: how every bilinear resize inside the network and of its logits samples.
-        layer_channels: channels of each encoder layer, finest first.
-        layer_strides: stride of each encoder layer, finest first.
+        layer_channels: channels of each of the output's layers, finest first.
+        layer_strides: stride of each of them.
         embedding_channels: channels K of the classifier's input.
     """
 
@@ -69,7 +82,7 @@ class Segmentor(nn.Module):
         self.decoder = decoder
         self.num_classes = num_classes
         self.align_corners = align_corners
-        self.layer_channels = tuple(backbone.layer_channels)
+        self.layer_channels = tuple(decoder.layer_channels or backbone.layer_channels)
         self.layer_strides = tuple(backbone.layer_strides)
         self.embedding_channels = decoder.embedding_channels
 
@@ -80,8 +93,8 @@ class Segmentor(nn.Module):
             images: (N, 3, H, W) float, any H, W >= 32.
         """
         layers = self.backbone(images)
-        logits, embedding, aux = self.decoder(layers, (images.shape[-2], images.shape[-1]))
-        return SegmentorOutput(logits, layers, embedding, aux)
+        logits, embedding, aux, *own = self.decoder(layers, (images.shape[-2], images.shape[-1]))
+        return SegmentorOutput(logits, own[0] if own else layers, embedding, aux)
 
     def resize(self, logits: Tensor, size: Size) -> Tensor:
         """Resize (N, C, h, w) logits bilinearly to ``size`` in float32, corners as in the network."""

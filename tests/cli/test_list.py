@@ -22,8 +22,8 @@ def test_rows_as_json() -> None:
     assert one["method"] == "contextrast"
     assert one["model"].startswith("HRNetV2-W48")
     assert one["datasets"] == ["cityscapes", "camvid"]
-    assert one["status_by_dataset"] == {"cityscapes": "waiting: data set cityscapes", "camvid": "runnable"}
-    assert by_row["semiseg-table3", "gta5-deeplabv3plus-1_30"]["status"].startswith("waiting: backbone resnet, ")
+    assert one["status_by_dataset"] == {"cityscapes": "runnable", "camvid": "runnable"}
+    assert by_row["contrastiveseg-table1", "segsort"]["status"].startswith("waiting: decoder segsort")
 
 
 def test_figures_as_json() -> None:

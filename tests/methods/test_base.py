@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from segbench.methods.base import Method, ParamGroup
+from segbench.models.segmentor import Decoder
 
 
 class Plain(Method):
@@ -53,3 +54,18 @@ def test_draws_depend_on_seed_step_group_and_stream(segmentor, method):
 def test_defaults(method):
     assert method.predictor() is method.segmentor
     assert method.after_step(0) is None
+
+
+def test_a_decoder_with_a_rate_of_its_own_is_a_group(segmentor):
+    network = segmentor(3)
+    network.decoder = Decoder()
+    network.decoder.classifier, network.classifier = network.classifier, None
+    network.decoder.classifier.bias.requires_grad_(False)
+    assert [group.name for group in Plain(network, seed=7).param_groups()] == ["model"]
+    network.decoder.lr_factor = 10.0
+    model, decoder = Plain(network, seed=7).param_groups()
+    assert (model.lr_multiplier, decoder.lr_multiplier) == (1.0, 10.0)
+    assert [name for name, _ in decoder.params] == ["segmentor.decoder.classifier.weight"]
+    assert [name for name, _ in model.params] == [
+        f"segmentor.layers.{number}.{kind}" for number in range(4) for kind in ("weight", "bias")
+    ]

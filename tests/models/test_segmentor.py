@@ -12,6 +12,7 @@ from segbench.core.errors import InvalidFault, UsageFault
 from segbench.core.spec import Choice, ModelSpec
 from segbench.models.labels import model_label
 from segbench.models.segmentor import Segmentor, build_segmentor
+from tests.models.by_hand import Dilated
 
 TINY = {
     "name": "hrnetv2",
@@ -22,6 +23,29 @@ TINY = {
     "stage1_blocks": 1,
     "stage1_width": 4,
 }
+
+
+# Variants that between them run every path through the decoders of dilated networks.
+DECODERS: dict[str, dict[str, object]] = {
+    "deeplabv2": {"name": "deeplabv2", "branches": "all"},
+    "deeplabv3": {"name": "deeplabv3", "channels": 8, "refine": "conv3x3", "auxiliary": True},
+    "deeplabv3plus": {"name": "deeplabv3plus", "channels": 8, "separable": True, "auxiliary": True, "init": "torch"},
+    "pspnet": {"name": "pspnet", "channels": 8, "auxiliary": True},
+    "ocr": {"name": "ocr", "channels": 8, "key_channels": 4},
+    "ocr-stage3": {"name": "ocr", "channels": 8, "key_channels": 4, "aux_features": "stage3", "aux_channels": 6},
+}
+
+
+def _on_dilated(name: str, *, align_corners: bool = True) -> Segmentor:
+    torch.manual_seed(0)
+    backbone, choice = Dilated(), Choice.model_validate(DECODERS[name])
+    decoder = registry.implementation("decoder", choice.name, "network").build(
+        registry.options_of("decoder", choice.name)(**choice.options),
+        backbone=backbone,
+        num_classes=5,
+        align_corners=align_corners,
+    )
+    return Segmentor(backbone, decoder, num_classes=5, align_corners=align_corners)
 
 
 def _spec(*, align_corners: bool = True, **decoder: object) -> ModelSpec:
@@ -118,6 +142,51 @@ def test_training_step_reaches_every_parameter_under_autocast() -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
+@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("size", [(32, 32), (45, 61), (129, 257)])
+def test_decoders_of_dilated_networks_take_any_size(name: str, size: tuple[int, int]) -> None:
+    network = _on_dilated(name).eval().to(memory_format=torch.channels_last)
+    images = torch.randn(2, 3, *size).to(memory_format=torch.channels_last)
+    output = network(images)
+    stride = 4 if name in ("deeplabv3plus", "ocr") else 8
+    side = (-(-size[0] // stride), -(-size[1] // stride))
+    assert output.logits.shape == (2, 5, *side)
+    assert output.embedding.shape == (2, network.embedding_channels, *side)
+    assert set(output.aux) == ({"aux"} if name.startswith("ocr") else set()), "in evaluation only where it is needed"
+    assert torch.equal(output.logits, network(images).logits)
+    torch.testing.assert_close(output.logits, network(images.contiguous()).logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_decoders_of_dilated_networks_train_every_parameter_under_autocast(name: str) -> None:
+    network = _on_dilated(name).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = network(torch.randn(2, 3, 90, 61))
+    terms = [F.cross_entropy(logits.float(), logits.argmax(1)) for logits in (output.logits, *output.aux.values())]
+    torch.stack(terms).sum().backward()
+    read = {"deeplabv2": (3,), "deeplabv3plus": (0, 2, 3), "ocr": (0, 1, 2, 3)}.get(name, (2, 3))
+    trained = [parameter for layer in read for parameter in network.backbone.layers[layer].parameters()]
+    assert set(output.aux) == (set() if name == "deeplabv2" else {"aux"})
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in (*trained, *network.decoder.parameters()))
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_decoders_of_dilated_networks_compile_to_one_graph(name: str) -> None:
+    network = _on_dilated(name).eval()
+    images = torch.randn(1, 3, 45, 61)
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(images).logits, network(images).logits)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_align_corners_reaches_the_resizes_of_decoders(name: str) -> None:
+    """Only where a decoder resizes at all; the image's mean is the same everywhere."""
+    on, off = _on_dilated(name, align_corners=True).eval(), _on_dilated(name, align_corners=False).eval()
+    images = torch.randn(1, 3, 64, 64)
+    same = torch.equal(on(images).logits, off(images).logits)
+    assert same == (name in ("deeplabv2", "deeplabv3", "ocr-stage3"))
+
+
 def test_wrong_options_are_one_line_each() -> None:
     spec = ModelSpec(backbone=Choice(name="hrnetv2", options={"width": 0, "depth": 3}), decoder=Choice(name="concat"))
     with pytest.raises(InvalidFault) as fault:
@@ -137,6 +206,15 @@ def test_labels() -> None:
     assert label({"name": "hrnetv2", "width": 18}) == "HRNetV2-W18 (concat)"
     assert label(TINY) == "HRNetV2-W4-small (concat)"
     assert label("hrnetv2", {"name": "concat", "head": "conv1x1"}) == "HRNetV2-W48 (concat, 1x1 head)"
+    dilated = {"name": "resnet", "output_stride": 8}
+    assert label(dilated, "deeplabv2") == "D-ResNet-101 (DeepLabV2)"
+    assert label(dilated, {"name": "deeplabv2", "branches": "all"}) == "D-ResNet-101 (DeepLabV2, 4 branches)"
+    assert label(dilated, {"name": "deeplabv3", "channels": 512}) == "D-ResNet-101 (DeepLabV3)"
+    assert label(dilated, "deeplabv3plus") == "D-ResNet-101 (DeepLabV3+)"
+    assert label(dilated, "pspnet") == "D-ResNet-101 (PSPNet)"
+    assert label("resnet", {"name": "pspnet", "bins": [2, 3]}) == "ResNet-101 (PSPNet, bins 2-3)"
+    assert label("hrnetv2", "ocr") == "HRNetV2-W48 (OCR)"
+    assert label("hrnetv2", {"name": "ocr", "aux_head": "conv1x1"}) == "HRNetV2-W48 (OCR, 1x1 head)"
     assert label("swin-x", "upernet") == "swin-x + upernet"
     assert label("hrnetv2", "upernet-of-nobody") == "hrnetv2 + upernet-of-nobody"
     assert label({"name": "hrnetv2", "width": -1}) == "hrnetv2 + concat"

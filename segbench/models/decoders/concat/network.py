@@ -13,7 +13,11 @@ from .options import Options
 def build(options: Options, *, backbone: Backbone, num_classes: int, align_corners: bool) -> Decoder:
     """Build the decoder for all layers of ``backbone``."""
     channels = sum(backbone.layer_channels)
-    return Concat(options, channels=channels, num_classes=num_classes, align_corners=align_corners)
+    decoder = Concat(options, channels=channels, num_classes=num_classes, align_corners=align_corners)
+    if options.init_std is not None:
+        for convolution in (decoder.conv, decoder.classifier):
+            nn.init.normal_(convolution.weight, std=options.init_std)
+    return decoder
 
 
 class Concat(Decoder):

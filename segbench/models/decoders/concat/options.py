@@ -18,6 +18,7 @@ class Options(BaseOptions):
     conv_bias: bool = setting(True, description="whether the first convolution has a bias")
     classifier_bias: bool | None = setting(None, description="None: conv1x1 has it, conv3x3 has not")
     bn_momentum: float = setting(0.1, gt=0, le=1)
+    init_std: float | None = setting(None, gt=0, description="weights start at N(0, this); None: as PyTorch's do")
 
     def label(self) -> str:
         """``concat``, with the kernel where it is not the default."""

@@ -1,0 +1,1 @@
+"""DeepLabV2: parallel dilated classifiers, summed."""

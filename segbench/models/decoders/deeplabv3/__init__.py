@@ -1,0 +1,1 @@
+"""DeepLabV3: atrous spatial pyramid pooling with the image's mean."""

@@ -1,0 +1,88 @@
+"""What decoders are made of: convolutions with batch norm, dropout, resizing, initialisation."""
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segbench.core.spec import Size
+
+from .settings import DropoutOf, Init, NormOptions
+
+NORMAL_STD = 0.01
+
+
+class Norm(NamedTuple):
+    """How batch norms of a decoder are built."""
+
+    momentum: float = 0.1
+    eps: float = 1e-5
+
+    def __call__(self, channels: int) -> nn.BatchNorm2d:
+        return nn.BatchNorm2d(channels, momentum=self.momentum, eps=self.eps)
+
+
+def norm_of(options: NormOptions) -> Norm:
+    return Norm(options.bn_momentum, options.bn_eps)
+
+
+def conv_norm_relu(
+    channels: int,
+    out: int,
+    kernel: int,
+    *,
+    norm: Norm,
+    rate: int = 1,
+    groups: int = 1,
+    bias: bool = False,
+    relu: bool = True,
+) -> nn.Sequential:
+    """Convolution that keeps the size, batch norm and, unless told otherwise, ReLU."""
+    padding = rate * (kernel // 2)
+    conv = nn.Conv2d(channels, out, kernel, padding=padding, dilation=rate, groups=groups, bias=bias)
+    layers: OrderedDict[str, nn.Module] = OrderedDict(conv=conv, norm=norm(out))
+    if relu:
+        layers["act"] = nn.ReLU(inplace=True)
+    return nn.Sequential(layers)
+
+
+def separable_conv(channels: int, out: int, *, norm: Norm, rate: int = 1) -> nn.Sequential:
+    """Depthwise 3x3 convolution and 1x1 convolution, each with batch norm and ReLU (Chen et al. 2018, section 3.1)."""
+    return nn.Sequential(
+        OrderedDict(
+            depthwise=conv_norm_relu(channels, channels, 3, norm=norm, rate=rate, groups=channels),
+            pointwise=conv_norm_relu(channels, out, 1, norm=norm),
+        )
+    )
+
+
+def dropout(probability: float, *, of: DropoutOf) -> nn.Module:
+    """Dropout of whole channels or of single elements; nothing at probability 0."""
+    if not probability:
+        return nn.Identity()
+    return nn.Dropout2d(probability) if of == "channels" else nn.Dropout(probability)
+
+
+def resize(x: Tensor, size: Size, *, align_corners: bool) -> Tensor:
+    """Bring (N, c, h, w) bilinearly to ``size``."""
+    if x.shape[-2:] == tuple(size):
+        return x
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+
+
+def initialise(decoder: nn.Module, init: Init, *, classifier: nn.Conv2d | None = None) -> None:
+    """Draw the weights of all convolutions of ``decoder`` anew, or of its ``classifier`` alone (see ``Init``)."""
+    if init == "normal_classifier" and classifier is not None:
+        nn.init.normal_(classifier.weight, std=NORMAL_STD)
+    if init not in ("kaiming", "normal"):
+        return
+    for module in decoder.modules():
+        if not isinstance(module, nn.Conv2d):
+            continue
+        if init == "normal":
+            nn.init.normal_(module.weight, std=NORMAL_STD)
+            continue
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,1 @@
+"""OCR: pixels described by the object regions that they relate to."""

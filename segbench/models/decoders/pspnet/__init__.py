@@ -1,0 +1,1 @@
+"""PSPNet: pyramid pooling over the coarsest layer."""

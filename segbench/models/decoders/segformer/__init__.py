@@ -1,0 +1,1 @@
+"""SegFormer's all-MLP decoder: every layer projected, resized to the finest, fused."""

@@ -1,0 +1,1 @@
+"""UPerNet: pyramid pooling and a feature pyramid over all layers, fused at the finest."""
