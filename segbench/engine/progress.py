@@ -1,7 +1,11 @@
 """What the engine tells about its progress; who shows it decides how."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from segbench.data.prepare import Watch
 
 
 @dataclass(frozen=True)
@@ -9,7 +13,7 @@ class Progress:
     """State of a training or an evaluation.
 
     Attributes:
-        phase: ``train``, ``validate`` or ``evaluate``.
+        phase: ``prepare``, ``train``, ``validate`` or ``evaluate``.
         done: steps or images done.
         total: steps or images in all.
         losses: mean of each named term since the last report (training).
@@ -49,3 +53,18 @@ class Silent:
 
     def note(self, text: str) -> None:
         pass
+
+
+def watching(observer: Observer, stop: Callable[[], bool]) -> Watch:
+    """Somebody who watches a run, as one who watches images being prepared."""
+    began: list[tuple[float, int]] = []
+
+    def progress(done: int, total: int) -> None:
+        now = time.perf_counter()
+        if not began or done <= began[0][1]:  # the first image of a split, or of what a kill left of it
+            began[:] = [(now, done)]
+        speed = (done - began[0][1]) / max(now - began[0][0], 1e-9)
+        left = (total - done) / speed if speed else None
+        observer.report(Progress("prepare", done, total, images_per_second=speed, seconds_left=left))
+
+    return Watch(progress, observer.note, stop)

@@ -8,10 +8,9 @@ import pytest
 
 from segbench.core.errors import InvalidFault, MissingFault, UsageFault
 from segbench.core.spec import DataSpec
-from segbench.data import open as opening
-from segbench.data import reader
-from segbench.data.images import read_image
-from segbench.data.open import open_dataset
+from segbench.data import images, reader
+from segbench.data.folder import CacheUse
+from segbench.data.open import SegDataset, open_dataset
 from tests.data.camvid_tree import arrays, places, png, tree_options
 
 
@@ -57,8 +56,8 @@ def test_refusals(tree: Path) -> None:
         open_dataset(spec(classes="cityscapes"), root=tree)
     with pytest.raises(InvalidFault, match="unlabelled_rest"):
         open_dataset(spec(unlabelled_rest=True), root=tree)
-    with pytest.raises(InvalidFault, match="not supported"):
-        open_dataset(spec(subset={"count": 2, "rule": "shards"}), root=tree)
+    with pytest.raises(InvalidFault, match="none of the 5 images without a label"):
+        open_dataset(spec(subset={"count": 5}, unlabelled_rest=True), root=tree)
     with pytest.raises(InvalidFault, match="more than the 5"):
         open_dataset(spec(subset={"count": 6}), root=tree)
     with pytest.raises(UsageFault):
@@ -96,7 +95,8 @@ def test_generated_needs_no_folder_and_no_names() -> None:
 
 def test_images_are_read_once_and_kept_up_to_the_cap(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[Path] = []
-    monkeypatch.setattr(opening, "read_image", lambda path: reads.append(path) or read_image(path))
+    read = images.read_image
+    monkeypatch.setattr(images, "read_image", lambda path: reads.append(path) or read(path))
     cost = 24 * 32 * 4
     dataset = open_dataset(spec(), root=tree, ram_bytes=2 * cost)
     first = dataset.read(0)
@@ -112,6 +112,34 @@ def test_images_are_read_once_and_kept_up_to_the_cap(tree: Path, monkeypatch: py
     plain.read(0)
     plain.read(0)
     assert len(reads) == 2
+
+
+@pytest.mark.parametrize("cache", ["off", "make"])
+def test_instances_are_those_of_the_files_at_their_own_size(tmp_path: Path, cache: CacheUse) -> None:
+    ids = np.arange(24 * 32, dtype=np.uint16).reshape(24, 32) * 40  # up to 30,680, as ids of 1000 times the class are
+    for split, frame in (("train", 0), ("train", 1), ("val", 2)):
+        city = "aachen" if split == "train" else "frankfurt"
+        stem = f"{city}_000000_{frame:06d}"
+        image, label = (tmp_path / "cityscapes" / kind / split / city for kind in ("leftImg8bit", "gtFine"))
+        for folder in (image, label):
+            folder.mkdir(parents=True, exist_ok=True)
+        (image / f"{stem}_leftImg8bit.png").write_bytes(png(np.zeros((24, 32, 3), np.uint8)))
+        (label / f"{stem}_gtFine_labelIds.png").write_bytes(png(np.full((24, 32), 7, np.uint8)))
+        if frame != 1:
+            (label / f"{stem}_gtFine_instanceIds.png").write_bytes(png(ids + np.uint16(frame)))
+
+    def opened(**more: object) -> SegDataset:
+        data = DataSpec(name="cityscapes", splits=("train", "val"), **more)  # type: ignore[arg-type]
+        return open_dataset(data, root=tmp_path, cache=cache)
+
+    dataset = opened()
+    for index, frame in ((0, 0), (2, 2)):
+        found = dataset.instances(index)
+        assert found is not None and found.dtype == np.int32
+        assert np.array_equal(found, ids.astype(np.int32) + frame)
+    assert opened(scale=0.5).instances(0) is None
+    assert opened(size=(24, 32)).instances(0) is None
+    assert open_dataset(DataSpec(name="cityscapes", source="generated", images=1, size=(24, 32))).instances(0) is None
 
 
 def test_data_set_without_a_reader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

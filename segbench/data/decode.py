@@ -1,0 +1,71 @@
+"""From the files of a pair to pixels and train ids: what is streamed, and what is prepared. Free of torch."""
+
+import contextlib
+import hashlib
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from segbench.core.errors import MissingFault
+from segbench.core.spec import DataSpec, digest
+
+from . import images
+from .classes import IGNORE, ClassTable
+from .reader import Pair, label_reader
+from .resample import resize, scaled
+
+_CODE = ("classes.py", "decode.py", "images.py", "layouts.py", "resample.py", "whole.py")
+
+Sample = tuple[np.ndarray, np.ndarray]  # uint8 (H, W, 3) RGB, uint8 (H, W) train ids
+
+
+class Decoder:
+    """Reads pairs of one data set at one size with one class table. Safe from several threads at once."""
+
+    def __init__(self, spec: DataSpec, table: ClassTable) -> None:
+        self._spec, self._table = spec, table
+        self._read_label = label_reader(spec.name)
+
+    def read(self, pair: Pair) -> Sample:
+        """uint8 (H, W, 3) RGB and uint8 (H, W) train ids, all 255 where the pair has no label.
+
+        Raises:
+            MissingFault: a file is missing or broken, the sizes differ, or a label value is unknown.
+        """
+        image = images.read_image(pair.image)
+        raw = np.full(image.shape[:2], IGNORE, np.uint8) if pair.label is None else self._read_label(pair.label)
+        advice = f"segbench data verify {self._spec.name}"
+        if image.shape[:2] != raw.shape:
+            sizes = "{}x{} but its image {}x{}".format(*raw.shape, *image.shape[:2])
+            raise MissingFault(f"{pair.label}: is {sizes}", next=advice)
+        try:
+            label = raw if pair.label is None else self._table.to_train_ids(raw)
+        except ValueError as error:
+            fault = f"{pair.label}: label values {error} are not in class table {self._table.name}"
+            raise MissingFault(fault, next=advice) from None
+        return resize(image, label, self.size(label.shape), how=self._spec.resize)
+
+    def instances(self, pair: Pair) -> np.ndarray | None:
+        """int32 (H, W) instance ids; None where there are none, or where the size is not the files' own."""
+        if pair.instances is None or self._spec.scale != 1.0 or self._spec.size is not None:
+            return None
+        return images.read_instances(pair.instances)
+
+    def size(self, native: tuple[int, ...]) -> tuple[int, int]:
+        """(height, width) that an image of that size is read at."""
+        return self._spec.size or scaled(native, self._spec.scale)
+
+    def code(self) -> str:
+        """Digest of the code that makes the pixels: what another one made is not taken for its own."""
+        here = Path(__file__).parent
+        files = [here / name for name in _CODE]
+        reader = Path(getattr(sys.modules.get(self._read_label.__module__), "__file__", None) or "")
+        of_set = reader.parent.parent == here / "sets"
+        files += sorted(path for path in reader.parent.iterdir() if path.is_file()) if of_set else [reader]
+        sources = []
+        for path in files:
+            with contextlib.suppress(OSError):  # a package that is read out of an archive has no files
+                sources.append(hashlib.sha256(path.read_bytes()).hexdigest())
+        return digest([cv2.__version__, sources], length=32)

@@ -1,0 +1,68 @@
+"""Decoded images that stay in memory, as many as there is room for. Free of torch."""
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .decode import Sample
+
+if TYPE_CHECKING:
+    from .open import SegDataset
+
+
+class Budget:
+    """Bytes that several data sets may use together."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> bool:
+        """Whether there were so many bytes left; then they are taken."""
+        with self._lock:
+            fits = count <= self._left
+            self._left -= count if fits else 0
+            return fits
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_left": self._left}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["_left"])  # type: ignore[misc]  # a lock cannot be sent to another process
+
+
+class InMemory:
+    """Keeps what was read, first come first kept, until the memory is used up."""
+
+    def __init__(self, dataset: "SegDataset", budget: Budget) -> None:
+        self.classes = dataset.classes
+        self._dataset, self._budget = dataset, budget
+        self._kept: dict[int, Sample] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def key(self, index: int) -> str:
+        return self._dataset.key(index)
+
+    def read(self, index: int) -> Sample:
+        sample = self._kept.get(index)
+        if sample is None:
+            sample = self._dataset.read(index)
+            for array in sample:
+                array.flags.writeable = False
+            with self._lock:
+                if index not in self._kept and self._budget.take(sum(array.nbytes for array in sample)):
+                    self._kept[index] = sample
+        return sample
+
+    def instances(self, index: int) -> np.ndarray | None:
+        return self._dataset.instances(index)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_dataset": self._dataset, "_budget": self._budget}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["_dataset"], state["_budget"])  # type: ignore[misc]
