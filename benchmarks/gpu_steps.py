@@ -49,7 +49,7 @@ def measure(spec: StageSpec, runtime: Runtime, *, warmup: int, steps: int) -> tu
     torch.manual_seed(0)
     method = build_method(spec, num_classes=CLASSES).train()
     runtime.place(method)
-    runtime.compile_network(method.segmentor)
+    runtime.prepare_network(method.segmentor)
     optimizer = build_optimizer(SGD, method, fused=runtime.fuses)
     images, target = scene(spec.streams["labelled"].batch_total)
     batches = {"labelled": Batch(images, target).to(runtime.device, channels_last=runtime.channels_last)}

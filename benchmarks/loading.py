@@ -25,7 +25,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from segbench.core.spec import AugmentationSpec, DataSpec, InputSpec, StreamSpec
-from segbench.data.augment import training_sample
+from segbench.data.augmentation.augment import training_sample
 from segbench.data.classes import class_table
 from segbench.data.generated import render
 from segbench.data.loader import TrainingBatches

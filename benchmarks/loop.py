@@ -70,7 +70,7 @@ class Bare:
         torch.manual_seed(0)
         self.method = build_method(spec, num_classes=num_classes).train()
         runtime.place(self.method)
-        runtime.compile_network(self.method.segmentor)
+        runtime.prepare_network(self.method.segmentor)
         self.optimizer = torch.optim.SGD(
             self.method.parameters(),
             lr=SGD.lr,

@@ -25,7 +25,8 @@ def _meet_own_data(context: typer.Context, root: Path | None) -> Path | None:
     """Register the user's own data sets before any command that reads data looks at anything."""
     if context.resilient_parsing:  # completion in a shell
         return root
-    from segbench.data import own, places
+    from segbench.data import places
+    from segbench.data.own_data import discover as own
 
     for line in own.discover(places.data_root(root)):
         typer.echo(line, err=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from segbench.core.spec import AugmentationSpec, InputSpec, JitterSpec
 
-from .jitter import HUES, OPERATIONS, add_brightness, grey
+from .augmentation.jitter import HUES, OPERATIONS, add_brightness, grey
 
 _NAMES = ("brightness", "contrast", "saturation", "hue")
 

@@ -21,7 +21,7 @@ class Archive(Spec):
         checksums: published digests, e.g. ``{"sha256": "..."}``; all that are given must hold.
         size_bytes: published size, or None.
         unpacked_bytes: most that the wanted members may unpack to; None for four times the data set's size.
-        account: the account that stands before it (a module of ``segbench.data.accounts``), or None.
+        account: the account that stands before it (a module of ``segbench.data.fetching.accounts``), or None.
         splits: the splits that cannot do without it; empty for all.
     """
 

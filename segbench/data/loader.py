@@ -18,9 +18,9 @@ from torch import Tensor
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import AugmentationSpec, InputSpec, StreamSpec
 
-from .augment import of_sample, padding_colour, training_sample
+from .augmentation.augment import of_sample, padding_colour, training_sample
+from .augmentation.batchwise import BatchAugmenter
 from .batch import Batch
-from .batchwise import BatchAugmenter
 from .colour import normalise
 from .dice import Purpose, dice, stream_number
 from .open import SegDataset

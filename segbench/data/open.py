@@ -9,15 +9,15 @@ import numpy as np
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import DataSpec, SubsetSpec
 
-from .cache import Split
 from .classes import IGNORE, ClassTable, class_table
-from .decode import Sample
 from .facts import DatasetOptions, facts, require_split
-from .folder import CacheUse, open_folder, splits_of
 from .generated import render
-from .memory import Budget, InMemory
 from .places import data_root
-from .prepare import SILENT, Watch
+from .prepared.cache import Split
+from .prepared.decode import Sample
+from .prepared.folder import CacheUse, open_folder, splits_of
+from .prepared.memory import Budget, InMemory
+from .prepared.prepare import SILENT, Watch
 from .reader import pairs, require_folder
 from .resample import scaled
 from .subsets import choose, classes_shown

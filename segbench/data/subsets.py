@@ -13,10 +13,10 @@ import numpy as np
 
 from segbench.core.errors import InvalidFault, MissingFault
 from segbench.core.spec import DataSpec, SubsetSpec
+from segbench.data.fetching import resources
 
-from . import resources
 from .classes import ClassTable
-from .pickled import read_integers
+from .fetching.pickled import read_integers
 from .reader import Pair, label_reader
 
 _WORKERS = 8

@@ -1,28 +1,28 @@
-"""Scoring a network by one declared protocol: whole image or sliding windows, scales, flips."""
+"""Scoring networks by declared protocols: every image is read once, predicted, timed and counted."""
 
 import contextlib
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from segbench.core.errors import Interrupted
-from segbench.core.spec import EvaluationSpec, InputSpec, Size
-from segbench.data.colour import normalise
+from segbench.core.spec import EvaluationSpec, InputSpec
 from segbench.metrics import scores
 from segbench.metrics.cityscapes import LabelIds
 from segbench.metrics.confusion import Confusion
 from segbench.models.segmentor import Segmentor
 
-from .instances import Benchmark, Images, WithInstances
+from .instances import Benchmark, Images, InstanceCounts, WithInstances
+from .predict import at_rest as at_rest
+from .predict import predict as predict
 from .progress import Observer, Progress, Silent
 from .runtime import Runtime
 
@@ -34,11 +34,13 @@ class Evaluation:
     """Counts of one evaluation, and how long it took.
 
     Attributes:
-        matrix: (C, C) int64, rows labels, columns predictions, over all images.
+        matrix: (C, C) int64, rows labels, columns predictions, over all images; with a last column more where
+            predictions may be of what is not scored.
         tally: per-image counts per class, each (N, C) int64.
         keys: names of the images.
         seconds_per_image: median of the synchronised time from an image in memory to its predicted labels.
         benchmark: counts of what the data set's own benchmark scores besides, None if nothing.
+        memory_bytes: peak memory of the device; on a CPU, by how much scoring raised that of the process.
     """
 
     matrix: NDArray[np.int64]
@@ -46,10 +48,11 @@ class Evaluation:
     keys: tuple[str, ...]
     seconds_per_image: float
     benchmark: Benchmark | None = None
+    memory_bytes: int = 0
 
     def figures(self, *, absent: scores.Absent) -> dict[str, float]:
         """Headline scores in percent."""
-        total = scores.Tally.of(self.matrix)
+        total = self.tally.total()
         more = self.benchmark.figures(absent=absent) if self.benchmark else {}
         return {
             "miou": 100 * float(scores.miou(total, absent=absent)),
@@ -62,7 +65,7 @@ class Evaluation:
 
     def per_class(self) -> list[float | None]:
         """IoU of every class in percent; None where a class is neither labelled nor predicted."""
-        values = scores.iou_per_class(scores.Tally.of(self.matrix))
+        values = scores.iou_per_class(self.tally.total())
         return [None if np.isnan(value) else 100 * float(value) for value in values]
 
     def benchmark_scores(self) -> dict[str, dict[str, float | None]]:
@@ -78,6 +81,21 @@ class Evaluation:
             "target": self.tally.target,
             **(self.benchmark.counts() if self.benchmark else {}),
         }
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One way to score a split.
+
+    Attributes:
+        segmentor: the network, on the runtime's device.
+        spec: the protocol.
+        input: channel order and normalisation.
+    """
+
+    segmentor: Segmentor
+    spec: EvaluationSpec
+    input: InputSpec
 
 
 def evaluate(
@@ -112,96 +130,92 @@ def evaluate(
         Interrupted: ``stop`` said so.
         MissingFault: an image or label cannot be read.
     """
-    observer = observer or Silent()
-    confusion = Confusion(segmentor.num_classes, device=runtime.device, keep_matrices=labels is not None)
-    instances = None if labels is None else WithInstances(images, labels)
-    seconds: list[float] = []
-    began = time.perf_counter()
-    # A thread that decodes ahead would take the processor from the network that is timed, if that runs there too.
-    samples = _read_ahead(images if instances is None else instances, workers=runtime.workers if runtime.is_cuda else 0)
-    with contextlib.closing(samples), at_rest(segmentor, runtime), torch.inference_mode():
-        for index, (pixels, label) in enumerate(samples):
-            if stop():
-                raise Interrupted("Stopped while scoring; what was trained is kept.", next="the same command again")
-            image = torch.tensor(pixels).permute(2, 0, 1)[None]
-            runtime.synchronize()
-            start = time.perf_counter()
-            prediction = predict(
-                segmentor, image.to(runtime.device), spec, input=input, size=label.shape, runtime=runtime
-            )
-            runtime.synchronize()
-            seconds.append(time.perf_counter() - start)
-            target = torch.tensor(label)[None].to(runtime.device)
-            confusion.update(target, prediction, keys=[images.key(index)])
-            if instances is not None:
-                instances.count(index, prediction[0])
-            _report(observer, phase, index + 1, len(images), began, runtime)
-    timed = seconds[WARMUP_IMAGES:] or seconds
-    return Evaluation(
-        confusion.matrix(),
-        confusion.per_image(),
-        tuple(confusion.keys),
-        statistics.median(timed) if timed else 0.0,
-        None if instances is None else instances.benchmark(confusion.matrices()),
-    )
+    trial = Trial(segmentor, spec, input)
+    return evaluate_all(
+        [trial], images, runtime=runtime, labels=labels, phase=phase, observer=observer, stop=stop
+    )[0]  # fmt: skip
 
 
-def predict(
-    segmentor: Segmentor,
-    image: Tensor,
-    spec: EvaluationSpec,
+def evaluate_all(
+    trials: Sequence[Trial],
+    images: Images,
     *,
-    input: InputSpec,
-    size: Size,
     runtime: Runtime,
-) -> Tensor:
-    """Predicted train ids of one image.
+    labels: LabelIds | None = None,
+    phase: str = "evaluate",
+    observer: Observer | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[Evaluation]:
+    """Score every image of a split in several ways; each image is read once.
 
     Args:
-        segmentor: the network.
-        image: (1, 3, H, W) uint8 RGB on the device.
-        spec: the protocol.
-        input: channel order and normalisation.
-        size: (h, w) of the answer.
-        runtime: the machine.
+        trials: the ways; their protocols are of the same data.
+        images, runtime, labels, phase, observer, stop: as of ``evaluate``.
 
-    Returns:
-        (1, h, w) uint8.
+    Raises:
+        Interrupted: ``stop`` said so.
+        MissingFault: an image or label cannot be read.
     """
-    plain = len(spec.scales) == 1 and not spec.flip
-    total: Tensor | None = None
-    for view in _views(normalise(image.float() / 255.0, input), spec):
-        logits = _logits(segmentor, view.image, spec, size=size, runtime=runtime)
-        if view.flipped:
-            logits = logits.flip(-1)
-        scored = logits if plain else _fused(logits, spec)
-        if total is None:
-            total = scored
-        elif spec.fuse == "exp_logits":
-            # The sum of exp(logits) in log space: same order of classes, and no overflow.
-            total = torch.logaddexp(total, scored)
-        else:
-            total += scored
-    assert total is not None
-    return total.argmax(1).to(torch.uint8)
+    observer = observer or Silent()
+    counting = [_Counting(trial, runtime, labels) for trial in trials]
+    source = images if labels is None else WithInstances(images)
+    before = runtime.peak_memory_bytes()
+    began = time.perf_counter()
+    # A thread that decodes ahead would take the processor from the network that is timed, if that runs there too.
+    samples = _read_ahead(source, workers=runtime.workers if runtime.is_cuda else 0)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.closing(samples))
+        for network in dict.fromkeys(trial.segmentor for trial in trials):
+            stack.enter_context(at_rest(network, runtime))
+        stack.enter_context(torch.inference_mode())
+        for index, (pixels, label) in enumerate(samples):
+            image = torch.tensor(pixels).permute(2, 0, 1)[None]
+            target = torch.tensor(label)[None].to(runtime.device)
+            instances = source.take(index) if isinstance(source, WithInstances) else None
+            for each in counting:
+                if stop():
+                    raise Interrupted("Stopped while scoring; what was trained is kept.", next="the same command again")
+                each.count(images.key(index), image, target, instances)
+            _report(observer, phase, index + 1, len(images), began, runtime)
+    peak = runtime.peak_memory_bytes()
+    memory = peak if runtime.is_cuda else peak - before
+    return [each.result(memory) for each in counting]
 
 
-@contextlib.contextmanager
-def at_rest(network: nn.Module, runtime: Runtime) -> Iterator[None]:
-    """Evaluation mode, uncompiled, with one choice of kernels; afterwards every module is as it was."""
-    before = [(module, module.training) for module in network.modules()]
-    benchmark = torch.backends.cudnn.benchmark
-    network.eval()
-    # Trying kernels out anew for each size of image takes longer than it saves, and could change a score.
-    torch.backends.cudnn.benchmark = False
-    try:
-        # Sizes differ from training's, and each would be compiled.
-        with torch.compiler.set_stance("force_eager") if runtime.compile else contextlib.nullcontext():
-            yield
-    finally:
-        torch.backends.cudnn.benchmark = benchmark
-        for module, mode in before:
-            module.training = mode
+class _Counting:
+    """One trial on its way through the images."""
+
+    def __init__(self, trial: Trial, runtime: Runtime, labels: LabelIds | None) -> None:
+        self._trial, self._runtime = trial, runtime
+        classes = trial.segmentor.num_classes
+        self._confusion = Confusion(classes, device=runtime.device, keep_matrices=labels is not None)
+        self._instances = None if labels is None else InstanceCounts(labels)
+        self._seconds: list[float] = []
+
+    def count(self, key: str, image: Tensor, target: Tensor, instances: NDArray[np.int32] | None) -> None:
+        """Predict an image (1, 3, H, W) uint8 and count it against its label (1, h, w), which is on the device."""
+        trial, runtime = self._trial, self._runtime
+        size = (target.shape[-2], target.shape[-1])
+        runtime.synchronize()
+        start = time.perf_counter()
+        placed = image.to(runtime.device)
+        prediction = predict(trial.segmentor, placed, trial.spec, input=trial.input, size=size, runtime=runtime)
+        runtime.synchronize()
+        self._seconds.append(time.perf_counter() - start)
+        self._confusion.update(target, prediction, keys=[key])
+        if self._instances is not None:
+            self._instances.count(instances, prediction[0], name=key)
+
+    def result(self, memory_bytes: int) -> Evaluation:
+        timed = self._seconds[WARMUP_IMAGES:] or self._seconds
+        return Evaluation(
+            self._confusion.matrix(),
+            self._confusion.per_image(),
+            tuple(self._confusion.keys),
+            statistics.median(timed) if timed else 0.0,
+            None if self._instances is None else self._instances.benchmark(self._confusion.matrices()),
+            memory_bytes,
+        )
 
 
 def _read_ahead(images: Images, *, workers: int) -> Generator[tuple[NDArray[np.uint8], NDArray[np.uint8]], None, None]:
@@ -221,65 +235,6 @@ def _read_ahead(images: Images, *, workers: int) -> Generator[tuple[NDArray[np.u
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-@dataclass(frozen=True)
-class _View:
-    image: Tensor
-    flipped: bool
-
-
-def _views(image: Tensor, spec: EvaluationSpec) -> Iterator[_View]:
-    height, width = image.shape[-2:]
-    for scale in spec.scales:
-        size = (round(height * scale), round(width * scale))
-        scaled = image
-        if size != (height, width):
-            # Without anti-aliasing: plain bilinear sampling is what evaluation codes of the field do.
-            scaled = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
-        yield _View(scaled, False)
-        if spec.flip:
-            yield _View(scaled.flip(-1), True)
-
-
-def _fused(logits: Tensor, spec: EvaluationSpec) -> Tensor:
-    return logits.softmax(1) if spec.fuse == "probabilities" else logits
-
-
-def _logits(segmentor: Segmentor, image: Tensor, spec: EvaluationSpec, *, size: Size, runtime: Runtime) -> Tensor:
-    """Float32 logits (1, C, h, w) of one view at the size of the answer."""
-    window = spec.window if spec.mode == "slide" else None
-    if window is not None and (image.shape[-2] > window[0] or image.shape[-1] > window[1]):
-        full = _slide(segmentor, image, window, spec.stride or window, runtime)
-    else:
-        full = _forward(segmentor, image, runtime)
-    return segmentor.resize(full, size)
-
-
-def _forward(segmentor: Segmentor, image: Tensor, runtime: Runtime) -> Tensor:
-    if runtime.channels_last:
-        image = image.contiguous(memory_format=torch.channels_last)
-    with runtime.autocast():
-        return segmentor(image).logits
-
-
-def _slide(segmentor: Segmentor, image: Tensor, window: Size, stride: Size, runtime: Runtime) -> Tensor:
-    """Mean of the logits of overlapping windows; the last window of a row or column ends at the border."""
-    height, width = image.shape[-2:]
-    window = (min(window[0], height), min(window[1], width))
-    total = image.new_zeros(1, segmentor.num_classes, height, width)
-    times = image.new_zeros(1, 1, height, width)
-    for top in _starts(height, window[0], stride[0]):
-        for left in _starts(width, window[1], stride[1]):
-            place = (..., slice(top, top + window[0]), slice(left, left + window[1]))
-            total[place] += segmentor.resize(_forward(segmentor, image[place], runtime), window)
-            times[place] += 1
-    return total / times
-
-
-def _starts(length: int, window: int, stride: int) -> list[int]:
-    count = max(0, -(-(length - window) // stride)) + 1
-    return [min(index * stride, length - window) for index in range(count)]
 
 
 def _report(observer: Observer, phase: str, done: int, total: int, began: float, runtime: Runtime) -> None:

@@ -62,18 +62,22 @@ class Benchmark:
 
     Attributes:
         labels: what its label ids mean.
-        matrices: (N, C, C) int64 over train ids, one for each image.
+        matrices: (N, C, C) int64 over train ids, one for each image; over label ids (N, L, L) if ``of_label_ids``.
         instances: rows as in ``Tallies.instances``; None where not every image offered its map.
+        of_label_ids: whether label ids were predicted, of which some are not scored.
     """
 
     labels: LabelIds
     matrices: NDArray[np.int64]
     instances: NDArray[np.int64] | None
+    of_label_ids: bool = False
 
     @cached_property
     def scores(self) -> CityscapesScores:
         """All scores, those by instance too, which mean nothing without instances."""
         rows = np.zeros((0, 5), np.int64) if self.instances is None else self.instances
+        if self.of_label_ids:
+            return cityscapes_scores(Tallies(self.matrices, rows), self.labels)
         return cityscapes_scores(Tallies.of_train_ids(self.matrices, rows, self.labels), self.labels)
 
     def figures(self, *, absent: Absent) -> dict[str, float]:
@@ -98,17 +102,15 @@ class Benchmark:
 
 
 class WithInstances:
-    """A split whose instance maps are read with its images, and counted when these are predicted.
+    """A split whose instance maps are read with its images, for when these are predicted.
 
     Args:
         images: the split.
-        labels: what its label ids mean.
     """
 
-    def __init__(self, images: Images, labels: LabelIds) -> None:
-        self._images, self._labels = images, labels
+    def __init__(self, images: Images) -> None:
+        self._images = images
         self._maps: dict[int, NDArray[np.int32] | None] = {}
-        self._rows: list[NDArray[np.int64] | None] = []
 
     def __len__(self) -> int:
         return len(self._images)
@@ -117,7 +119,7 @@ class WithInstances:
         return self._images.key(index)
 
     def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Image and label; the instance map waits for ``count``.
+        """Image and label; the instance map waits for ``take``.
 
         Raises:
             MissingFault: a file is missing or broken, or the map is of another size.
@@ -130,19 +132,33 @@ class WithInstances:
         self._maps[index] = instances
         return pixels, label
 
-    def count(self, index: int, prediction: Tensor) -> None:
-        """Count an image that was read: (H, W) uint8 train ids, on any device; images in order.
+    def take(self, index: int) -> NDArray[np.int32] | None:
+        """The map of an image that was read, once."""
+        return self._maps.pop(index)
+
+
+class InstanceCounts:
+    """How well the instances of image after image are predicted.
+
+    Args:
+        labels: what the label ids mean.
+    """
+
+    def __init__(self, labels: LabelIds) -> None:
+        self._labels = labels
+        self._rows: list[NDArray[np.int64] | None] = []
+
+    def count(self, instances: NDArray[np.int32] | None, prediction: Tensor, *, name: str) -> None:
+        """Count the next image: its map, and (H, W) uint8 train ids on any device.
 
         Raises:
             MissingFault: the map holds what no instance can have.
         """
-        instances = self._maps.pop(index)
         if instances is None:
             self._rows.append(None)
             return
-        predicted = prediction.cpu().numpy()
-        rows = count_instances(instances, predicted, self._labels, train_ids=True, image=index, name=self.key(index))
-        self._rows.append(rows)
+        predicted, image = prediction.cpu().numpy(), len(self._rows)
+        self._rows.append(count_instances(instances, predicted, self._labels, train_ids=True, image=image, name=name))
 
     def benchmark(self, matrices: NDArray[np.int64]) -> Benchmark:
         """Everything counted, with the images' confusion matrices (N, C, C) over train ids."""

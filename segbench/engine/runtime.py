@@ -10,6 +10,9 @@ import torch
 from torch import nn
 
 from segbench.core.errors import UsageFault
+from segbench.models.segmentor import Segmentor
+
+from .recompute import checkpoint_activations
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -24,6 +27,7 @@ class Runtime:
         channels_last: memory layout of images and weights.
         compile: whether the network is compiled for training.
         deterministic: whether only deterministic kernels are allowed.
+        checkpoint_activations: whether a backbone's activations are computed again for its gradients, not kept.
         workers: loader threads; 0 reads when a batch is asked for.
         checkpoint_seconds: at most this much work is lost by a kill.
     """
@@ -33,6 +37,7 @@ class Runtime:
     channels_last: bool = False
     compile: bool = False
     deterministic: bool = False
+    checkpoint_activations: bool = False
     workers: int = 0
     checkpoint_seconds: float = 60.0
 
@@ -69,12 +74,14 @@ class Runtime:
             return module.to(self.device).to(memory_format=torch.channels_last)
         return module.to(self.device)
 
-    def compile_network(self, network: nn.Module) -> None:
-        """Compile a network in place, if that is wanted; its names and tensors stay.
+    def prepare_network(self, network: Segmentor) -> None:
+        """Checkpoint a network's activations and compile it in place, as far as wanted; its names and tensors stay.
 
-        Only the network: what a method draws is keyed on the step, and a compiled method would be compiled anew for
+        Only the network is compiled: what a method draws is keyed on the step, and a compiled method would be compiled anew for
         each step until the limit of recompilations.
         """
+        if self.checkpoint_activations:
+            checkpoint_activations(network.backbone)
         if self.compile:
             network.compile()
 
@@ -114,13 +121,17 @@ def choose_runtime(
     precision: str = "auto",
     compile: bool | None = None,
     deterministic: bool = False,
+    checkpoint_activations: bool = False,
     workers: int | None = None,
 ) -> Runtime:
     """The runtime for what the user said; fast defaults on CUDA, plain float32 on a CPU.
 
     Raises:
-        UsageFault: the device does not exist here.
+        UsageFault: the device does not exist here, or what is asked for does not go together.
     """
+    if compile and checkpoint_activations:
+        fault = "A compiled network chooses by itself which activations it keeps: --compile and"
+        raise UsageFault(f"{fault} --checkpoint-activations do not go together.", next="--no-compile")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -141,7 +152,8 @@ def choose_runtime(
         device=device,
         precision="bfloat16" if precision == "bfloat16" else "float32",
         channels_last=True,
-        compile=on_cuda and not deterministic if compile is None else compile,
+        compile=on_cuda and not deterministic and not checkpoint_activations if compile is None else compile,
         deterministic=deterministic,
+        checkpoint_activations=checkpoint_activations,
         workers=(min(8, os.cpu_count() or 1) if on_cuda else 1) if workers is None else workers,
     )

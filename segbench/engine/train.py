@@ -15,9 +15,9 @@ from segbench.core.errors import Interrupted, InvalidFault, RunFault
 from segbench.core.spec import DataSpec, EvaluationSpec, StageSpec, StreamSpec
 from segbench.data.batch import Batch
 from segbench.data.facts import facts
-from segbench.data.folder import CacheUse
 from segbench.data.loader import Finisher, TrainingBatches
 from segbench.data.open import SegDataset, open_dataset
+from segbench.data.prepared.folder import CacheUse
 from segbench.data.subsets import seeded
 from segbench.methods.base import Method
 from segbench.methods.build import build_method
@@ -28,6 +28,7 @@ from .evaluate import evaluate
 from .folder import BEST, LAST, STATE, SUMMARY, Summary, alone, read_summary
 from .labelled import note_labelled
 from .losses import LossMeter, not_finite
+from .micro_batch import backward
 from .optim import build_optimizer, learning_rate, set_learning_rate
 from .progress import Observer, Progress, Silent, watching
 from .runtime import Runtime
@@ -129,7 +130,7 @@ class _Run:
         self.optimizer = build_optimizer(self.stage.schedule.optimizer, self.method, fused=self.runtime.fuses)
         if state is not None:
             self._restore(state)
-        self.runtime.compile_network(self.method.segmentor)
+        self.runtime.prepare_network(self.method.segmentor)
         self.validation = self._open_validation()
 
     def loop(self) -> Summary:
@@ -160,14 +161,13 @@ class _Run:
     def _train_step(self, batches: dict[str, Batch]) -> None:
         """One step; nothing here waits for the device."""
         set_learning_rate(self.optimizer, self._lr(self.step))
-        with self.runtime.autocast():
-            terms = self.method(batches, self.step)
-        losses = torch.stack([term.float() for term in terms.values()])
-        losses.sum().backward()
+        names, losses = backward(
+            self.method, batches, step=self.step, parts=self.stage.parts, runtime=self.runtime
+        )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.method.after_step(self.step)
-        self.losses.add(tuple(terms), losses.detach(), step=self.step)
+        self.losses.add(names, losses, step=self.step)
         self.step += 1
 
     def _lr(self, step: int) -> float:
@@ -301,6 +301,7 @@ class _Run:
             data.scale,
             data.source,
             data.images,
+            self._first_stream().crop,
         )
         checkpoint.save_weights(self.folder / name, self.method.predictor(), header)
 

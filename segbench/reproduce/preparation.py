@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from segbench.core.errors import MissingFault
-from segbench.data import cache
-from segbench.data.cache import Split
 from segbench.data.open import list_splits
-from segbench.data.space import Room, room
+from segbench.data.prepared import cache
+from segbench.data.prepared.cache import Split
+from segbench.data.prepared.space import Room, room
 
 from .plan import Plan
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from segbench.data import own
+from segbench.data.own_data import discover as own
 from tests.data.own_tree import FIELDS, YARDS, write_fields, write_yards
 from tests.program import Done, segbench
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from segbench.core.spec import DataSpec
-from segbench.data import cache, decode, prepare, space
-from segbench.data.cache import Prepared
 from segbench.data.open import list_splits
+from segbench.data.prepared import cache, decode, prepare, space
+from segbench.data.prepared.cache import Prepared
 from segbench.results.store import Store
 from tests.data.camvid_tree import packed, places, write_tree
 from tests.program import ROW, segbench

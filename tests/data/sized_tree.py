@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from segbench.core.spec import DataSpec
-from segbench.data.cache import Prepared, Split
 from segbench.data.open import SegDataset, list_splits, open_dataset
+from segbench.data.prepared.cache import Prepared, Split
 from tests.data.camvid_tree import places, png
 
 SIZES = [(24, 32), (17, 40), (30, 9), (24, 33), (51, 23), (24, 32)]

@@ -12,10 +12,10 @@ import platformdirs
 import pytest
 
 from segbench.core.errors import InvalidFault, MissingFault, SegbenchError
-from segbench.data.accounts import account
-from segbench.data.accounts.cityscapes import PASSWORD, SITE, USERNAME
-from segbench.data.download import download
 from segbench.data.facts import facts
+from segbench.data.fetching.accounts import account
+from segbench.data.fetching.accounts.cityscapes import PASSWORD, SITE, USERNAME
+from segbench.data.fetching.download import download
 from segbench.data.sets.camvid.options import Options
 from tests.data.parted import parted_options, write_archives
 from tests.file_server import serving

@@ -7,8 +7,8 @@ import filelock
 import pytest
 
 from segbench.core.errors import Busy, Interrupted, MissingFault, RunFault, UsageFault
-from segbench.data.assemble import assemble
-from segbench.data.ledger import Entry
+from segbench.data.fetching.assemble import assemble
+from segbench.data.fetching.ledger import Entry
 from segbench.data.sets.camvid.options import Options
 from segbench.data.verify import verify
 from tests.data.camvid_tree import write_tree

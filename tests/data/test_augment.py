@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from segbench.core.spec import AugmentationSpec, InputSpec
-from segbench.data.augment import (
+from segbench.data.augmentation.augment import (
     _image_window,
     _label_window,
     largest_share,

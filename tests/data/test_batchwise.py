@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from torch.nn import functional
 
 from segbench.core.spec import AugmentationSpec, BlurSpec, JitterSpec
-from segbench.data.batchwise import BatchAugmenter, BatchDraw, Place, augment_batch
-from segbench.data.blur import gaussian_blur
-from segbench.data.classmix import classmix
+from segbench.data.augmentation.batchwise import BatchAugmenter, BatchDraw, Place, augment_batch
+from segbench.data.augmentation.blur import gaussian_blur
+from segbench.data.augmentation.classmix import classmix
 from segbench.data.colour import JitterDraw, apply_jitter
 
 NO_JITTER = JitterDraw((), {}, None)

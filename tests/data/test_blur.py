@@ -8,7 +8,7 @@ from scipy import ndimage
 from torchvision.transforms.v2 import functional as reference
 
 from segbench.core.spec import AugmentationSpec, BlurSpec, DataSpec, StreamSpec
-from segbench.data.blur import draw_blur, gaussian_blur
+from segbench.data.augmentation.blur import draw_blur, gaussian_blur
 
 
 def images(number: int = 4) -> torch.Tensor:

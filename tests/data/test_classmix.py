@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from segbench.data.classmix import classmix
+from segbench.data.augmentation.classmix import classmix
 
 
 def batch(number: int = 4, classes: int = 6, *, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

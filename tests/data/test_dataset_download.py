@@ -11,9 +11,9 @@ import pytest
 
 from segbench.core import disk
 from segbench.core.errors import Busy, Interrupted, MissingFault, RunFault, UsageFault
-from segbench.data.download import download
 from segbench.data.facts import Archive, facts, member_path
-from segbench.data.ledger import Entry, Ledger
+from segbench.data.fetching.download import download
+from segbench.data.fetching.ledger import Entry, Ledger
 from segbench.data.sets.camvid.options import Options
 from tests.data.camvid_tree import packed, tree_options, write_tree
 from tests.data.parted import pack, parted_options, write_archives

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from segbench.core.registry import names
-from segbench.data.assemble import assemble
-from segbench.data.download import download
 from segbench.data.facts import DatasetOptions
-from segbench.data.ledger import Ledger
+from segbench.data.fetching.assemble import assemble
+from segbench.data.fetching.download import download
+from segbench.data.fetching.ledger import Ledger
 from segbench.data.verify import verify
 from tests.file_server import FileServer, serving
 

@@ -9,12 +9,12 @@ import pytest
 from segbench.core import registry
 from segbench.core.errors import InvalidFault, MissingFault, UsageFault
 from segbench.core.spec import DataSpec
-from segbench.data import own
 from segbench.data.classes import ClassEntry, ClassTable, add_table, class_table, remove_table, table_names
 from segbench.data.describe import data_status
-from segbench.data.description import read
 from segbench.data.facts import facts
 from segbench.data.open import open_dataset
+from segbench.data.own_data import discover as own
+from segbench.data.own_data.description import read
 from segbench.data.reader import label_reader, pairs
 from segbench.data.verify import verify
 from tests.data.own_tree import COLOURS, FIELDS, VALUES, YARDS, arrays, put, write_fields, write_yards
@@ -262,7 +262,7 @@ def test_faults_name_their_line(tmp_path: Path, right: str, wrong: str, says: st
 
 def test_the_examples_have_no_fault(tmp_path: Path) -> None:
     assert faults(tmp_path / "fields", FIELDS) == faults(tmp_path / "yards", YARDS) == []
-    docstring = __import__("segbench.data.description", fromlist=["__doc__"]).__doc__
+    docstring = __import__("segbench.data.own_data.description", fromlist=["__doc__"]).__doc__
     example = [line[4:] for line in docstring.splitlines() if line.startswith("    ")]
     assert faults(tmp_path / "field-robots", "\n".join(example)) == []
 

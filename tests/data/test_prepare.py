@@ -17,10 +17,11 @@ import pytest
 
 from segbench.core.errors import Busy, Interrupted, MissingFault, RunFault
 from segbench.core.spec import DataSpec
-from segbench.data import cache, images, prepare, space
-from segbench.data.cache import Split
+from segbench.data import images
 from segbench.data.open import open_dataset
-from segbench.data.prepare import Watch
+from segbench.data.prepared import cache, prepare, space
+from segbench.data.prepared.cache import Split
+from segbench.data.prepared.prepare import Watch
 from tests.data.camvid_tree import places
 from tests.data.sized_tree import SIZES, change_image, left_behind, same, split_of, streamed
 
@@ -29,7 +30,8 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 from segbench.core.spec import DataSpec
-from segbench.data import images, prepare
+from segbench.data import images
+from segbench.data.prepared import prepare
 from segbench.data.open import list_splits
 
 read, number = images.read_image, []

@@ -8,11 +8,11 @@ import pytest
 
 from segbench.core.errors import InvalidFault, MissingFault
 from segbench.core.spec import DataSpec
-from segbench.data import own
 from segbench.data.classes import class_table
-from segbench.data.description import Description, read
 from segbench.data.open import open_dataset
-from segbench.data.starter import starter
+from segbench.data.own_data import discover as own
+from segbench.data.own_data.description import Description, read
+from segbench.data.own_data.starter import starter
 from tests.data.own_tree import COLOURS, VALUES, arrays, put, write_fields, write_yards
 
 

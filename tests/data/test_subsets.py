@@ -13,10 +13,11 @@ import pytest
 
 from segbench.core.errors import InvalidFault, MissingFault
 from segbench.core.spec import DataSpec, SubsetSpec
-from segbench.data import resources, subsets
+from segbench.data import subsets
 from segbench.data.classes import class_table
+from segbench.data.fetching import resources
+from segbench.data.fetching.pickled import read_integers
 from segbench.data.open import open_dataset
-from segbench.data.pickled import read_integers
 from segbench.data.reader import pairs
 from tests.data.camvid_tree import COUNTS, arrays, png, tree_options
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from segbench.core.spec import AugmentationSpec, DataSpec, InputSpec, StreamSpec
-from segbench.data import cache
-from segbench.data.augment import training_sample
+from segbench.data.augmentation.augment import training_sample
 from segbench.data.loader import TrainingBatches
 from segbench.data.open import open_dataset
+from segbench.data.prepared import cache
 from tests.data.camvid_tree import places, png
 from tests.data.sized_tree import split_of, streamed
 

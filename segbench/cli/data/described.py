@@ -57,7 +57,7 @@ def account_lines(known: "DatasetOptions") -> list[str]:
     """Which variables the accounts of a data set are read from."""
     if not any(archive.account for archive in known.archives):
         return []
-    from segbench.data.accounts import account
+    from segbench.data.fetching.accounts import account
 
     names = dict.fromkeys(archive.account for archive in known.archives if archive.account)
     sites = [account(name) for name in names]

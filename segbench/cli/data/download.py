@@ -12,7 +12,7 @@ from segbench.core.errors import RunFault, UsageFault
 from .shared import Name, say, say_ok
 
 if TYPE_CHECKING:
-    from segbench.data.ledger import Entry
+    from segbench.data.fetching.ledger import Entry
 
 
 def command(
@@ -39,8 +39,8 @@ def command(
     """
     from segbench.cli.live import Watcher
     from segbench.data import places
-    from segbench.data.download import download as fetch
-    from segbench.data.resources import RESOURCES
+    from segbench.data.fetching.download import download as fetch
+    from segbench.data.fetching.resources import RESOURCES
 
     if name in RESOURCES:
         _small_files(name, plain=not (split or url or keep_archives or replace))
@@ -72,7 +72,7 @@ def _small_files(name: str, *, plain: bool) -> None:
     Raises:
         UsageFault: there are options that only a data set has.
     """
-    from segbench.data.resources import RESOURCES, get_all
+    from segbench.data.fetching.resources import RESOURCES, get_all
 
     found, again = RESOURCES[name], f"segbench data download {name}"
     if not plain:

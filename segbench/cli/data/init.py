@@ -29,8 +29,8 @@ def command(
     from segbench.core import atomic
     from segbench.core.registry import is_packaged
     from segbench.data import places
-    from segbench.data.description import FILE, is_name
-    from segbench.data.starter import starter
+    from segbench.data.own_data.description import FILE, is_name
+    from segbench.data.own_data.starter import starter
 
     path = places.data_root(data_root) / name / FILE
     if not is_name(name) or is_packaged("dataset", name):

@@ -12,8 +12,8 @@ from .shared import Name
 
 if TYPE_CHECKING:
     from segbench.cli.live import Watcher
-    from segbench.data.cache import Prepared, Split
     from segbench.data.facts import DatasetOptions
+    from segbench.data.prepared.cache import Prepared, Split
 
 
 def command(
@@ -48,8 +48,8 @@ def command(
     """
     from segbench.cli.live import Watcher
     from segbench.data import places
-    from segbench.data.assemble import assemble
     from segbench.data.facts import facts
+    from segbench.data.fetching.assemble import assemble
 
     options = facts(name)
     if remove:
@@ -114,8 +114,8 @@ def _announce(splits: "list[Split]", watcher: "Watcher", *, redo: bool) -> set[s
     Raises:
         RunFault: there is no room for all of it.
     """
-    from segbench.data import cache
-    from segbench.data.space import Room, room
+    from segbench.data.prepared import cache
+    from segbench.data.prepared.space import Room, room
 
     waiting = [item for item in splits if redo or cache.find(item)[0] is None]
     needed, free = 0, 0
@@ -136,7 +136,7 @@ def _announce(splits: "list[Split]", watcher: "Watcher", *, redo: bool) -> set[s
 
 def _prepare(split: "Split", watcher: "Watcher", *, redo: bool, before: bool) -> "tuple[Prepared, bool]":
     """Prepare a split, or prove that what was prepared before is whole; and whether it was taken as it was."""
-    from segbench.data.prepare import Watch, prepare
+    from segbench.data.prepared.prepare import Watch, prepare
 
     watch = Watch(watcher.counter(f"{split.title}: prepare", "images"), watcher.note)
     prepared = prepare(split, redo=redo, watch=watch)
@@ -160,7 +160,7 @@ def _as_json(split: "Split", prepared: "Prepared", before: bool) -> dict[str, An
 
 
 def _remove(name: str, splits: tuple[str, ...], *, as_json: bool) -> None:
-    from segbench.data.space import remove
+    from segbench.data.prepared.space import remove
 
     freed = remove(name, splits)
     if as_json:

@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from segbench.data.headers import header_size
 from segbench.data.images import BrokenFile, read_image
+from segbench.data.prepared.headers import header_size
 from segbench.data.reader import Finding, Pair, label_reader
 from segbench.data.whole import fault
 

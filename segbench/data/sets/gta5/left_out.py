@@ -15,8 +15,8 @@ from typing import NamedTuple
 from segbench.core import atomic
 from segbench.core.errors import RunFault
 from segbench.core.spec import Size, digest
-from segbench.data.headers import header_size
 from segbench.data.places import cache_root
+from segbench.data.prepared.headers import header_size
 from segbench.data.reader import Finding, Pair
 
 _THREADS = 16  # waiting for a disk, not computing

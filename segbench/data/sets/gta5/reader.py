@@ -18,9 +18,9 @@ import numpy as np
 
 from segbench.data import images, whole
 from segbench.data.classes import IGNORE, class_table
-from segbench.data.headers import header_size
 from segbench.data.images import BrokenFile
 from segbench.data.layouts import decoded, find_folder, of_folder, spread, values_in
+from segbench.data.prepared.headers import header_size
 from segbench.data.reader import Finding, Pair, file_names
 
 from . import left_out

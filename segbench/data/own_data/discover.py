@@ -17,13 +17,13 @@ from pydantic import Field
 from segbench.core import registry
 from segbench.core.errors import InvalidFault, MissingFault, UsageFault
 from segbench.core.spec import Size
+from segbench.data import images
+from segbench.data.classes import add_table, remove_table
+from segbench.data.facts import DatasetOptions
+from segbench.data.images import BrokenFile
+from segbench.data.reader import Pair
 
-from . import images
-from .classes import add_table, remove_table
 from .description import FILE, Description, is_name, read
-from .facts import DatasetOptions
-from .images import BrokenFile
-from .reader import Pair
 
 _ASIDE = re.compile(r".*\.before-\d+")  # what a download has moved out of the way
 _UNKNOWN = 254

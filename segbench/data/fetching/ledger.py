@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from segbench.core import atomic
 from segbench.core.spec import digest
-
-from .facts import Archive
+from segbench.data.facts import Archive
 
 HIDDEN = ".segbench"
 _SCHEMA = 1

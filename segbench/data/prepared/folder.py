@@ -9,19 +9,19 @@ import numpy as np
 
 from segbench.core.errors import MissingFault, RunFault
 from segbench.core.spec import DataSpec
+from segbench.data.classes import ClassTable
+from segbench.data.facts import DatasetOptions
+from segbench.data.own_data.description import FILE
+from segbench.data.reader import pairs, require_folder
 
 from . import cache
 from .cache import Prepared, Split
-from .classes import ClassTable
 from .decode import Decoder, Sample
-from .description import FILE
-from .facts import DatasetOptions
 from .memory import Budget, InMemory
 from .prepare import Watch, prepare
-from .reader import pairs, require_folder
 
 if TYPE_CHECKING:
-    from .open import SegDataset
+    from segbench.data.open import SegDataset
 
 CacheUse = Literal["make", "use", "off"]
 

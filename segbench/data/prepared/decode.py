@@ -10,11 +10,10 @@ import numpy as np
 
 from segbench.core.errors import MissingFault
 from segbench.core.spec import DataSpec, digest
-
-from . import images
-from .classes import IGNORE, ClassTable
-from .reader import Pair, label_reader
-from .resample import resize, scaled
+from segbench.data import images
+from segbench.data.classes import IGNORE, ClassTable
+from segbench.data.reader import Pair, label_reader
+from segbench.data.resample import resize, scaled
 
 _CODE = ("classes.py", "decode.py", "images.py", "layouts.py", "resample.py", "whole.py")
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from segbench.core.errors import Interrupted, MissingFault, RunFault, UsageFault
+from segbench.data.doctor.listing import list_split
+from segbench.data.facts import Archive, DatasetOptions, facts, require_split
+from segbench.data.places import data_root
+from segbench.data.reader import locate, require_folder
 
 from .byhand import lying_in, prove, recognise
-from .doctor.listing import list_split
-from .facts import Archive, DatasetOptions, facts, require_split
 from .ledger import Entry
 from .listener import SILENT, Listener
-from .places import data_root
-from .reader import locate, require_folder
 from .site import Site
 
 

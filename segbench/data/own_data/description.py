@@ -29,8 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StrictInt, St
 from segbench.core.spec import digest
 from segbench.core.strict_yaml import Location, load
 from segbench.core.typed_yaml import parse
-
-from .classes import IGNORE, ClassEntry, ClassTable, slug
+from segbench.data.classes import IGNORE, ClassEntry, ClassTable, slug
 
 FILE = "dataset.yaml"
 MOST_CLASSES = 254  # 255 is ignored, 254 marks what is unknown

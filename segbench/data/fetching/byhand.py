@@ -6,8 +6,8 @@ from pathlib import Path
 from segbench.core.disk import amount
 from segbench.core.download import file_digests
 from segbench.core.errors import MissingFault
+from segbench.data.facts import Archive, DatasetOptions
 
-from .facts import Archive, DatasetOptions
 from .listener import Progress
 
 

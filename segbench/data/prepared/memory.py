@@ -8,7 +8,7 @@ import numpy as np
 from .decode import Sample
 
 if TYPE_CHECKING:
-    from .open import SegDataset
+    from segbench.data.open import SegDataset
 
 
 class Budget:

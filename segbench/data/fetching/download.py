@@ -13,15 +13,15 @@ from segbench.core.download import fetch, forget, kept_bytes
 from segbench.core.errors import Interrupted, MissingFault, UsageFault
 from segbench.core.registry import implementation
 from segbench.core.spec import digest
+from segbench.data.facts import Archive, DatasetOptions, facts, require_split
+from segbench.data.reader import locate
+from segbench.data.verify import Verified, verify
 
 from .accounts import account
 from .byhand import lying_in, prove
-from .facts import Archive, DatasetOptions, facts, require_split
 from .ledger import Entry
 from .listener import SILENT, Listener
-from .reader import locate
 from .site import Site
-from .verify import Verified, verify
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ import filelock
 from segbench.core.archive import Conflict, extract
 from segbench.core.disk import disk_fault
 from segbench.core.errors import Busy, MissingFault, RunFault
+from segbench.data.doctor.listing import list_split
+from segbench.data.facts import Archive, DatasetOptions, member_path
+from segbench.data.reader import locate
 
-from .doctor.listing import list_split
-from .facts import Archive, DatasetOptions, member_path
 from .ledger import HIDDEN, Entry, Ledger
 from .listener import Progress
-from .reader import locate
 
 _ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz")
 

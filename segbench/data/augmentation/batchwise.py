@@ -19,13 +19,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from segbench.core.spec import AugmentationSpec, Size
+from segbench.data.classes import IGNORE
+from segbench.data.colour import JitterDraw, apply_jitter, beside, draw_jitter
+from segbench.data.dice import Purpose, dice, stream_number
 
 from .augment import draw_scale
 from .blur import BlurDraw, draw_blur, gaussian_blur
-from .classes import IGNORE
 from .classmix import classmix
-from .colour import JitterDraw, apply_jitter, beside, draw_jitter
-from .dice import Purpose, dice, stream_number
 
 _LABELS = 256
 

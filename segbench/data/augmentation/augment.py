@@ -12,9 +12,8 @@ import cv2
 import numpy as np
 
 from segbench.core.spec import AugmentationSpec, InputSpec, Size
-
-from .classes import IGNORE
-from .resample import filtered_window, nearest
+from segbench.data.classes import IGNORE
+from segbench.data.resample import filtered_window, nearest
 
 _FILTERS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 

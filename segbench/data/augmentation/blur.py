@@ -8,8 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from segbench.core.spec import BlurSpec
-
-from .colour import beside
+from segbench.data.colour import beside
 
 
 @dataclass(frozen=True)

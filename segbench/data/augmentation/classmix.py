@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .classes import IGNORE
+from segbench.data.classes import IGNORE
 
 
 class Mixed(NamedTuple):

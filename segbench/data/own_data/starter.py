@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from segbench.core.errors import InvalidFault, MissingFault
+from segbench.data import images
+from segbench.data.classes import IGNORE
+from segbench.data.images import BrokenFile
 
-from . import images
-from .classes import IGNORE
 from .description import MOST_CLASSES
-from .images import BrokenFile
 
 _LOOKED_AT = 50  # label files, spread over all
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")

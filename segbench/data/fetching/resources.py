@@ -8,8 +8,7 @@ from filelock import FileLock, Timeout
 from segbench.core import atomic
 from segbench.core.download import Manners, Progress, fetch, file_digests
 from segbench.core.errors import MissingFault, RunFault
-
-from .places import cache_root
+from segbench.data.places import cache_root
 
 _WAIT_SECONDS = 60.0  # many trainings may start at once on one cache
 

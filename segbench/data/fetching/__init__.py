@@ -1,0 +1,1 @@
+"""Getting a data set: downloads, accounts, archives fetched by hand, unpacking."""

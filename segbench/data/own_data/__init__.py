@@ -1,0 +1,1 @@
+"""Data sets of the user's own, described by a ``dataset.yaml``."""

@@ -1,0 +1,1 @@
+"""Prepared splits: decoded once, mapped into memory, or streamed where there is no room."""
