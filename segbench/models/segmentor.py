@@ -10,7 +10,6 @@ from segbench.core import registry
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import Choice, ModelSpec, Options, Size
 
-
 # What a decoder returns: logits, embedding, auxiliary logits and, where it has a `layer_channels`, layers of its own.
 Decoded = tuple[Tensor, Tensor, dict[str, Tensor]] | tuple[Tensor, Tensor, dict[str, Tensor], tuple[Tensor, ...]]
 

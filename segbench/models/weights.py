@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from segbench.core import registry
 from segbench.core.download import fetch, file_digests
 from segbench.core.errors import InvalidFault, MissingFault
+from segbench.core.offline import offline
 from segbench.core.spec import Choice
 
 from .loading import LoadReport, load_strictly
@@ -60,6 +61,21 @@ class PublishedWeights:
         return name
 
 
+@dataclass(frozen=True)
+class ListedWeights:
+    """One line of the table.
+
+    Attributes:
+        weights: what the network was trained on, e.g. ``imagenet``.
+        backbone: the network, with the options that differ from its defaults.
+        published: its file.
+    """
+
+    weights: str
+    backbone: Choice
+    published: PublishedWeights
+
+
 def published_weights(backbone: Choice, *, weights: str) -> PublishedWeights:
     """The file whose network is exactly the one that ``backbone`` describes.
 
@@ -83,15 +99,21 @@ def published_weights(backbone: Choice, *, weights: str) -> PublishedWeights:
         for file in group["files"]:
             offered = registry.options_of("backbone", backbone.name)(**file["options"]).model_dump()
             if kept == {key: value for key, value in offered.items() if key not in free}:
-                drop, fresh = (tuple(group.get(key, ())) for key in ("drop", "fresh"))
-                return PublishedWeights(
-                    file["name"], drop, tuple(group.get("rename", {}).items()), fresh,
-                    tuple(file.get("urls", ())), file.get("sha256", ""), file.get("note", ""),
-                )  # fmt: skip
+                return _published(group, file)
     shown = ", ".join(f"{key} {value}" for key, value in backbone.options.items()) or "its defaults"
     raise MissingFault(
         f"No {weights} weights are known for backbone {backbone.name!r} with {shown}.",
         next=f"the same command {RANDOM}",
+    )
+
+
+def listed_weights() -> tuple[ListedWeights, ...]:
+    """Every published file of the table; one that serves several networks stands there for each."""
+    return tuple(
+        ListedWeights(weights, Choice(name=group["backbone"], options=file["options"]), _published(group, file))
+        for weights, groups in _table().items()
+        for group in groups
+        for file in group["files"]
     )
 
 
@@ -103,7 +125,7 @@ def weights_need(backbone: Choice, weights: str) -> str:
         published = published_weights(backbone, weights=weights)
     except MissingFault as error:
         return error.faults[0]
-    if _cached(published):
+    if local_weights(published):
         return ""
     doubt = f" if possible: {published.note}" if published.note else ""
     return f"{weights} weights {published.name}   will be downloaded{doubt}"
@@ -120,18 +142,29 @@ def fetch_weights(published: PublishedWeights) -> Path:
         return _fetch_file(published)
     from huggingface_hub import constants, hf_hub_download
 
-    cached = _cached(published)
+    cached = local_weights(published)
     if cached is not None:
         return cached
+    switch = offline() or ("HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else "")
+    if switch:
+        raise _lacking(published, constants.HF_HUB_CACHE, f"{switch} is set")
     try:
         return Path(hf_hub_download(published.name, FILE_NAME))
     except OSError as error:
-        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"the download failed: {_one_line(error)}"
-        raise MissingFault(
-            f"The weights {published.name} are not in the cache {constants.HF_HUB_CACHE} and {why}; "
-            f"on a connected machine run `hf download {published.name} {FILE_NAME}` and copy that cache here.",
-            next=f"the same command {RANDOM}",
-        ) from error
+        raise _lacking(published, constants.HF_HUB_CACHE, f"the download failed: {_one_line(error)}") from error
+
+
+def local_weights(published: PublishedWeights) -> Path | None:
+    """Local path of the file if it is on this machine; nothing is asked of the network."""
+    if published.urls:
+        path = _hub_file(published.name)
+        return path if path.exists() else None
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(published.name, FILE_NAME, local_files_only=True))
+    except OSError:
+        return None
 
 
 def load_backbone_weights(backbone: "nn.Module", choice: Choice, *, weights: str) -> LoadReport | None:
@@ -187,6 +220,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, "Tensor"], str]:
 def _fetch_file(published: PublishedWeights) -> Path:
     """Local path of a file that has addresses of its own, downloaded if it is not there."""
     path = _hub_file(published.name)
+    if (switch := offline()) and not path.exists():
+        raise _lacking(published, path.parent, f"{switch} is set")
     try:
         sha256 = fetch(published.urls, path, next=f"the same command {RANDOM}")
     except MissingFault as error:
@@ -206,16 +241,25 @@ def _hub_file(name: str) -> Path:
     return home.expanduser() / "hub" / "checkpoints" / name
 
 
-def _cached(published: PublishedWeights) -> Path | None:
-    if published.urls:
-        path = _hub_file(published.name)
-        return path if path.exists() else None
-    from huggingface_hub import hf_hub_download
+def _lacking(published: PublishedWeights, cache_folder: str | Path, why: str) -> MissingFault:
+    return MissingFault(
+        f"The weights {published.name} are not in the cache {cache_folder} and {why}; "
+        f"on a connected machine run `segbench weights download {published.name}` and copy that cache here.",
+        next=f"the same command {RANDOM}",
+    )
 
-    try:
-        return Path(hf_hub_download(published.name, FILE_NAME, local_files_only=True))
-    except OSError:
-        return None
+
+def _published(group: dict[str, Any], file: dict[str, Any]) -> PublishedWeights:
+    """One file of a group of the table."""
+    return PublishedWeights(
+        file["name"],
+        drop=tuple(group.get("drop", ())),
+        rename=tuple(group.get("rename", {}).items()),
+        fresh=tuple(group.get("fresh", ())),
+        urls=tuple(file.get("urls", ())),
+        sha256=file.get("sha256", ""),
+        note=file.get("note", ""),
+    )
 
 
 @cache

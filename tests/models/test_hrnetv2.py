@@ -5,8 +5,10 @@ import timm
 import torch
 from torch import nn
 
+from segbench.core.spec import ModelSpec
 from segbench.models.backbones.hrnetv2.network import build
 from segbench.models.backbones.hrnetv2.options import Options
+from segbench.models.segmentor import build_segmentor
 
 SMALL = Options(width=16, modules=(1, 1, 1), blocks_per_branch=2, stage1_blocks=1, stage1_width=32)
 TINY = Options(width=4, modules=(1, 2, 1), blocks_per_branch=1, stem_channels=8, stage1_blocks=1, stage1_width=4)
@@ -89,3 +91,31 @@ def test_every_parameter_receives_a_gradient_and_momentum_reaches_every_norm() -
     sum(layer.square().mean() for layer in network(torch.randn(2, 3, 64, 64))).backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
     assert {m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)} == {0.01}
+
+
+def test_the_network_of_cfns_public_code() -> None:
+    """Finest branch at the images' resolution, 1,541,060 parameters with its head, everything N(0, 0.001)."""
+    spec = {
+        "backbone": {
+            "name": "hrnetv2",
+            "width": 16,
+            "modules": (1, 1, 1),
+            "blocks_per_branch": 2,
+            "stem_strides": (1, 1),
+            "stage1_blocks": 1,
+            "stage1_width": 32,
+            "bn_momentum": 0.01,
+            "init_std": 0.001,
+        },
+        "decoder": {"name": "concat", "head": "conv1x1", "bn_momentum": 0.01, "init_std": 0.001},
+    }
+    torch.manual_seed(0)
+    network = build_segmentor(ModelSpec.model_validate(spec), num_classes=20).eval()
+    assert sum(p.numel() for p in network.parameters()) == 1_541_060
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            assert module.weight.std().item() == pytest.approx(0.001, rel=0.1)
+    assert network.layer_strides == (1, 2, 4, 8)
+    output = network(torch.randn(1, 3, 33, 46))
+    assert output.logits.shape == (1, 20, 33, 46)
+    assert [tuple(layer.shape[-2:]) for layer in output.layers] == [(33, 46), (17, 23), (9, 12), (5, 6)]

@@ -19,7 +19,10 @@ EXPANSION = 4  # output channels of a bottleneck over its inner width
 
 
 def build(options: Options, *, align_corners: bool) -> Backbone:
-    """Build the backbone with Kaiming-normal convolutions (fan out), as the ImageNet trainings start, or normal ones."""
+    """Build the backbone with Kaiming-normal convolutions (fan out), as the ImageNet trainings start.
+
+    With ``init_std`` they are normal instead.
+    """
     network = HRNetV2(options, align_corners=align_corners)
     for module in network.modules():
         if not isinstance(module, nn.Conv2d):

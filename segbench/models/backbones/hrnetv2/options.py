@@ -16,7 +16,9 @@ class Options(BaseOptions):
     modules: tuple[Count, Count, Count] = setting((1, 4, 3), description="modules of stages 2, 3 and 4")
     blocks_per_branch: int = setting(4, ge=1, description="basic blocks of each branch of a module")
     stem_channels: int = setting(64, gt=0, description="channels of the two stem convolutions")
-    stem_strides: tuple[Stride, Stride] = setting((2, 2), description="their strides; the finest branch has the product")
+    stem_strides: tuple[Stride, Stride] = setting(
+        (2, 2), description="their strides; the finest branch has the product"
+    )
     stage1_blocks: int = setting(4, ge=1, description="bottleneck blocks of stage 1")
     stage1_width: int = setting(
         64, gt=0, description="inner channels of those blocks; their output has 4 times as many"

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
+from segbench.models.backbones.drop_path import DropPath
 from segbench.models.segmentor import Backbone
 
 from .options import Options
@@ -143,7 +143,7 @@ class Block(nn.Module):
         self.attn = Attention(channels, heads, reduction=reduction, always_reduce=cfn, eps=epsilons.embed)
         self.norm2 = nn.LayerNorm(channels, eps=epsilons.block)
         self.mlp = MixMlp(channels, inner=channels if cfn else mlp_ratio * channels, out=mlp_ratio * channels)
-        self.drop_path = StochasticDepth(drop_path, "batch" if cfn else "row")
+        self.drop_path = DropPath(drop_path, of="batch" if cfn else "images")
         self.attention_drop_path = nn.Identity() if cfn else self.drop_path
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from itertools import accumulate
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
+from segbench.models.backbones.drop_path import DropPath
 from segbench.models.segmentor import Backbone
 
 from .options import Options
@@ -122,7 +122,7 @@ class Block(nn.Module):
         self.shift = shift
         self.norm1 = nn.LayerNorm(channels)
         self.attn = WindowAttention(channels, heads, window=window)
-        self.drop_path = StochasticDepth(drop_path, "row")
+        self.drop_path = DropPath(drop_path)
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = Mlp(channels)
 

@@ -1,4 +1,4 @@
-"""UPerNet's decoder (Xiao et al. 2018, arXiv 1807.10221, section 3.1) for one task, as Swin's segmentation code has it."""
+"""UPerNet's decoder for one task (Xiao et al. 2018, arXiv 1807.10221, section 3.1), as Swin's authors build it."""
 
 import torch
 from torch import Tensor, nn

@@ -1,0 +1,51 @@
+"""Whether a file of weights, read again, is the network that it was written from."""
+
+from typing import Any
+
+from segbench.core import registry
+from segbench.core.errors import InvalidFault
+from segbench.core.spec import Choice, ModelSpec
+
+# Options that only a training or its beginning knows of.
+_TRAINING = {"aux_dropout", "bn_momentum", "dropout", "dropout_of", "frozen_norm", "init", "init_std", "lr_factor"}
+
+
+def check_same_network(theirs: ModelSpec, ours: ModelSpec, *, title: str, settings: tuple[str, ...] = ()) -> None:
+    """Make sure that a project computes with some weights what segbench does.
+
+    Args:
+        theirs: what the project makes of the weights.
+        ours: the network that they belong to.
+        title: the project.
+        settings: what can be chosen there beside the weights, such as ``align_corners``.
+
+    Raises:
+        InvalidFault: it would compute something else; one line an option.
+    """
+    faults = []
+    wanted, offered = _computing(ours), _computing(theirs)
+    for name in sorted((wanted.keys() | offered.keys()) - set(settings)):
+        if wanted.get(name) != offered.get(name):
+            faults.append(f"{title} has {name} {offered.get(name)!r} where this network has {wanted.get(name)!r}.")
+    if faults:
+        raise InvalidFault(*faults, next="segbench list")
+
+
+def _computing(model: ModelSpec) -> dict[str, Any]:
+    """Everything that decides what the network computes, by name."""
+    return {
+        "align_corners": model.align_corners,
+        **_options("backbone", model.backbone),
+        **_options("decoder", model.decoder),
+    }
+
+
+def _options(kind: str, choice: Choice) -> dict[str, Any]:
+    found = registry.options_of(kind, choice.name).model_validate(choice.options).model_dump()
+    absent = "aux_" if found.get("auxiliary") is False else None
+    kept = {
+        f"{kind}.{name}": value
+        for name, value in found.items()
+        if name not in _TRAINING and not (absent and name.startswith(absent))
+    }
+    return {kind: choice.name, **kept}
