@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from segbench.core import registry
 from segbench.core.download import fetch, file_digests
 from segbench.core.errors import InvalidFault, MissingFault
-from segbench.core.offline import offline
+from segbench.core.offline import hub_at_rest, offline
 from segbench.core.spec import Choice
 
 from .loading import LoadReport, load_strictly
@@ -162,7 +162,8 @@ def local_weights(published: PublishedWeights) -> Path | None:
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(published.name, FILE_NAME, local_files_only=True))
+        with hub_at_rest():
+            return Path(hf_hub_download(published.name, FILE_NAME, local_files_only=True))
     except OSError:
         return None
 

@@ -12,6 +12,7 @@ from segbench.data.classes import class_table, table_names
 from segbench.data.facts import facts
 from segbench.models import checkpoints
 from segbench.models.checkpoints import PublishedCheckpoint, checkpoint, checkpoint_table, published_for
+from segbench.models.foreign.family import family_names
 
 TABLE = checkpoint_table()
 NAMES = [each.name for each in TABLE]
@@ -37,6 +38,11 @@ def test_every_project_is_there_with_all_its_files() -> None:
         "ContrastiveSeg": 4,
         "openseg.pytorch": 5,
     }
+
+
+def test_every_family_is_one_that_reads_checkpoints() -> None:
+    not_written_yet = {"huggingface", "swin"}
+    assert {each.family for each in TABLE} - set(family_names()) <= not_written_yet
 
 
 @pytest.mark.parametrize("each", TABLE, ids=NAMES)

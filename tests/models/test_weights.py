@@ -111,6 +111,32 @@ def test_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch, offline: b
     assert "weights.backbone=random" in fault.value.next
 
 
+@pytest.mark.parametrize("switch", ["SEGBENCH_OFFLINE", "HF_HUB_OFFLINE"])
+def test_offline_nobody_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, switch: str) -> None:
+    def download(repo_id: str, filename: str, *, local_files_only: bool = False) -> str:
+        assert local_files_only
+        assert huggingface_hub.constants.HF_HUB_OFFLINE, "else it asks the hub about its caller"
+        raise LocalEntryNotFoundError("not cached")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("segbench.models.weights.fetch", None)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv(switch, "1")
+    for published in (weights.PublishedWeights("timm/x"), weights.PublishedWeights("x.pth", urls=("http://x/x.pth",))):
+        with pytest.raises(MissingFault, match=rf"{switch} is set.*`segbench weights download {published.name}`"):
+            weights.fetch_weights(published)
+    assert not huggingface_hub.constants.HF_HUB_OFFLINE
+
+
+def test_every_line_of_the_table_is_listed() -> None:
+    listed = weights.listed_weights()
+    assert {each.weights for each in listed} == set(weights._table())
+    for each in listed:
+        assert weights.published_weights(each.backbone, weights=each.weights).name == each.published.name
+
+
 def test_a_cached_file_is_used_without_asking_the_hub(monkeypatch: pytest.MonkeyPatch, published: Path) -> None:
     def download(repo_id: str, filename: str, *, local_files_only: bool = False) -> str:
         assert local_files_only

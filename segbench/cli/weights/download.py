@@ -1,0 +1,104 @@
+"""``segbench weights download``: get published weights and prove that they are the right ones."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segbench.cli import common
+from segbench.cli.data.shared import say
+from segbench.core.errors import MissingFault, UsageFault
+from segbench.core.offline import offline
+
+from . import described
+
+if TYPE_CHECKING:
+    from segbench.models.checkpoints import PublishedCheckpoint
+    from segbench.models.weights import ListedWeights
+
+
+def command(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME...", help="Checkpoints or weights of backbones.")
+    ] = None,
+    quiet: common.Quiet = False,
+) -> None:
+    """Get published weights; what is here already is proven to be whole.
+
+    \b
+    Examples:
+      segbench weights download mmseg-pspnet-r101-cityscapes-80k
+      segbench weights download hf-segformer-b0-ade20k-512 timm/hrnet_w48.ms_in1k
+    """
+    from segbench.models.checkpoints import PublishedCheckpoint
+
+    if not names:
+        raise UsageFault("Which weights? Their names are wanted.", next="segbench weights list")
+    wanted = [described.find(name) for name in dict.fromkeys(names)]
+    faults: list[str] = []
+    following: list[str] = []
+    for each in wanted:
+        try:
+            if isinstance(each, PublishedCheckpoint):
+                _checkpoint(each, quiet=quiet)
+            else:
+                _backbone(each, quiet=quiet)
+        except MissingFault as error:  # the others are got all the same
+            faults += error.faults
+            following.append(each.name if isinstance(each, PublishedCheckpoint) else each.published.name)
+    if faults:
+        from segbench.reproduce.checkpoints import download_command
+
+        again = download_command(*following)
+        raise MissingFault(*faults, next=f"{again}, on a connected machine" if offline() else again)
+    scored = next((each.name for each in wanted if isinstance(each, PublishedCheckpoint)), None)
+    typer.echo(f"Next: segbench eval --checkpoint {scored}" if scored else "Next: segbench list")
+
+
+def _checkpoint(published: "PublishedCheckpoint", *, quiet: bool) -> None:
+    from segbench.cli.live import Watcher
+    from segbench.reproduce.checkpoints import fetch_checkpoint, known_sha256, local_path
+
+    if published.hub:
+        with _hub_bars(published.hub, quiet=quiet or local_path(published) is not None):
+            path = fetch_checkpoint(published, note=lambda text: typer.echo(text, err=True))
+    else:
+        with Watcher(quiet=quiet) as watcher:
+            progress = watcher.counter(published.name, "bytes")
+            path = fetch_checkpoint(published, progress=progress, note=watcher.note)
+    say(" ok  ", f"{published.name}: {common.memory(path.stat().st_size)} in {path}")
+    sha256 = known_sha256(published)
+    mark, said = " ok  ", "as first seen"
+    if published.sha256_prefix:
+        same = sha256.startswith(published.sha256_prefix)
+        mark, said = (mark, "begins as its name says") if same else (" --  ", "not as its name says, see above")
+    say(mark, f"SHA-256 {sha256}: {said}")
+    say(" --  ", f"Licence: {published.licence}")
+
+
+def _backbone(listed: "ListedWeights", *, quiet: bool) -> None:
+    from segbench.models.weights import fetch_weights, local_weights
+
+    name = listed.published.name
+    with _hub_bars(name, quiet=quiet or local_weights(listed.published) is not None):
+        path = fetch_weights(listed.published)
+    say(" ok  ", f"{name}: {common.memory(path.stat().st_size)} in {path}")
+
+
+@contextlib.contextmanager
+def _hub_bars(name: str, *, quiet: bool) -> Iterator[None]:
+    """Leave progress to the hub's own bar on a terminal; elsewhere one line, or nothing."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if not quiet and not offline() and not sys.stderr.isatty():
+        typer.echo(f"downloading {name}", err=True)
+    change = (quiet or not sys.stderr.isatty()) and not are_progress_bars_disabled()
+    if change:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if change:
+            enable_progress_bars()

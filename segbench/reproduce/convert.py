@@ -1,0 +1,252 @@
+"""A checkpoint of one project as that of another: through segbench's network, and proven by loading the result."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from segbench.core import atomic
+from segbench.core.errors import InvalidFault, MissingFault, RunFault, UsageFault
+from segbench.core.registry import close_names
+from segbench.core.spec import ModelSpec
+from segbench.data.classes import class_table, table_names
+from segbench.engine.checkpoint import WeightsHeader, build_from_weights, is_weights, save_weights
+from segbench.models.checkpoints import PublishedCheckpoint
+from segbench.models.foreign import family as families
+from segbench.models.foreign.open import open_foreign
+from segbench.models.segmentor import Segmentor
+
+SEGBENCH = "segbench"
+TOLERANCE = 1e-5  # of the largest logit; the same tensors in the same network differ by nothing
+_SIZE = (96, 128)
+_SUFFIX = {SEGBENCH: ".safetensors", "huggingface": ".safetensors"}
+# Projects whose programs look for the tensors inside of a checkpoint, and for the classes beside them.
+_WRAPPED = {"mmsegmentation"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """The checkpoint that is converted.
+
+    Attributes:
+        segmentor: its network.
+        header: what segbench says of it.
+        family: whose it is, ``segbench`` for its own.
+        title: the network in its project's words.
+        dropped: tensors left out on purpose.
+        notes: what a user should know.
+    """
+
+    segmentor: Segmentor
+    header: WeightsHeader
+    family: str
+    title: str
+    dropped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written.
+
+    Attributes:
+        path: the new file.
+        source: the old one.
+        tensors: how many the new one has.
+        difference: largest difference of the logits of one random input between the two, relative to the largest.
+    """
+
+    path: Path
+    source: Source
+    tensors: int
+    difference: float
+
+
+def targets() -> tuple[str, ...]:
+    """What a checkpoint can be turned into: segbench's own, and the families that know the way back."""
+    return (SEGBENCH, *(name for name in families.family_names() if hasattr(families.family(name), "write")))
+
+
+def convert(
+    path: Path,
+    to: str,
+    *,
+    output: Path,
+    force: bool = False,
+    dataset: str | None = None,
+    family: str | None = None,
+    published: PublishedCheckpoint | None = None,
+) -> Converted:
+    """Write a checkpoint in another project's form; nothing is left behind that does not compute the same.
+
+    Args:
+        path: a weights file of segbench, or a checkpoint of a family.
+        to: one of `targets`.
+        output: the new file; ``.safetensors``, or else what ``torch.save`` writes.
+        force: write over a file that is there.
+        dataset: the data set whose classes a foreign checkpoint predicts; None to conclude it.
+        family: whose checkpoint it is; None to find out.
+        published: what is known of the file, if anything is.
+
+    Raises:
+        UsageFault: no such target or data set, the file is of that form already, the classes cannot be concluded,
+            or ``output`` is there already.
+        MissingFault: there is no such file.
+        InvalidFault: it does not read, a tensor has no place, or the other form cannot say the same.
+        RunFault: the disk is full or not writable.
+    """
+    _check_target(to)
+    if output.exists() and not force:
+        raise UsageFault(f"{output} is there already; it is not written over.", next="the same command with --force")
+    source = open_source(path, dataset=dataset, family=family, published=published)
+    if source.family == to:
+        raise UsageFault(f"{path} is a checkpoint of {to} already.", next=f"segbench eval --checkpoint {path}")
+    if to == SEGBENCH and output.suffix != ".safetensors":
+        raise UsageFault(f"Weights of segbench are *.safetensors, not {output.name}.", next="--output FILE.safetensors")
+    with _new(output) as new:
+        if to == SEGBENCH:
+            save_weights(new, source.segmentor, source.header)
+            again, header = build_from_weights(new)
+            model, count = header.model, len(again.state_dict())
+        else:
+            count = _write_foreign(new, to, source)
+            opened = open_foreign(new, family=to)
+            again, model = opened.segmentor, opened.foreign.model
+        _check_conventions(source.header.model, model, to)
+        difference = _difference(source.segmentor, again)
+        if not difference <= TOLERANCE:
+            raise InvalidFault(
+                f"{path.name} as a checkpoint of {to} computes other logits (relative difference {difference:.1e}).",
+                next=f"segbench eval --checkpoint {path}",
+            )
+        with atomic.guarded(output):
+            new.replace(output)
+    return Converted(output, source, count, difference)
+
+
+def open_source(
+    path: Path, *, dataset: str | None = None, family: str | None = None, published: PublishedCheckpoint | None = None
+) -> Source:
+    """Open a checkpoint of segbench or of a family, strictly; arguments and faults are those of `convert`."""
+    if not path.is_file():
+        raise MissingFault(f"There is no file {path}.", next="segbench weights list")
+    if family is None and is_weights(path):
+        segmentor, header = build_from_weights(path)
+        return Source(segmentor, header, SEGBENCH, f"network of {header.dataset}")
+    opened = open_foreign(path, family=family)
+    foreign = opened.foreign
+    name = dataset or (published.classes if published else None) or _only_table(foreign.num_classes, path)
+    if name not in table_names():
+        close = close_names(name, table_names()) or list(table_names())
+        raise UsageFault(f"No data set {name!r}. Known: {', '.join(close)}.", next="segbench data list")
+    classes = class_table(name).names
+    if len(classes) != foreign.num_classes:
+        raise InvalidFault(
+            f"{path.name} predicts {foreign.num_classes} classes, {name} has {len(classes)}.",
+            next="segbench weights convert FILE --dataset NAME",
+        )
+    header = WeightsHeader(foreign.model, classes, name)
+    return Source(opened.segmentor, header, foreign.family, foreign.title, foreign.dropped, foreign.notes)
+
+
+def default_output(stem: str, to: str) -> Path:
+    """The new file's name where the user says none: in the current folder."""
+    return Path(f"{stem}-{to}{_SUFFIX.get(to, '.pth')}")
+
+
+def _check_target(to: str) -> None:
+    known = targets()
+    if to in known:
+        return
+    said = f"A checkpoint cannot be turned into {to!r}"
+    if to in families.family_names():
+        title = families.family(to).TITLE
+        said = f"Checkpoints of {title} can be read, but not written"
+    raise UsageFault(f"{said}. Known: {', '.join(known)}.", next="segbench weights convert --help")
+
+
+def _only_table(count: int, path: Path) -> str:
+    found = [name for name in table_names() if class_table(name).num_classes == count]
+    if len(found) == 1:
+        return found[0]
+    which = f"those of {' or '.join(found)}" if found else "of no data set that segbench knows"
+    raise UsageFault(
+        f"{path.name} predicts {count} classes, {which}; which they are must be said.",
+        next=f"segbench weights convert {path} --dataset {found[0] if found else 'NAME'}",
+    )
+
+
+def _write_foreign(path: Path, to: str, source: Source) -> int:
+    """Write a project's own form; returns the number of tensors."""
+    try:
+        written: dict[str, Tensor] = families.family(to).write(source.segmentor.state_dict(), source.header.model)
+    except (KeyError, IndexError) as error:
+        fault = f"{to} has no checkpoints of such a network: {error} is missing."
+        raise InvalidFault(fault, next="segbench weights convert --help") from error
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in written.items()}
+    if path.suffix == ".safetensors":
+        atomic.write_bytes(path, to_safetensors(tensors, {"format": "pt"}))
+        return len(tensors)
+    content: dict[str, Any] = dict(tensors)
+    if to in _WRAPPED:
+        content = {"meta": _meta(source.header), "state_dict": tensors}
+    atomic.write(path, lambda file: torch.save(content, file))
+    return len(tensors)
+
+
+def _meta(header: WeightsHeader) -> dict[str, Any]:
+    """Names and colours of the classes, as MMSegmentation keeps them in a checkpoint."""
+    meta: dict[str, Any] = {"CLASSES": list(header.classes)}
+    if header.dataset in table_names() and class_table(header.dataset).names == header.classes:
+        meta["PALETTE"] = [list(entry.color) for entry in class_table(header.dataset).classes]
+    return meta
+
+
+def _check_conventions(before: ModelSpec, after: ModelSpec, to: str) -> None:
+    """Whether a reader of the new file would feed and resize as the old one wants it.
+
+    Raises:
+        InvalidFault: no.
+    """
+    pairs = {
+        "resizes align corners": (before.align_corners, after.align_corners),
+        "channels": (before.input.channels, after.input.channels),
+        "mean": (before.input.mean, after.input.mean),
+        "std": (before.input.std, after.input.std),
+    }
+    faults = [
+        f"A checkpoint of {to} cannot say it: {what} {now}, but {was} in the original."
+        for what, (was, now) in pairs.items()
+        if was != now
+    ]
+    if faults:
+        raise InvalidFault(*faults, next="segbench weights convert --help")
+
+
+@torch.inference_mode()
+def _difference(one: Segmentor, other: Segmentor) -> float:
+    """Largest difference of two networks' logits of one random input, relative to the largest logit."""
+    image = torch.randn(1, 3, *_SIZE, generator=torch.Generator().manual_seed(0))
+    wanted, got = (network.eval()(image).logits for network in (one, other))
+    if wanted.shape != got.shape:
+        return float("inf")
+    return float((wanted - got).abs().max() / wanted.abs().max().clamp(min=torch.finfo(wanted.dtype).tiny))
+
+
+@contextlib.contextmanager
+def _new(output: Path) -> Iterator[Path]:
+    """A place beside ``output`` with its suffix; whatever lies there at the end is removed."""
+    new = output.with_name(f".{output.stem}.new{output.suffix}")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFault(f"{output.parent} cannot be made: {error.strerror}.", next="--output FILE") from error
+    try:
+        yield new
+    finally:
+        new.unlink(missing_ok=True)
