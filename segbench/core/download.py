@@ -12,6 +12,7 @@ import httpx
 from .answer import Unusable
 from .disk import amount, disk_fault, require_room
 from .errors import Busy, MissingFault
+from .offline import offline
 from .parts import Partial
 from .transfer import Manners, Progress, Transfer
 
@@ -74,6 +75,10 @@ def fetch(
             except _WrongSum as error:
                 path.unlink()
                 raise MissingFault(str(error), next=next) from None
+        if switch := offline():
+            raise MissingFault(
+                f"{path.name} is not here and {switch} is set; on a connected machine: {urls[0]}", next=next
+            )
         with nullcontext(client) if client else httpx.Client(headers={"User-Agent": "segbench"}) as asking:
             return _fetch(asking, list(urls), path, known, manners, room_bytes, refusal, progress, next)
     except OSError as error:

@@ -316,3 +316,11 @@ def test_killed_and_started_again(server: FileServer, tmp_path: Path, connection
 def bounds(asked: str | None) -> list[str]:
     assert asked is not None
     return asked.removeprefix("bytes=").split("-")
+
+
+def test_offline_says_what_to_fetch_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGBENCH_OFFLINE", "1")
+    with pytest.raises(MissingFault, match=r"x\.zip is not here and SEGBENCH_OFFLINE is set.*http://nowhere/x\.zip"):
+        fetch(["http://nowhere/x.zip"], tmp_path / "x.zip")
+    (tmp_path / "x.zip").write_bytes(b"here")
+    fetch(["http://nowhere/x.zip"], tmp_path / "x.zip")
