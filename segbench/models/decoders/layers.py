@@ -14,17 +14,18 @@ NORMAL_STD = 0.01
 
 
 class Norm(NamedTuple):
-    """How batch norms of a decoder are built."""
+    """How batch norms of a decoder are built, and the slope of the activations after them below 0."""
 
     momentum: float = 0.1
     eps: float = 1e-5
+    slope: float = 0.0
 
     def __call__(self, channels: int) -> nn.BatchNorm2d:
         return nn.BatchNorm2d(channels, momentum=self.momentum, eps=self.eps)
 
 
 def norm_of(options: NormOptions) -> Norm:
-    return Norm(options.bn_momentum, options.bn_eps)
+    return Norm(options.bn_momentum, options.bn_eps, options.negative_slope)
 
 
 def conv_norm_relu(
@@ -43,7 +44,7 @@ def conv_norm_relu(
     conv = nn.Conv2d(channels, out, kernel, padding=padding, dilation=rate, groups=groups, bias=bias)
     layers: OrderedDict[str, nn.Module] = OrderedDict(conv=conv, norm=norm(out))
     if relu:
-        layers["act"] = nn.ReLU(inplace=True)
+        layers["act"] = nn.LeakyReLU(norm.slope, inplace=True) if norm.slope else nn.ReLU(inplace=True)
     return nn.Sequential(layers)
 
 

@@ -15,6 +15,7 @@ class NormOptions(Options):
 
     bn_momentum: float = setting(0.1, gt=0, le=1)
     bn_eps: float = setting(1e-5, gt=0)
+    negative_slope: float = setting(0.0, ge=0, lt=1, description="of the activations after them; 0: ReLU")
 
 
 class AuxiliaryOptions(NormOptions):

@@ -7,7 +7,10 @@ from segbench.core.errors import InvalidFault
 from segbench.core.spec import Choice, ModelSpec
 
 # Options that only a training or its beginning knows of.
-_TRAINING = {"aux_dropout", "bn_momentum", "dropout", "dropout_of", "frozen_norm", "init", "init_std", "lr_factor"}
+_TRAINING = {
+    "aux_dropout", "bn_momentum", "contrast_layers", "drop_path", "dropout", "dropout_of", "frozen_norm", "init",
+    "init_std", "lr_factor",
+}  # fmt: skip
 
 
 def check_same_network(theirs: ModelSpec, ours: ModelSpec, *, title: str, settings: tuple[str, ...] = ()) -> None:
@@ -22,11 +25,12 @@ def check_same_network(theirs: ModelSpec, ours: ModelSpec, *, title: str, settin
     Raises:
         InvalidFault: it would compute something else; one line an option.
     """
-    faults = []
     wanted, offered = _computing(ours), _computing(theirs)
-    for name in sorted((wanted.keys() | offered.keys()) - set(settings)):
-        if wanted.get(name) != offered.get(name):
-            faults.append(f"{title} has {name} {offered.get(name)!r} where this network has {wanted.get(name)!r}.")
+    faults = [
+        f"{title} has {name} {offered.get(name)!r} where this network has {wanted.get(name)!r}."
+        for name in sorted((wanted.keys() | offered.keys()) - set(settings))
+        if wanted.get(name) != offered.get(name)
+    ]
     if faults:
         raise InvalidFault(*faults, next="segbench list")
 

@@ -5,7 +5,8 @@ A family module has
 - ``TITLE``: the project, as people call it;
 - ``detect(state) -> bool``: whether these tensors are laid out as that project's (names first, shapes if need be);
 - ``read(state) -> Foreign``: which network they belong to, and the tensors under segbench's names;
-- optionally ``write(state, model) -> dict``: the way back, from segbench's names to the project's.
+- optionally ``write(state, model) -> dict``: the way back, from segbench's names to the project's;
+- optionally ``ALIKE``: the family whose files look the same, where only the user can say that it is this one.
 
 ``state`` maps names to tensors, wrappers and the prefixes of data-parallel training already gone. A family never
 guesses a layer that is not there: what it cannot place stays in ``tensors`` under its own name, and strict loading
@@ -87,7 +88,7 @@ def recognise(state: State, *, source: str, name: str | None = None) -> Foreign:
     """
     found = [each for each in family_names() if family(each).detect(state)]
     if name is not None:
-        if name in found or not found:
+        if name in found or not found or getattr(family(name), "ALIKE", None) in found:
             return _read(name, state, source)
         raise InvalidFault(
             f"{source} is laid out as {', '.join(found)}, not as {name}.",

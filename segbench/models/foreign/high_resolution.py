@@ -2,15 +2,23 @@
 
 from typing import Any
 
-from segbench.core import registry
 from segbench.core.spec import Choice
+from segbench.models.backbones.hrnetv2.options import Options
 
 from .dilated_resnet import count
 from .family import State
 from .renaming import Pair
 
 _STAGES = (2, 3, 4)
-_PARTS = ("conv1", "bn1", "conv2", "bn2", "layer1", *(f"transition{k}" for k in (1, 2, 3)), *(f"stage{k}" for k in _STAGES))
+_PARTS = (
+    "conv1",
+    "bn1",
+    "conv2",
+    "bn2",
+    "layer1",
+    *(f"transition{k}" for k in (1, 2, 3)),
+    *(f"stage{k}" for k in _STAGES),
+)
 
 
 def is_hrnet(state: State, prefix: str) -> bool:
@@ -32,14 +40,13 @@ def hrnet_choice(state: State, prefix: str) -> Choice:
         "stage1_blocks": count(state, f"{prefix}layer1."),
         "stage1_width": state[f"{prefix}layer1.0.conv1.weight"].shape[0],
     }
-    fields = registry.options_of("backbone", "hrnetv2").model_fields
-    return Choice(name="hrnetv2", options={key: value for key, value in found.items() if fields[key].default != value})
+    usual = Options().model_dump()
+    return Choice(name="hrnetv2", options={key: value for key, value in found.items() if usual[key] != value})
 
 
 def hrnet_label(choice: Choice) -> str:
     """``HRNetV2-W48``."""
-    label: str = registry.options_of("backbone", "hrnetv2").model_validate(choice.options).label()  # type: ignore[attr-defined]
-    return label
+    return Options.model_validate(choice.options).label()
 
 
 def hrnet_pairs(prefix: str) -> tuple[Pair, ...]:

@@ -1,6 +1,8 @@
 """From a checkpoint file to its tensors by name. Nothing in a file is ever executed."""
 
 import pickle
+import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +19,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network"
 _AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 _PREFIXES = ("module.", "_orig_mod.")
 _OPTIMISER = ("optimizer", "optimizer_state_dict", "optim", "param_groups")
+_CODE = re.compile(r"GLOBAL (\S+)")  # how torch says what it would have to call
 ZIP_ADVICE = "segbench eval --checkpoint FILE.safetensors, made from it where you trust it"
 
 
@@ -55,16 +58,15 @@ def _pickled(path: Path) -> Mapping[str, Any]:
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        said = str(error)
-        if "Unsupported" in said or "GLOBAL" in said:
-            what = next((line.strip() for line in said.splitlines() if "GLOBAL" in line), "an object that is no tensor")
+        if named := _CODE.search(str(error)):
             raise InvalidFault(
-                f"{path} holds more than tensors and plain data ({what}): loading it would run code, so it is refused.",
+                f"{path} holds more than tensors and plain data ({named[1]}): loading it would run code, so it is "
+                "refused.",
                 next=ZIP_ADVICE,
             ) from None
         raise InvalidFault(f"{path} is damaged or no checkpoint.", next="segbench weights list") from None
     except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, LookupError, TypeError, AttributeError,
-            AssertionError, OverflowError, OSError) as error:  # fmt: skip
+            AssertionError, OverflowError, OSError, struct.error) as error:  # fmt: skip
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InvalidFault(f"{path} is damaged or no checkpoint: {reason}", next="segbench weights list") from error
     if not isinstance(data, Mapping):
@@ -73,21 +75,24 @@ def _pickled(path: Path) -> Mapping[str, Any]:
 
 
 def _network(data: Mapping[str, Any], path: Path, *, averaged: bool) -> dict[str, Tensor]:
-    """The mapping of tensors inside; wrappers may lie in wrappers."""
     if averaged:
         for name in _AVERAGED:
             if isinstance(data.get(name), Mapping):
                 return _tensors(data[name])
         raise InvalidFault(f"{path} holds no moving average.", next=f"segbench eval --checkpoint {path}")
-    for name in _WRAPPERS:
-        if isinstance(data.get(name), Mapping) and (inner := _network(data[name], path, averaged=False)):
-            return inner
-    found = _tensors(data)
-    if found:
+    if found := _innermost(data):
         return found
     if any(name in data for name in _OPTIMISER):
         raise InvalidFault(f"{path} holds the state of an optimiser, but no network.", next="segbench weights list")
     raise InvalidFault(f"{path} holds no tensors.", next="segbench weights list")
+
+
+def _innermost(data: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of the first wrapper that has any; wrappers may lie in wrappers, or hold settings alone."""
+    for name in _WRAPPERS:
+        if isinstance(data.get(name), Mapping) and (inner := _innermost(data[name])):
+            return inner
+    return _tensors(data)
 
 
 def _tensors(data: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ class WindowAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
-        self.register_buffer("relative_position_index", _relative_positions(window), persistent=False)
+        self.register_buffer("relative_position_index", relative_positions(window), persistent=False)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
 
@@ -83,7 +83,7 @@ def shift_mask(x: Tensor, window: int, *, shift: int) -> Tensor:
     return torch.where(tokens[:, :, None] == tokens[:, None], 0.0, FORBIDDEN)
 
 
-def _relative_positions(window: int) -> Tensor:
+def relative_positions(window: int) -> Tensor:
     """(T, T) rows of the bias table: one for each difference of two tokens' places."""
     place = torch.arange(window)
     difference = place[:, None] - place + window - 1

@@ -21,7 +21,13 @@ TITLE = "torchvision"
 
 _VOC_CLASSES = 21
 _HEAD = "classifier.0.convs.0.0.weight"
-_AUX_LAYERS = {"resnet": -2, "mobilenetv3-large": -3}  # 1024 of ResNet's channels, 40 of MobileNetV3's
+_AUX = "aux_classifier."
+_BACKBONES = ("resnet", "mobilenetv3-large")
+_VOC_NOTE = "The published ones were trained on COCO with the classes of VOC 2012, and scored at a short side of 520."
+_AUX_NOTE = (
+    "Its auxiliary classifier reads the fourth block of MobileNetV3, within a stage: segbench's network gives the ends "
+    "of stages alone, and leaves it out."
+)
 
 # The blocks of MobileNetV3-Large (Howard et al. 2019, table 1): how many timm puts in a stage, and which of the layers
 # as torchvision counts them have squeeze and excitation.
@@ -37,7 +43,7 @@ def detect(state: State) -> bool:
 
 
 def read(state: State) -> Foreign:
-    """DeepLabV3 with or without its auxiliary classifier.
+    """DeepLabV3 with or without its auxiliary classifier; that of MobileNetV3 has no place and is left out.
 
     Raises:
         KeyError: a tensor that decides what the network is is missing.
@@ -47,20 +53,18 @@ def read(state: State) -> Foreign:
         what = "LR-ASPP" if "classifier.cbr.0.weight" in state else "FCN"
         raise InvalidFault(f"It is torchvision's {what}; of its networks segbench has DeepLabV3.", next="segbench list")
     backbone, label = _backbone(state)
-    decoder = Choice(name="deeplabv3", options=_head_options(state, backbone.name))
+    dropped = tuple(name for name in state if name.startswith(_AUX) and backbone.name != "resnet")
+    kept = {name: tensor for name, tensor in state.items() if name not in dropped}
     num_classes = state["classifier.4.weight"].shape[0]
     voc = num_classes == _VOC_CLASSES
     return Foreign(
         family="torchvision",
         title=f"{TITLE} DeepLabV3, {label}",
-        model=ModelSpec(backbone=backbone, decoder=decoder),
+        model=ModelSpec(backbone=backbone, decoder=Choice(name="deeplabv3", options=_head_options(kept))),
         num_classes=num_classes,
-        tensors=_names(backbone).ours(state),
-        notes=(
-            ("The published ones were trained on COCO with the classes of VOC 2012, and scored at a short side of 520.",)
-            if voc
-            else ()
-        ),
+        tensors=_names(backbone).ours(kept),
+        dropped=dropped,
+        notes=(*([_VOC_NOTE] if voc else ()), *([_AUX_NOTE] if dropped else ())),
         protocol={"mode": "whole", **({"short_side": 520} if voc else {})},
     )
 
@@ -75,7 +79,7 @@ def write(state: State, model: ModelSpec) -> dict[str, Tensor]:
     Raises:
         InvalidFault: torchvision does not have this network.
     """
-    if model.decoder.name != "deeplabv3" or model.backbone.name not in _AUX_LAYERS:
+    if model.decoder.name != "deeplabv3" or model.backbone.name not in _BACKBONES:
         raise InvalidFault(
             f"{TITLE} has no {model.decoder.name} on {model.backbone.name} that segbench could write.",
             next="segbench weights list",
@@ -95,16 +99,15 @@ def _backbone(state: State) -> tuple[Choice, str]:
     raise InvalidFault("Its backbone is neither ResNet nor MobileNetV3-Large.", next="segbench list")
 
 
-def _head_options(state: State, backbone: str) -> dict[str, Any]:
+def _head_options(state: State) -> dict[str, Any]:
     channels = state["classifier.0.project.0.weight"].shape[0]
     options: dict[str, Any] = {"dropout": 0.5, "dropout_of": "elements", "refine": "conv3x3_relu"}
     if channels != 256:
         options["channels"] = channels
-    if any(name.startswith("aux_classifier.") for name in state):
-        aux_channels = state["aux_classifier.0.weight"].shape[0]
+    if any(name.startswith(_AUX) for name in state):
+        aux_channels = state[f"{_AUX}0.weight"].shape[0]
         options |= {"auxiliary": True, "aux_dropout": 0.1}
         options |= {} if aux_channels == 256 else {"aux_channels": aux_channels}
-        options |= {} if _AUX_LAYERS[backbone] == -2 else {"aux_layer": _AUX_LAYERS[backbone]}
     return options
 
 
@@ -150,7 +153,11 @@ def _mobilenet_names() -> list[Pair]:
             theirs = f"backbone.{layer}.block.{place}"
             found += [(f"{theirs}.0", f"{ours}.{step}"), (f"{theirs}.1", f"{ours}.bn{number}")]
     last = len(blocks) + 1
-    return [*found, (f"backbone.{last}.0", "backbone.blocks.6.0.conv"), (f"backbone.{last}.1", "backbone.blocks.6.0.bn1")]
+    return [
+        *found,
+        (f"backbone.{last}.0", "backbone.blocks.6.0.conv"),
+        (f"backbone.{last}.1", "backbone.blocks.6.0.bn1"),
+    ]
 
 
 _MOBILENET_NAMES = tuple(_mobilenet_names())

@@ -1,7 +1,7 @@
-"""MMSegmentation's convolutional networks (versions 0.x and 1.x): PSPNet, DeepLabV3(+), HRNet and OCRNet.
+"""MMSegmentation's networks (versions 0.x and 1.x): PSPNet, DeepLabV3(+), HRNet, OCRNet; SegFormer, UPerNet on Swin.
 
-The names of its modules (``backbone``, ``decode_head``, ``auxiliary_head``) say which network a file is of; what lies in
-a module follows from the shapes. Its transformers are laid out otherwise and are not read here.
+The names of its modules (``backbone``, ``decode_head``, ``auxiliary_head``) say which network a file is of; what lies
+in a module follows from the shapes. Its transformers are laid out otherwise: see ``transformers``.
 """
 
 from torch import Tensor
@@ -11,27 +11,33 @@ from segbench.core.spec import ModelSpec
 
 from ...equality import check_same_network
 from ...family import Foreign, State
+from ...object_context import with_aux_channels
 from ...renaming import Names
-from .backbones import backbone_kind, backbone_names, read_backbone
+from . import transformers
+from .backbones import backbone_names, is_known, read_backbone
 from .heads import AUXILIARY, DECODERS, head_names, read_head
 
 TITLE = "MMSegmentation"
 
 _SCORED = (
-    "It scores whole images: those of Cityscapes at their own size, those of ADE20K and VOC 2012 at a short side of 512 "
-    "and a long one of at most 2048; those of PASCAL-Context in windows of 480x480 every 320."
+    "It scores whole images: those of Cityscapes at their own size, those of ADE20K and VOC 2012 at a short side of "
+    "512 and a long one of at most 2048; those of PASCAL-Context in windows of 480x480 every 320."
 )
 _ALIKE = (
     "Files trained on crops of 769x769 have align_corners true and windows of 769x769 every 513, and those named "
-    "d16-mg124 have other strides and dilations: their tensors do not show it, and as this network they score less."
+    "d16-mg124 have other strides and dilations. Their tensors do not show it; read as this network they score less."
+)
+_HRNET = (
+    "Its HRNet enlarges coarse branches by a power of two before it brings them to their size; segbench's does not, so "
+    "that images whose sides are no multiples of 32 get other answers."
 )
 
 
 def detect(state: State) -> bool:
-    """Whether this is a network of MMSegmentation on a ResNet, HRNet or MobileNetV2."""
-    heads = [name for name in state if name.startswith("decode_head.")]
+    """Whether this is a network of MMSegmentation on a ResNet, HRNet, MobileNetV2, Mix Transformer or Swin."""
     # networks converted for transformers call the classifier otherwise
-    return bool(heads) and "decode_head.classifier.weight" not in state and backbone_kind(state) is not None
+    heads = any(name.startswith("decode_head.") for name in state) and "decode_head.classifier.weight" not in state
+    return heads and (is_known(state) or transformers.detect(state))
 
 
 def read(state: State) -> Foreign:
@@ -41,18 +47,21 @@ def read(state: State) -> Foreign:
         KeyError: a tensor that decides what the network is is missing.
         InvalidFault: segbench has no such network.
     """
+    if transformers.detect(state):
+        return transformers.read(state, title=TITLE)
     backbone = read_backbone(state)
     head = read_head(state, backbone.choice.name)
     model = ModelSpec(backbone=backbone.choice, decoder=head.choice)
-    dropped = () if head.choice.options.get("auxiliary") else tuple(n for n in state if n.startswith(AUXILIARY))
+    placed = head.choice.options.get("auxiliary", False)
+    dropped = tuple(name for name in state if name.startswith(AUXILIARY) and not placed)
     return Foreign(
         family="mmsegmentation",
         title=f"{TITLE} {head.label}, {backbone.label}",
         model=model,
         num_classes=head.num_classes,
-        tensors=_names(model).ours({name: state[name] for name in state if name not in set(dropped)}),
+        tensors=_names(model).ours({name: state[name] for name in state if name not in dropped}),
         dropped=dropped,
-        notes=(_SCORED, _ALIKE) if backbone.choice.name == "resnet" else (_SCORED,),
+        notes=(_SCORED, _HRNET if backbone.choice.name == "hrnetv2" else _ALIKE),
         protocol={"mode": "whole"},
     )
 
@@ -67,15 +76,18 @@ def write(state: State, model: ModelSpec) -> dict[str, Tensor]:
     Raises:
         InvalidFault: MMSegmentation does not have this network.
     """
-    if model.decoder.name not in DECODERS or model.backbone.name not in DECODERS[model.decoder.name]:
+    if model.backbone.name in transformers.WRITERS:
+        return transformers.WRITERS[model.backbone.name](state, model, title=TITLE)
+    if model.backbone.name not in DECODERS.get(model.decoder.name, ()):
         raise InvalidFault(
             f"{TITLE} has no {model.decoder.name} on {model.backbone.name} that segbench could write.",
             next="segbench weights list",
         )
     written = _names(model).theirs(state, title=TITLE)
-    check_same_network(read(written).model, model, title=TITLE, settings=("align_corners",))
+    theirs, ours = (with_aux_channels(each, state) for each in (read(written).model, model))
+    check_same_network(theirs, ours, title=TITLE, settings=("align_corners",))
     return written
 
 
 def _names(model: ModelSpec) -> Names:
-    return Names((*backbone_names(model.backbone), *head_names(model)))
+    return Names((*backbone_names(model.backbone), *head_names(model.decoder.name)))

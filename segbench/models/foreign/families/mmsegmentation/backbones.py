@@ -1,18 +1,17 @@
-"""MMSegmentation's ResNet, HRNet and MobileNetV2 (``mmseg/models/backbones``) as segbench's."""
+"""MMSegmentation's ResNet and HRNet (``mmseg/models/backbones``) as segbench's."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pydantic import ValidationError
-
-from segbench.core import registry
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import Choice
 
-from ...dilated_resnet import count, described, is_resnet, resnet_options
+from ...dilated_resnet import described, is_resnet, resnet_options
 from ...family import State
+from ...high_resolution import hrnet_choice, hrnet_label, hrnet_pairs, is_hrnet
 from ...renaming import Pair
 
 _HERE = "backbone."
+_STAGES = tuple((f"{_HERE}layer{stage}",) * 2 for stage in (1, 2, 3, 4))
 
 
 class ReadBackbone(NamedTuple):
@@ -22,15 +21,9 @@ class ReadBackbone(NamedTuple):
     label: str
 
 
-def backbone_kind(state: State) -> str | None:
-    """Registered name of the backbone that these tensors are of; None if it is none of the three."""
-    if is_resnet(state, _HERE):
-        return "resnet"
-    if f"{_HERE}stage4.0.branches.3.0.conv1.weight" in state and f"{_HERE}transition1.0.0.weight" in state:
-        return "hrnetv2"
-    if f"{_HERE}conv1.conv.weight" in state and f"{_HERE}layer7.0.conv.0.conv.weight" in state:
-        return "mobilenetv2"
-    return None
+def is_known(state: State) -> bool:
+    """Whether these tensors are of a network on ResNet, HRNet or MobileNetV2."""
+    return is_resnet(state, _HERE) or is_hrnet(state, _HERE) or _is_mobilenet(state)
 
 
 def read_backbone(state: State) -> ReadBackbone:
@@ -40,79 +33,36 @@ def read_backbone(state: State) -> ReadBackbone:
         KeyError: a tensor that decides what it is is missing.
         InvalidFault: segbench has no such backbone.
     """
-    return {"resnet": _resnet, "hrnetv2": _hrnet, "mobilenetv2": _mobilenet}[backbone_kind(state) or ""](state)
+    if is_hrnet(state, _HERE):
+        choice = hrnet_choice(state, _HERE)
+        return ReadBackbone(choice, hrnet_label(choice))
+    if _is_mobilenet(state):
+        raise InvalidFault(
+            "Its MobileNetV2 dilates the first block of a stage alone; segbench's dilates all of them, or the first "
+            "less: with these weights it would answer otherwise.",
+            next="segbench weights list",
+        )
+    return _resnet(state)
 
 
-def backbone_names(choice: Choice) -> list[Pair]:
+def backbone_names(choice: Choice) -> tuple[Pair, ...]:
     """Its modules, theirs and ours."""
-    return {"resnet": _resnet_names, "hrnetv2": _hrnet_names, "mobilenetv2": _mobilenet_names}[choice.name](choice)
+    if choice.name == "hrnetv2":
+        return hrnet_pairs(_HERE)
+    if choice.options.get("stem") == "deep-narrow":
+        return (f"{_HERE}stem", f"{_HERE}conv1"), (f"{_HERE}stem.7", f"{_HERE}bn1"), *_STAGES
+    return (f"{_HERE}conv1",) * 2, (f"{_HERE}bn1",) * 2, *_STAGES
 
 
 def _resnet(state: State) -> ReadBackbone:
-    """Version 1c with a stem of three convolutions, or b with a single one; dilated to output stride 8."""
+    """Version 1c with a stem of three convolutions, or 1b with a single one; dilated to output stride 8."""
     found = resnet_options(state, _HERE)
     deep = f"{_HERE}stem.0.weight" in state
-    stem = {"stem": "deep-narrow"} if deep else {}
     if deep and state[f"{_HERE}stem.0.weight"].shape[0] != round(32 * found.get("width", 1)):
-        raise InvalidFault("Its ResNet has a stem that segbench does not know.", next="segbench list")
-    options = {**found, **stem, "output_stride": 8}
-    return ReadBackbone(Choice(name="resnet", options=options), f"{described(found)} {'v1c' if deep else 'v1b'}")
+        raise InvalidFault("Its ResNet has a wider stem than version 1c.", next="segbench list")
+    options = {**found, **({"stem": "deep-narrow"} if deep else {}), "output_stride": 8}
+    return ReadBackbone(Choice(name="resnet", options=options), f"{described(found)} v1{'c' if deep else 'b'}")
 
 
-def _resnet_names(choice: Choice) -> list[Pair]:
-    stages = [(f"{_HERE}layer{stage}",) * 2 for stage in (1, 2, 3, 4)]
-    if choice.options.get("stem") != "deep-narrow":
-        return [(f"{_HERE}conv1",) * 2, (f"{_HERE}bn1",) * 2, *stages]
-    return [(f"{_HERE}stem", f"{_HERE}conv1"), (f"{_HERE}stem.7", f"{_HERE}bn1"), *stages]
-
-
-def _hrnet(state: State) -> ReadBackbone:
-    width = state[f"{_HERE}stage2.0.branches.0.0.conv1.weight"].shape[0]
-    found: dict[str, Any] = {
-        "width": width,
-        "modules": tuple(count(state, f"{_HERE}stage{stage}.") for stage in (2, 3, 4)),
-        "blocks_per_branch": count(state, f"{_HERE}stage2.0.branches.0."),
-        "stem_channels": state[f"{_HERE}conv1.weight"].shape[0],
-        "stage1_blocks": count(state, f"{_HERE}layer1."),
-        "stage1_width": state[f"{_HERE}layer1.0.conv1.weight"].shape[0],
-    }
-    usual = {"modules": (1, 4, 3), "blocks_per_branch": 4, "stem_channels": 64, "stage1_blocks": 4, "stage1_width": 64}
-    options = {key: value for key, value in found.items() if usual.get(key) != value}
-    label = f"HRNetV2-W{width}" + ("" if options.keys() == {"width"} else "-small")
-    return ReadBackbone(Choice(name="hrnetv2", options=options), label)
-
-
-def _hrnet_names(choice: Choice) -> list[Pair]:
-    names = ("conv1", "bn1", "conv2", "bn2", "layer1", "transition1", "transition2", "transition3")
-    return [(f"{_HERE}{name}",) * 2 for name in (*names, "stage2", "stage3", "stage4")]
-
-
-# Blocks of the seven stages of MobileNetV2 (Sandler et al. 2018, table 2).
-_STAGES = (1, 2, 3, 4, 3, 3, 1)
-
-
-def _mobilenet(state: State) -> ReadBackbone:
-    """Dilated to output stride 8, but in MMSegmentation's way: the first block of a stage alone looks farther."""
-    options = {"output_stride": 8, "dilation": "first"}
-    try:
-        registry.options_of("backbone", "mobilenetv2").model_validate(options)
-    except ValidationError as error:
-        raise InvalidFault(
-            "Its MobileNetV2 dilates the first block of a stage alone; segbench's dilates all, or halves the first: "
-            "with these weights it would answer otherwise.",
-            next="segbench weights list",
-        ) from error
-    return ReadBackbone(Choice(name="mobilenetv2", options=options), "MobileNetV2")
-
-
-def _mobilenet_names(choice: Choice) -> list[Pair]:
-    found = [(f"{_HERE}conv1.conv", f"{_HERE}conv_stem"), (f"{_HERE}conv1.bn", f"{_HERE}bn1")]
-    for stage, blocks in enumerate(_STAGES):
-        # the only block of the first stage has no convolution that widens
-        steps = ("conv_pw", "conv_dw", "conv_pwl") if stage else ("conv_dw", "conv_pw")
-        for block in range(blocks):
-            ours = f"{_HERE}blocks.{stage}.{block}"
-            for number, step in enumerate(steps):
-                theirs = f"{_HERE}layer{stage + 1}.{block}.conv.{number}"
-                found += [(f"{theirs}.conv", f"{ours}.{step}"), (f"{theirs}.bn", f"{ours}.bn{number + 1}")]
-    return found
+def _is_mobilenet(state: State) -> bool:
+    return f"{_HERE}conv1.conv.weight" in state and f"{_HERE}layer7.0.conv.0.conv.weight" in state

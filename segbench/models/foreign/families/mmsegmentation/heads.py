@@ -7,7 +7,7 @@ What they are made of is a convolution with its normalisation, ``X.conv`` and ``
 from typing import Any, NamedTuple
 
 from segbench.core.errors import InvalidFault
-from segbench.core.spec import Choice, ModelSpec
+from segbench.core.spec import Choice
 
 from ...family import State
 from ...renaming import Pair
@@ -15,9 +15,9 @@ from ...renaming import Pair
 AUXILIARY = "auxiliary_head."
 # The decoders that the heads are, and the backbones that they stand on.
 DECODERS = {
-    "deeplabv3plus": ("resnet", "mobilenetv2"),
-    "deeplabv3": ("resnet", "mobilenetv2"),
-    "pspnet": ("resnet", "mobilenetv2"),
+    "deeplabv3plus": ("resnet",),
+    "deeplabv3": ("resnet",),
+    "pspnet": ("resnet",),
     "ocr": ("resnet", "hrnetv2"),
     "concat": ("hrnetv2",),
 }
@@ -55,18 +55,19 @@ def read_head(state: State, backbone: str) -> ReadHead:
     pyramid_of_features = any(name.startswith(f"{_HEAD}lateral_convs.") for name in state)  # UPerNet pools first, too
     if kind is None or pyramid_of_features or backbone not in DECODERS[kind]:
         known = ", ".join(label for label, _ in _KINDS.values())
-        first = next(name for name in state if name.startswith(_HEAD))
+        first = next((name for name in state if name.startswith(_HEAD) and "conv_seg" not in name), "nothing")
         raise InvalidFault(
-            f"The head on its {backbone}, which begins {first}, is none of {known}.", next="segbench list"
+            f"Its head, with {first}, on backbone {backbone} is none of {known} as segbench has them.",
+            next="segbench list",
         )
     classifier = f"{_HEAD}1.conv_seg.weight" if kind == "ocr" else f"{_HEAD}conv_seg.weight"
     options = _OPTIONS[kind](state)
     return ReadHead(Choice(name=kind, options=options), _KINDS[kind][0], state[classifier].shape[0])
 
 
-def head_names(model: ModelSpec) -> list[Pair]:
-    """Its modules, theirs and ours."""
-    return _NAMES[model.decoder.name]
+def head_names(decoder: str) -> list[Pair]:
+    """The modules of the head that is this decoder, theirs and ours."""
+    return _NAMES[decoder]
 
 
 def _different(**sizes: tuple[int, int]) -> dict[str, int]:

@@ -1,0 +1,105 @@
+"""Hugging Face's transformers (version 5.23, and the names of the files published before): SegFormer, UPerNet on Swin.
+
+Both are fed RGB images by ImageNet's mean and std. The image processors published beside the files squash each image to
+a square; the published figures are those of images that keep their ratio, and so are those here.
+"""
+
+from torch import Tensor
+
+from segbench.core.errors import InvalidFault
+from segbench.core.spec import ModelSpec
+
+from ...equality import check_same_network
+from ...family import Foreign, State
+from ...mix_transformer import assumptions, segformer_label, segformer_model, segformer_scoring, segformer_spelled_out
+from ...shifted_windows import (
+    upernet_label,
+    upernet_model,
+    upernet_scoring,
+    upernet_spelled_out,
+    without_indices,
+)
+from . import segformer, upernet
+
+TITLE = "Hugging Face"
+
+_SQUARE = (
+    "The image processor published with such files squashes images to a square, which does not give the published "
+    "figures; here they keep their ratio."
+)
+
+
+def detect(state: State) -> bool:
+    """Whether this is a SegFormer or an UPerNet of transformers."""
+    return segformer.detect(state) or upernet.detect(state)
+
+
+def read(state: State) -> Foreign:
+    """The network with its sizes.
+
+    Raises:
+        KeyError: a tensor that decides what the network is is missing.
+        InvalidFault: segbench has no such network.
+    """
+    return _segformer(state) if segformer.detect(state) else _upernet(state)
+
+
+def write(state: State, model: ModelSpec) -> dict[str, Tensor]:
+    """The way back, to the names of the published files; ``config.json`` is not written.
+
+    Args:
+        state: tensors of a `Segmentor`.
+        model: the network that they belong to.
+
+    Raises:
+        InvalidFault: transformers does not have this network.
+    """
+    parts = (model.backbone.name, model.decoder.name)
+    if parts == ("mit", "segformer"):
+        written = segformer.from_ours(state, model, title=TITLE)
+        theirs, ours = segformer_spelled_out(read(written).model), segformer_spelled_out(model)
+    elif parts == ("swin", "upernet"):
+        written = upernet.from_ours(state, model, title=TITLE)
+        theirs, ours = upernet_spelled_out(read(written).model), upernet_spelled_out(model)
+    else:
+        raise InvalidFault(
+            f"{TITLE} has no {model.decoder.name} on {model.backbone.name} that segbench could write.",
+            next="segbench weights list",
+        )
+    check_same_network(theirs, ours, title=TITLE)
+    return written
+
+
+def _segformer(state: State) -> Foreign:
+    tensors = segformer.to_ours(state)
+    model = segformer_model(tensors, variant="hf")
+    num_classes = state["decode_head.classifier.weight"].shape[0]
+    protocol, notes = segformer_scoring(model, num_classes, authors=True)
+    return Foreign(
+        family="huggingface",
+        title=f"{TITLE} {segformer_label(model)}",
+        model=model,
+        num_classes=num_classes,
+        tensors=tensors,
+        notes=(*assumptions(model), *notes, _SQUARE),
+        protocol=protocol,
+    )
+
+
+def _upernet(state: State) -> Foreign:
+    known, indices = without_indices(state)
+    unused = tuple(name for name in known if name.startswith(upernet.UNUSED))
+    tensors = upernet.to_ours({name: tensor for name, tensor in known.items() if name not in set(unused)})
+    model = upernet_model(tensors)
+    num_classes = state["decode_head.classifier.weight"].shape[0]
+    protocol, notes = upernet_scoring(num_classes)
+    return Foreign(
+        family="huggingface",
+        title=f"{TITLE} {upernet_label(model)}",
+        model=model,
+        num_classes=num_classes,
+        tensors=tensors,
+        dropped=(*indices, *unused),
+        notes=(*notes, _SQUARE),
+        protocol=protocol,
+    )

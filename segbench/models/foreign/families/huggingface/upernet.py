@@ -1,0 +1,86 @@
+"""``UperNetForSemanticSegmentation`` on Swin: names of the published files, and those of version 5 in memory.
+
+Queries, keys and values are three layers. Patches are merged in the order of Swin's authors.
+"""
+
+from torch import Tensor
+
+from segbench.core.errors import InvalidFault
+from segbench.core.spec import ModelSpec
+
+from ...family import State
+from ...layer_forms import join, split
+from ...renaming import Names, Pair
+from ...shifted_windows import swin_depths, upernet_pairs, with_indices
+from ...stages import depths_of, written_out
+
+# A norm of version 5 after the last stage, beside those after each; it is never computed.
+UNUSED = ("backbone.swin.layernorm.", "backbone.layernorm.")
+
+_PUBLISHED_PREFIX = "backbone."
+_PREFIX = "backbone.swin."
+_BLOCKS = "encoder.layers.{stage}.blocks."
+_OURS = "backbone.layers.{stage}.blocks.{block}."
+_AROUND: list[Pair] = [
+    ("embeddings.patch_embeddings.projection", "backbone.patch_embed.proj"),
+    ("embeddings.norm", "backbone.patch_embed.norm"),
+    ("encoder.layers.{stage}.downsample", "backbone.layers.{stage}.downsample"),
+    (f"{_BLOCKS}{{block}}.layernorm_before", f"{_OURS}norm1"),
+    (f"{_BLOCKS}{{block}}.layernorm_after", f"{_OURS}norm2"),
+]
+_PUBLISHED_INSIDE: list[Pair] = [
+    ("attention.self", "attn"),
+    ("attention.output.dense", "attn.proj"),
+    ("intermediate.dense", "mlp.fc1"),
+    ("output.dense", "mlp.fc2"),
+]
+_INSIDE: list[Pair] = [
+    ("attention.qkv", "attn.qkv"),
+    ("attention.relative_position_bias", "attn"),
+    ("attention.o_proj", "attn.proj"),
+    ("mlp", "mlp"),
+]
+
+
+def detect(state: State) -> bool:
+    """Whether this is an UPerNet of any backbone."""
+    return "decode_head.fpn_bottleneck.batch_norm.weight" in state
+
+
+def to_ours(state: State) -> dict[str, Tensor]:
+    """All tensors under segbench's names, queries, keys and values joined.
+
+    Raises:
+        KeyError: a stage or a part of an attention is missing.
+        InvalidFault: its backbone is none that segbench reads, or parts of an attention do not fit together.
+    """
+    version_5 = f"{_PREFIX}embeddings.patch_embeddings.projection.weight" in state
+    if not version_5 and f"{_PUBLISHED_PREFIX}{_BLOCKS.format(stage=0)}0.layernorm_before.weight" not in state:
+        raise InvalidFault("The backbone under its UPerNet is not Swin.", next="segbench list")
+    prefix = _PREFIX if version_5 else _PUBLISHED_PREFIX
+    parts = ("q_proj", "k_proj", "v_proj") if version_5 else ("query", "key", "value")
+    names = _names(depths_of(state, f"{prefix}{_BLOCKS}"), prefix=prefix)
+    return names.ours(join(state, parts, "qkv"))
+
+
+def from_ours(state: State, model: ModelSpec, *, title: str) -> dict[str, Tensor]:
+    """The way back, to the names of the published files, which every version reads.
+
+    Raises:
+        InvalidFault: a tensor has no place there.
+    """
+    named = _names(swin_depths(model), prefix=_PUBLISHED_PREFIX).theirs(state, title=title)
+    return with_indices(split(named, "qkv", ("query", "key", "value")))
+
+
+def _names(depths: tuple[int, ...], *, prefix: str) -> Names:
+    inside = _INSIDE if prefix == _PREFIX else _PUBLISHED_INSIDE
+    pairs = [*_AROUND, *((f"{_BLOCKS}{{block}}.{theirs}", f"{_OURS}{ours}") for theirs, ours in inside)]
+    return Names(
+        (
+            *written_out([(f"{prefix}{theirs}", ours) for theirs, ours in pairs], depths),
+            # named by their stages, from 1, and not within the encoder, whatever the version
+            *written_out([("backbone.hidden_states_norms.stage{number}", "backbone.norm{stage}")], depths),
+            *upernet_pairs(norm="batch_norm", classifier="classifier"),
+        )
+    )

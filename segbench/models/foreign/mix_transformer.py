@@ -1,0 +1,133 @@
+"""Which SegFormer some tensors are of, once they have segbench's names. Several codes have it, each its own way."""
+
+import re
+from typing import Any, Literal, get_args
+
+from segbench.core.errors import InvalidFault
+from segbench.core.spec import Choice, ModelSpec
+from segbench.models.backbones.mit.options import Options
+
+from .dilated_resnet import count
+from .family import State
+from .stages import STAGES, encoder_options, spelled_out
+
+# Layers that are linear in one code and 1x1 convolutions in another, by segbench's names.
+PROJECTIONS = re.compile(r"decoder\.projections\.\d+\.weight")
+FEED_FORWARD = re.compile(r"backbone\.block\d+\.\d+\.mlp\.fc[12]\.weight")
+
+_CITYSCAPES, _ADE20K = 19, 150
+_SLIDING: dict[str, object] = {"mode": "slide", "window": (1024, 1024), "stride": (768, 768)}
+_CROPS = (
+    "By its 19 classes it is taken for one of Cityscapes, trained on crops of 1024x1024: windows are of that size, "
+    "every 768x768. Tensors do not show the crops."
+)
+_OTHER_CROPS = "Of its authors' files, those trained on 512x1024 and 640x1280 are scored on whole images."
+_SIDES = "By its 150 classes it is taken for one of ADE20K, shown at a short side of {side}{multiple}."
+_WIDER = "The file of B5 that was trained on crops of 640x640 is scored at a short side of 640."
+_ASSUMED = (
+    "It is no published size: as in those, its attention heads are taken to be as wide as the first stage ({heads} in "
+    "the four stages), and its patches to have strides 4, 2, 2 and 2. Tensors show neither."
+)
+
+
+def segformer_model(tensors: State, *, variant: Literal["nv", "hf", "mmseg"]) -> ModelSpec:
+    """The network with its sizes.
+
+    Args:
+        tensors: under segbench's names.
+        variant: whose encoder; its head is ``mmseg``'s or that of the authors.
+
+    Raises:
+        KeyError: a tensor that decides what it is is missing.
+        InvalidFault: its channels do not divide among heads as the published ones' do.
+    """
+    decoder: dict[str, Any] = {"variant": "mmseg"} if variant == "mmseg" else {}
+    channels = tensors["decoder.fuse.conv.weight"].shape[0]
+    decoder |= {} if channels == 256 else {"channels": channels}
+    return ModelSpec(
+        backbone=Choice(name="mit", options=_encoder(tensors, variant)),
+        decoder=Choice(name="segformer", options=decoder),
+    )
+
+
+def segformer_label(model: ModelSpec) -> str:
+    """``SegFormer, MiT-B0``; a network of no published size is named by its channels."""
+    if "widths" not in model.backbone.options:
+        return f"SegFormer, {_options(model).label()}"
+    return f"SegFormer, MiT of {'-'.join(map(str, _options(model).shape().widths))} channels"
+
+
+def segformer_depths(model: ModelSpec) -> tuple[int, ...]:
+    """Blocks of each stage."""
+    return _options(model).shape().depths
+
+
+def assumptions(model: ModelSpec) -> tuple[str, ...]:
+    """What was taken for granted in reading it; nothing of a published size."""
+    if "widths" not in model.backbone.options:
+        return ()
+    *others, last = _options(model).shape().heads
+    return (_ASSUMED.format(heads=f"{', '.join(map(str, others))} and {last}"),)
+
+
+def segformer_scoring(
+    model: ModelSpec, num_classes: int, *, authors: bool
+) -> tuple[dict[str, object], tuple[str, ...]]:
+    """How a project scores it, and what to say of that.
+
+    Args:
+        model: the network.
+        num_classes: outputs of its classifier.
+        authors: whether it is their files', and not MMSegmentation's: on ADE20K they round both sides up to a multiple
+            of 32, and trained B5 on larger images.
+    """
+    largest = model.backbone.options.get("size") == "b5"
+    if num_classes == _CITYSCAPES:
+        return dict(_SLIDING), (_CROPS, _OTHER_CROPS) if authors else (_CROPS,)
+    if num_classes != _ADE20K:
+        return {"mode": "whole"}, ()
+    side = 640 if largest and authors else 512
+    note = _SIDES.format(side=side, multiple=", both sides a multiple of 32" if authors else "")
+    sizing = {"mode": "whole", "short_side": side, "max_side": 2048, **({"multiple_of": 32} if authors else {})}
+    return sizing, (note, _WIDER) if largest and not authors else (note,)
+
+
+def segformer_spelled_out(model: ModelSpec) -> ModelSpec:
+    """The same network, its stages in numbers."""
+    return spelled_out(model, _options(model))
+
+
+def _options(model: ModelSpec) -> Options:
+    return encoder_options(Options, model)
+
+
+def _encoder(tensors: State, variant: str) -> dict[str, Any]:
+    """Options of the backbone ``mit`` that differ from its defaults."""
+    numbers = range(1, STAGES + 1)
+    patches = [tensors[f"backbone.patch_embed{number}.proj.weight"].shape for number in numbers]
+    widths = tuple(shape[0] for shape in patches)
+    reductions = [tensors.get(f"backbone.block{number}.0.attn.sr.weight") for number in numbers]
+    found: dict[str, Any] = {
+        **_size(widths, tuple(count(tensors, f"backbone.block{number}.") for number in numbers)),
+        "variant": variant,
+        "patch_sizes": tuple(shape[-1] for shape in patches),
+        "reductions": tuple(1 if weight is None else weight.shape[-1] for weight in reductions),
+        "mlp_ratio": tensors["backbone.block1.0.mlp.fc1.weight"].shape[0] // max(widths[0], 1),
+    }
+    usual = Options().model_dump()
+    return {name: value for name, value in found.items() if usual[name] != value}
+
+
+def _size(widths: tuple[int, ...], depths: tuple[int, ...]) -> dict[str, Any]:
+    for size in get_args(Options.model_fields["size"].annotation):
+        shape = Options(size=size).shape()
+        if (shape.widths, shape.depths) == (widths, depths):
+            return {"size": size}
+    # a tensor's shape does not show how its channels divide among heads (Xie et al. 2021, table 6: 32 or 64 each)
+    if any(width % widths[0] for width in widths):
+        raise InvalidFault(
+            f"Its encoder has {'-'.join(map(str, widths))} channels, which are no multiples of those of the first stage "
+            "as in every published SegFormer; how many attention heads it has cannot be told.",
+            next="segbench eval --checkpoint FILE --model MODULE:FUNCTION, with the code of your own network",
+        )
+    return {"widths": widths, "depths": depths, "heads": tuple(width // widths[0] for width in widths)}

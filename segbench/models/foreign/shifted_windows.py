@@ -1,0 +1,158 @@
+"""Which UPerNet on Swin some tensors are of, once they have segbench's names; and its names in mmsegmentation's style.
+
+Swin's authors, MMSegmentation and Hugging Face have the same network. All three name UPerNet's modules alike, but for
+batch norms and classifiers.
+"""
+
+from math import isqrt
+from typing import Any, get_args
+
+from torch import Tensor
+
+from segbench.core.errors import InvalidFault
+from segbench.core.spec import Choice, ModelSpec
+from segbench.models.backbones.swin.options import Options
+from segbench.models.backbones.swin.window import relative_positions
+
+from .dilated_resnet import count
+from .family import State
+from .renaming import Pair
+from .stages import STAGES, encoder_options, spelled_out
+
+INDEX = "relative_position_index"
+UPERNET = "decode_head.fpn_bottleneck.conv.weight"
+
+_TABLE = "relative_position_bias_table"
+_BINS = 4
+_ADE20K = 150
+_SHORT_512 = "Its classes are those of ADE20K: images are shown at a short side of 512 and a long one of at most 2048."
+
+
+def upernet_model(tensors: State) -> ModelSpec:
+    """The network with its sizes.
+
+    Args:
+        tensors: under segbench's names.
+
+    Raises:
+        KeyError: a tensor that decides what it is is missing.
+        InvalidFault: its pyramid or its windows are of another kind.
+    """
+    bins = count(tensors, "decoder.pooling.branches.")
+    if bins != _BINS:
+        raise InvalidFault(f"It pools to {bins} grids; segbench reads those of four.", next="segbench list")
+    channels = tensors["decoder.fuse.conv.weight"].shape[0]
+    decoder = {} if channels == 512 else {"channels": channels}
+    return ModelSpec(
+        backbone=Choice(name="swin", options=_encoder(tensors)),
+        decoder=Choice(name="upernet", options={**decoder, **_auxiliary(tensors)}),
+    )
+
+
+def upernet_label(model: ModelSpec) -> str:
+    """``UPerNet, Swin-T``, with the windows where they are not of 7x7."""
+    options = _options(model)
+    shape, name = options.shape(), f"Swin-{options.size[0].upper()}"
+    if "depths" in model.backbone.options:
+        name = "Swin-L" if shape == _LARGE else f"Swin of {shape.embed} channels in the first stage"
+    windows = "" if options.window == 7 else f", windows of {options.window}x{options.window}"
+    return f"UPerNet, {name}{windows}"
+
+
+def upernet_pairs(*, norm: str, classifier: str) -> tuple[Pair, ...]:
+    """Modules of UPerNet, theirs and ours.
+
+    Args:
+        norm: what a batch norm is called, which lies beside ``conv``.
+        classifier: what a classifier is called.
+    """
+    levels = range(STAGES - 1)
+    units = [
+        *((f"psp_modules.{number}.1", f"pooling.branches.{number}") for number in range(_BINS)),
+        ("bottleneck", "bottleneck"),
+        *((f"lateral_convs.{level}", f"lateral.{level}") for level in levels),
+        *((f"fpn_convs.{level}", f"smooth.{level}") for level in levels),
+        ("fpn_bottleneck", "fuse"),
+    ]
+    both = [*((f"decode_head.{theirs}", ours) for theirs, ours in units), ("auxiliary_head.convs.0", "auxiliary.conv")]
+    return (
+        *((f"{theirs}.conv", f"decoder.{ours}.conv") for theirs, ours in both),
+        *((f"{theirs}.{norm}", f"decoder.{ours}.norm") for theirs, ours in both),
+        (f"decode_head.{classifier}", "decoder.classifier"),
+        (f"auxiliary_head.{classifier}", "decoder.auxiliary.classifier"),
+    )
+
+
+def upernet_scoring(num_classes: int) -> tuple[dict[str, object], tuple[str, ...]]:
+    """How the projects score it, and what to say of that."""
+    if num_classes != _ADE20K:
+        return {"mode": "whole"}, ()
+    return {"mode": "whole", "short_side": 512, "max_side": 2048}, (_SHORT_512,)
+
+
+def upernet_spelled_out(model: ModelSpec) -> ModelSpec:
+    """The same network, its stages in numbers."""
+    return spelled_out(model, _options(model))
+
+
+def swin_depths(model: ModelSpec) -> tuple[int, ...]:
+    """Blocks of each stage."""
+    return _options(model).shape().depths
+
+
+def without_indices(state: State) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """A file's tensors without the places of its position biases, which follow from the windows; and their names."""
+    dropped = tuple(name for name in state if name.endswith(f".{INDEX}"))
+    return {name: tensor for name, tensor in state.items() if name not in set(dropped)}, dropped
+
+
+def with_indices(written: State) -> dict[str, Tensor]:
+    """A project's tensors with the places of its position biases beside each table of them."""
+    found = dict(written)
+    for name, table in written.items():
+        if name.endswith(f".{_TABLE}"):
+            found[f"{name.removesuffix(_TABLE)}{INDEX}"] = relative_positions(_window(table))
+    return found
+
+
+# The fourth size of Liu et al. 2021, section 3.3.
+_LARGE = Options(embed=192, depths=(2, 2, 18, 2), heads=(6, 12, 24, 48)).shape()
+
+
+def _options(model: ModelSpec) -> Options:
+    return encoder_options(Options, model)
+
+
+def _encoder(tensors: State) -> dict[str, Any]:
+    """Options of the backbone ``swin`` that differ from its defaults."""
+    tables = [tensors[f"backbone.layers.{stage}.blocks.0.attn.{_TABLE}"] for stage in range(STAGES)]
+    embed = tensors["backbone.patch_embed.proj.weight"].shape[0]
+    depths = tuple(count(tensors, f"backbone.layers.{stage}.blocks.") for stage in range(STAGES))
+    found = {**_size(embed, depths, tuple(table.shape[1] for table in tables)), "window": _window(tables[0])}
+    usual = Options().model_dump()
+    return {name: value for name, value in found.items() if usual[name] != value}
+
+
+def _size(embed: int, depths: tuple[int, ...], heads: tuple[int, ...]) -> dict[str, Any]:
+    for size in get_args(Options.model_fields["size"].annotation):
+        if Options(size=size).shape() == (embed, depths, heads):
+            return {"size": size}
+    return {"embed": embed, "depths": depths, "heads": heads}
+
+
+def _window(table: Tensor) -> int:
+    """Side of the windows that a table of position biases is for: it has a row for each of (2w - 1)^2 differences."""
+    side = isqrt(table.shape[0])
+    if side**2 != table.shape[0] or side % 2 == 0:
+        raise InvalidFault(f"Its position biases are {table.shape[0]}, of no square window.", next="segbench list")
+    return (side + 1) // 2
+
+
+def _auxiliary(tensors: State) -> dict[str, Any]:
+    """The auxiliary classifier, on the stage whose channels it reads."""
+    if not any(name.startswith("decoder.auxiliary.") for name in tensors):
+        return {"auxiliary": False}
+    width, channels = tensors["decoder.auxiliary.conv.conv.weight"].shape[:2]
+    stages = [tensors[f"backbone.norm{stage}.weight"].shape[0] for stage in range(STAGES)]
+    layer = stages.index(channels) - STAGES if channels in stages else -2
+    return {**({} if width == 256 else {"aux_channels": width}), **({} if layer == -2 else {"aux_layer": layer})}

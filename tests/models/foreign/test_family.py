@@ -1,0 +1,204 @@
+"""Whose checkpoint a file is, and how strictly it is loaded."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from segbench.core.errors import InvalidFault, MissingFault, UsageFault
+from segbench.core.spec import Choice, ModelSpec
+from segbench.models.foreign import family as families
+from segbench.models.foreign.family import Foreign, family, family_names, recognise
+from segbench.models.foreign.open import open_foreign
+from segbench.models.foreign.renaming import Names
+from segbench.models.segmentor import build_segmentor
+from tests.models.random_weights import randomise
+
+TINY = ModelSpec(
+    backbone=Choice(
+        name="hrnetv2",
+        options={
+            "width": 4, "modules": (1, 1, 1), "blocks_per_branch": 1, "stem_channels": 4, "stage1_blocks": 1,
+            "stage1_width": 4,
+        },
+    ),
+    decoder=Choice(name="concat", options={"head": "conv1x1"}),
+)  # fmt: skip
+CLASSES = 3
+MARK = "made.up"
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    return randomise(build_segmentor(TINY, num_classes=CLASSES))
+
+
+def made_up(name: str, *, mark: str = MARK) -> ModuleType:
+    """A family whose files are segbench's own tensors under a prefix; those of a loss are left out."""
+
+    def read(state: Mapping[str, Tensor]) -> Foreign:
+        kept = {key.removeprefix(f"{mark}."): tensor for key, tensor in state.items() if ".loss." not in key}
+        return Foreign(
+            family=name,
+            title=f"{name}'s network",
+            model=TINY,
+            num_classes=state[f"{mark}.decoder.classifier.weight"].shape[0],
+            tensors=kept,
+            dropped=tuple(key for key in state if ".loss." in key),
+        )
+
+    def detect(state: Mapping[str, Tensor]) -> bool:
+        return any(key.startswith(f"{mark}.") for key in state)
+
+    module = ModuleType(name)
+    vars(module).update(TITLE=name, detect=detect, read=read)
+    return module
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put other families in the place of the project's."""
+
+    def put(*modules: ModuleType) -> None:
+        known = {module.__name__: module for module in modules}
+        monkeypatch.setattr(families, "family_names", lambda: tuple(sorted(known)))
+        monkeypatch.setattr(families, "family", known.__getitem__)
+
+    return put
+
+
+def saved(path: Path, network: nn.Module, *, without: str = "-", more: Mapping[str, Tensor] | None = None) -> Path:
+    state = {f"{MARK}.{name}": tensor for name, tensor in network.state_dict().items() if not name.startswith(without)}
+    torch.save({"state_dict": {**state, **(more or {})}, "epoch": 3}, path)
+    return path
+
+
+# The families that there are.
+
+
+def test_every_family_keeps_its_promises() -> None:
+    assert {"torchvision", "mmsegmentation"} <= set(family_names())
+    for name in family_names():
+        module = family(name)
+        assert module.TITLE and callable(module.read), name
+        assert module.detect({}) is False and module.detect({"weight": torch.ones(2)}) is False, name
+
+
+def test_an_unknown_name_is_told_the_close_ones() -> None:
+    with pytest.raises(UsageFault, match=r"'torchvison'\. Known: torchvision\."):
+        family("torchvison")
+    with pytest.raises(UsageFault, match="No checkpoint family"):
+        recognise({"weight": torch.ones(1)}, source="net.pth", name="zzz")
+
+
+@pytest.mark.parametrize("state", [{"fc.weight": torch.ones(2, 2)}, {"backbone.conv1.weight": torch.ones(4, 3, 3, 3)}])
+def test_tensors_of_nobody(state: dict[str, Tensor]) -> None:
+    with pytest.raises(InvalidFault) as caught:
+        recognise(state, source="net.pth")
+    (said,) = caught.value.faults
+    assert "net.pth is of none of the known families" in said and next(iter(state)) in said
+    assert all(name in said for name in family_names())
+    assert "--model" in caught.value.next
+
+
+# What is done with them.
+
+
+def test_one_family_claims_it(register: Callable[..., None], network: nn.Module, tmp_path: Path) -> None:
+    register(made_up("one"), made_up("other", mark="elsewhere"))
+    path = saved(tmp_path / "net.pth", network)
+    for name in (None, "one"):
+        opened = open_foreign(path, family=name)
+        assert opened.foreign.family == "one" and opened.foreign.num_classes == CLASSES
+        assert not opened.segmentor.training
+        assert opened.report.faults == [] and opened.report.source == "net.pth"
+        wanted = network.state_dict()
+        assert opened.report.matched == len(wanted)
+        assert all(torch.equal(tensor, wanted[name]) for name, tensor in opened.segmentor.state_dict().items())
+
+
+def test_two_families_claim_it(register: Callable[..., None], network: nn.Module, tmp_path: Path) -> None:
+    register(made_up("one"), made_up("other"))
+    path = saved(tmp_path / "net.pth", network)
+    with pytest.raises(InvalidFault, match="could be of one or other") as caught:
+        open_foreign(path)
+    assert caught.value.next == f"segbench eval --checkpoint {path} --family one"
+    assert open_foreign(path, family="other").foreign.family == "other"
+
+
+def test_it_is_not_the_family_that_was_named(register: Callable[..., None], network: nn.Module, tmp_path: Path) -> None:
+    register(made_up("one"), made_up("other", mark="elsewhere"))
+    path = saved(tmp_path / "net.pth", network)
+    with pytest.raises(InvalidFault, match="is laid out as one, not as other") as caught:
+        open_foreign(path, family="other")
+    assert caught.value.next.endswith("--family one")
+
+
+def test_a_decisive_tensor_is_missing(register: Callable[..., None], network: nn.Module, tmp_path: Path) -> None:
+    register(made_up("one"))
+    path = saved(tmp_path / "net.pth", network, without="decoder.classifier.")
+    with pytest.raises(InvalidFault, match=r"laid out as one, but is not whole: .*decoder\.classifier\.weight"):
+        open_foreign(path)
+
+
+def test_an_absent_file(tmp_path: Path) -> None:
+    with pytest.raises(MissingFault, match="no file"):
+        open_foreign(tmp_path / "absent.pth")
+
+
+def test_tensors_left_out_on_purpose_are_listed(
+    register: Callable[..., None], network: nn.Module, tmp_path: Path
+) -> None:
+    register(made_up("one"))
+    path = saved(tmp_path / "net.pth", network, more={f"{MARK}.loss.weight": torch.ones(3)})
+    report = open_foreign(path).report
+    assert report.dropped == (f"{MARK}.loss.weight",)
+    assert report.missing == report.unexpected == report.misshapen == ()
+
+
+def test_what_does_not_fit_stops_the_loading_unless_it_is_allowed(
+    register: Callable[..., None], network: nn.Module, tmp_path: Path
+) -> None:
+    register(made_up("one"))
+    more = {f"{MARK}.decoder.extra.weight": torch.ones(3), f"{MARK}.backbone.bn1.weight": torch.ones(5)}
+    path = saved(tmp_path / "net.pth", network, without="backbone.conv2.", more=more)
+    with pytest.raises(InvalidFault) as caught:
+        open_foreign(path)
+    assert [re.sub(r"^net\.pth: ", "", fault) for fault in caught.value.faults] == [
+        "1 tensors of the network are missing, e.g. backbone.conv2.weight.",
+        "1 tensors are unexpected, e.g. decoder.extra.weight.",
+        "1 tensors have another shape, e.g. backbone.bn1.weight.",
+    ]
+    assert "--allow-partial" in caught.value.next
+
+    torch.manual_seed(1)
+    opened = open_foreign(path, allow_partial=True)
+    assert opened.report.missing == ("backbone.conv2.weight",)
+    assert opened.report.unexpected == ("decoder.extra.weight",)
+    assert opened.report.misshapen == ("backbone.bn1.weight",)
+    own, theirs = opened.segmentor.state_dict(), network.state_dict()
+    differing = {name for name, tensor in own.items() if not torch.equal(tensor, theirs[name])}
+    assert differing == {"backbone.conv2.weight", "backbone.bn1.weight"}
+
+
+def test_two_tensors_of_one_name_are_refused() -> None:
+    names = Names((("a", "x"), ("b", "x")))
+    with pytest.raises(InvalidFault, match=r"a\.weight and b\.weight would both be x\.weight"):
+        names.ours({"a.weight": torch.ones(1), "b.weight": torch.ones(1)})
+
+
+def test_the_innermost_module_decides_a_name() -> None:
+    names = Names((("net", "backbone"), ("net.stem.7", "backbone.bn1"), ("net.stem", "backbone.conv1")))
+    state = {name: torch.tensor(k) for k, name in enumerate(("net.stem.7.bias", "net.stem.70.bias", "net.layer.w"))}
+    own = names.ours({**state, "network.w": torch.tensor(9)})
+    assert {name: int(tensor) for name, tensor in own.items()} == {
+        "backbone.bn1.bias": 0, "backbone.conv1.70.bias": 1, "backbone.layer.w": 2, "network.w": 9,
+    }  # fmt: skip
+    del own["network.w"]
+    assert list(names.theirs(own, title="theirs")) == list(state)
+    with pytest.raises(InvalidFault, match=r"Theirs has no place for 1 tensors .* decoder\.w"):
+        names.theirs({"decoder.w": torch.ones(1)}, title="Theirs")
