@@ -9,6 +9,7 @@ from segbench.data.classes import class_table, table_names
 
 COUNTS = {
     "camvid": 11,
+    "camvid-12": 12,
     "cityscapes": 19,
     "cityscapes-20": 20,
     "gta5": 19,
@@ -57,6 +58,8 @@ def test_voc_colours_are_the_bit_interleaved_ones() -> None:
 
 
 def test_other_encodings() -> None:
+    assert class_table("camvid-12").to_train_ids(np.array([0, 10, 11], np.uint8)).tolist() == [0, 10, 11]
+    assert class_table("camvid-12").names == (*class_table("camvid").names, "void")
     assert class_table("ade20k").to_train_ids(np.array([0, 1, 150], np.uint8)).tolist() == [255, 0, 149]
     assert class_table("coco-stuff-10k").to_train_ids(np.array([0, 1, 13, 182], np.uint8)).tolist() == [255, 0, 11, 170]
     assert class_table("pascal-context").to_train_ids(np.array([0, 59], np.uint8)).tolist() == [255, 58]

@@ -33,7 +33,8 @@ class Encoding:
 def encodings(tables: Sequence[ClassTable]) -> list[Encoding]:
     """Every numbering that the tables suggest, that of the first table first; each map once."""
     found: list[Encoding] = []
-    for table in tables:
+    tables = list(tables)
+    for table in tables[:1] + [table for table in tables[1:] if not _extends(table, tables[0])]:
         count, named = table.num_classes, f"of class table {table.name}"
         ids = {number: number for number in range(count)}
         last = count - 1
@@ -84,6 +85,12 @@ def _misfit(raw: np.ndarray, encoding: Encoding) -> float:
 
 def _unexplained(raw: np.ndarray, encoding: Encoding) -> float:
     return 1 - float(raw[list(encoding.values)].sum()) / float(raw.sum())
+
+
+def _extends(table: ClassTable, first: ClassTable) -> bool:
+    """Whether a table only gives a class to what the first ignores: then label files for either are the same."""
+    values = dict(table.values)
+    return all(values.get(value) == train_id for value, train_id in first.values if train_id != IGNORE)
 
 
 def _raised(values: dict[int, int], by: int) -> dict[int, int]:
