@@ -31,10 +31,10 @@ smoke: $(VENV)/.runs
 	$(BIN)/segbench report contextrast-table6 --out .smoke
 
 test: $(VENV)/.tests
-	$(PYTEST) -n 2 -m "not slow and not gpu"
+	$(PYTEST) -n 2 -m "not slow and not gpu and not peers"
 
 test-slow: $(VENV)/.tests
-	$(PYTEST) -n 2 -m "slow and not gpu"
+	$(PYTEST) -n 2 -m "slow and not gpu and not peers"
 
 lint: $(VENV)/.tests
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -78,6 +78,20 @@ def test_any_input_size_gives_strides_rounded_up(size: tuple[int, int], align_co
         assert torch.isfinite(layer).all()
 
 
+@pytest.mark.parametrize(("size", "same"), [((64, 96), True), ((96, 129), False)])
+def test_enlarging_by_a_factor_first_differs_where_sides_are_no_multiples_of_32(
+    size: tuple[int, int], same: bool
+) -> None:
+    once = build(TINY, align_corners=False).eval()
+    twice = build(TINY.model_copy(update={"fuse_resize": "by_factor"}), align_corners=False).eval()
+    twice.load_state_dict(once.state_dict())
+    images = torch.randn(1, 3, *size)
+    with torch.no_grad():
+        pairs = list(zip(once(images), twice(images), strict=True))
+    assert all(a.shape == b.shape for a, b in pairs)
+    assert all(torch.equal(a, b) for a, b in pairs) == same
+
+
 def test_align_corners_decides_how_branches_are_fused() -> None:
     off, on = build(TINY, align_corners=False).eval(), build(TINY, align_corners=True).eval()
     on.load_state_dict(off.state_dict())

@@ -108,13 +108,16 @@ CONTRACTED = {
 }
 FULL = {
     "mobilenetv1": [(1, 1), (1, 1), (1, 1), (2, 2), (4, 4)],
-    "mobilenetv2": [(d, d) for d in (1, 1, 1, 2, 2, 4, 4)],  # as mmsegmentation's configuration lists them
+    "mobilenetv2": [(d, d) for d in (1, 1, 1, 2, 2, 4, 4)],
     "mobilenetv3-large": [(1, 1), (1, 1), (1, 1), (2, 2), (2, 2), (4, 4)],
 }
 
+# mmsegmentation lists these dilations for its MobileNetV2, but gives them to the first block of a stage alone.
+FIRST = {name: [(first, 1) for first, _ in dilations] for name, dilations in FULL.items()}
+
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("convention", "table"), [("contracted", CONTRACTED), ("full", FULL)])
+@pytest.mark.parametrize(("convention", "table"), [("contracted", CONTRACTED), ("full", FULL), ("first", FIRST)])
 def test_dilations_at_output_stride_8(name: str, convention: str, table: dict[str, list[tuple[int, int]]]) -> None:
     network: Any = _build(name, output_stride=8, dilation=convention, width=0.25)
     stages = [[block.conv_dw.dilation[0] for block in stage if hasattr(block, "conv_dw")] for stage in network.blocks]
@@ -148,7 +151,7 @@ def test_parameters(
         assert round((parameters + head) / 1e6, 2) == millions
 
 
-@pytest.mark.parametrize("dilation", ["contracted", "full"])
+@pytest.mark.parametrize("dilation", ["contracted", "full", "first"])
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
 @pytest.mark.parametrize("name", NAMES)
 def test_any_input_size_gives_strides_rounded_up(name: str, output_stride: int, dilation: str) -> None:

@@ -41,9 +41,9 @@ class MobileNet(Backbone):
         self._taps = frozenset(level["stage"] - 1 for level in levels)
         self.layer_channels = tuple(level["num_chs"] for level in levels)
         self.layer_strides = tuple(level["reduction"] for level in levels)
-        if options.dilation == "full":
+        if options.dilation != "contracted":
             for stage in self.blocks:
-                _dilate(stage)
+                _dilate(stage, first_alone=options.dilation == "first")
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Encode (N, 3, H, W) images to four layers, finest first."""
@@ -56,9 +56,11 @@ class MobileNet(Backbone):
         return tuple(layers)
 
 
-def _dilate(stage: Any) -> None:
-    """Let the first block of a stage look as far as the second; a stage of one block is never dilated anew."""
+def _dilate(stage: Any, *, first_alone: bool) -> None:
+    """Let the first block of a stage look as far as the second, alone if so; a stage of one block stays as it is."""
     if len(stage) > 1:
-        first, second = stage[0].conv_dw, stage[1].conv_dw
-        first.dilation = second.dilation
-        first.padding = tuple(d * (k // 2) for d, k in zip(first.dilation, first.kernel_size, strict=True))
+        dilation = stage[1].conv_dw.dilation
+        for number, block in enumerate(stage):
+            conv = block.conv_dw
+            conv.dilation = (1, 1) if number and first_alone else dilation
+            conv.padding = tuple(d * (k // 2) for d, k in zip(conv.dilation, conv.kernel_size, strict=True))

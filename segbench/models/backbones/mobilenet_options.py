@@ -8,8 +8,10 @@ from segbench.core.spec import setting
 
 class MobileNetOptions(BaseOptions):
     output_stride: Literal[8, 16, 32] = setting(32, description="stages beyond it are dilated instead")
-    dilation: Literal["contracted", "full"] = setting(
-        "contracted", description="the first block of a dilated stage has the dilation of the stage before, or its own"
+    dilation: Literal["contracted", "full", "first"] = setting(
+        "contracted",
+        description="the first block of a dilated stage has the dilation of the stage before, or its own; "
+        "first: its own, and the blocks after it none (mmsegmentation)",
     )
     bn_eps: float = setting(1e-5, gt=0)
     bn_momentum: float = setting(0.1, gt=0, le=1)

@@ -49,7 +49,7 @@ def split(state: State, whole: str, parts: Sequence[str]) -> dict[str, Tensor]:
             found[name] = tensor
         else:
             for part, piece in zip(parts, tensor.chunk(len(parts)), strict=True):
-                found[f"{around}.{part}.{kind}"] = piece.contiguous()
+                found[f"{around}.{part}.{kind}"] = piece.clone()  # one storage must not be saved as several
     return found
 
 

@@ -126,8 +126,8 @@ def _size(widths: tuple[int, ...], depths: tuple[int, ...]) -> dict[str, Any]:
     # a tensor's shape does not show how its channels divide among heads (Xie et al. 2021, table 6: 32 or 64 each)
     if any(width % widths[0] for width in widths):
         raise InvalidFault(
-            f"Its encoder has {'-'.join(map(str, widths))} channels, which are no multiples of those of the first stage "
-            "as in every published SegFormer; how many attention heads it has cannot be told.",
+            f"Its encoder has {'-'.join(map(str, widths))} channels, which are no multiples of those of the first "
+            "stage as in every published SegFormer; how many attention heads it has cannot be told.",
             next="segbench eval --checkpoint FILE --model MODULE:FUNCTION, with the code of your own network",
         )
     return {"widths": widths, "depths": depths, "heads": tuple(width // widths[0] for width in widths)}

@@ -4,6 +4,10 @@ What a module is called is what MMSegmentation calls it, so that ``state_dict()`
 give logits at their own stride. ``tests/peers`` holds these layouts to the real ones.
 """
 
+import math
+from types import MethodType
+from typing import Any
+
 import timm
 import torch
 import torch.nn.functional as F
@@ -17,16 +21,28 @@ def resized(x: Tensor, like: Tensor) -> Tensor:
 
 
 class Unit(nn.Module):
-    """Convolution, batch norm, ReLU."""
+    """Convolution, batch norm, ReLU, which may have an upper bound, or be 0: none."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, rate: int = 1, groups: int = 1) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        rate: int = 1,
+        groups: int = 1,
+        bound: float = math.inf,
+    ) -> None:
         super().__init__()
         padding = rate * (kernel - 1) // 2
-        self.conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=rate, groups=groups, bias=False)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, rate, groups, bias=False)
         self.bn = nn.BatchNorm2d(outputs)
+        self.bound = bound
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.bn(self.conv(x)))
+        x = self.bn(self.conv(x))
+        return x.clamp(0, self.bound) if self.bound else x
 
 
 class Separable(nn.Module):
@@ -96,10 +112,65 @@ class ResNet(nn.Module):
         return layers
 
 
+class Inverted(nn.Module):
+    """MobileNetV2's block: wide in the middle, linear at its end."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int, rate: int, expansion: int) -> None:
+        super().__init__()
+        wide = inputs * expansion
+        widen = [Unit(inputs, wide, 1, bound=6)] if expansion > 1 else []
+        depthwise = Unit(wide, wide, 3, stride=stride, rate=rate, groups=wide, bound=6)
+        self.conv = nn.Sequential(*widen, depthwise, Unit(wide, outputs, 1, bound=0))
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x) if self.residual else self.conv(x)
+
+
+class MobileNetV2(nn.Module):
+    """Dilated to output stride 8: the first block of a stage has the stage's dilation, those after it none."""
+
+    TABLE = (
+        (16, 1, 1, 1), (24, 2, 2, 1), (32, 3, 2, 1), (64, 4, 1, 2), (96, 3, 1, 2), (160, 3, 1, 4), (320, 1, 1, 4),
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = Unit(3, 32, 3, stride=2, bound=6)
+        inputs = 32
+        for stage, (outputs, count, stride, rate) in enumerate(self.TABLE, start=1):
+            expansion = 6 if stage > 1 else 1
+            blocks = [Inverted(inputs, outputs, stride=stride, rate=rate, expansion=expansion)]
+            blocks += [Inverted(outputs, outputs, stride=1, rate=1, expansion=6) for _ in range(count - 1)]
+            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+            inputs = outputs
+        self.channels = [24, 32, 96, 320]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = self.conv1(x)
+        layers = []
+        for stage in range(1, 8):
+            x = getattr(self, f"layer{stage}")(x)
+            if stage in (2, 3, 5, 7):
+                layers.append(x)
+        return layers
+
+
+def exchange(module: Any, maps: list[Tensor]) -> list[Tensor]:
+    """Every branch receives the sum of all; a coarse one is enlarged by a power of two, then resized to fit."""
+    maps = [branch(x) for branch, x in zip(module.branches, maps, strict=True)]
+    return [
+        F.relu(sum(resized(layer(x), maps[to]) for layer, x in zip(layers, maps, strict=True)))
+        for to, layers in enumerate(module.fuse_layers)
+    ]
+
+
 def hrnet(name: str) -> nn.Module:
-    """timm's HRNet, whose names are the same, enlarging bilinearly; for sides that are multiples of 32."""
+    """timm's HRNet, whose names are the same, but which enlarges by nearest neighbours and so never to odd sizes."""
     network = timm.create_model(name, pretrained=False, features_only=True, feature_location="")
     for module in list(network.modules()):
+        if hasattr(module, "fuse_layers"):
+            module.forward = MethodType(exchange, module)
         for child_name, child in module.named_children():
             if isinstance(child, nn.Upsample):
                 bilinear = nn.Upsample(scale_factor=child.scale_factor, mode="bilinear", align_corners=False)
@@ -241,17 +312,19 @@ class Network(nn.Module):
         return final
 
 
-def pspnet(backbone: ResNet, num_classes: int, *, channels: int = 512, aux: int = 256) -> Network:
+def pspnet(backbone: ResNet | MobileNetV2, num_classes: int, *, channels: int = 512, aux: int = 256) -> Network:
     *_, third, last = backbone.channels
     return Network(backbone, PSP(last, channels, num_classes), FCN(third, aux, num_classes))
 
 
-def deeplabv3(backbone: ResNet, num_classes: int, *, channels: int = 512, aux: int = 256) -> Network:
+def deeplabv3(backbone: ResNet | MobileNetV2, num_classes: int, *, channels: int = 512, aux: int = 256) -> Network:
     *_, third, last = backbone.channels
     return Network(backbone, ASPP(last, channels, num_classes), FCN(third, aux, num_classes))
 
 
-def deeplabv3plus(backbone: ResNet, num_classes: int, *, channels: int = 512, aux: int = 256, low: int = 48) -> Network:
+def deeplabv3plus(
+    backbone: ResNet | MobileNetV2, num_classes: int, *, channels: int = 512, aux: int = 256, low: int = 48
+) -> Network:
     first, _, third, last = backbone.channels
     head = ASPPPlus(last, channels, num_classes, fine=first, low=low)
     return Network(backbone, head, FCN(third, aux, num_classes))

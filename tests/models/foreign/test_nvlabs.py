@@ -14,7 +14,7 @@ from segbench.models.foreign.family import family, family_names, recognise
 from segbench.models.foreign.open import open_foreign
 from segbench.models.loading import match
 from segbench.models.segmentor import build_segmentor
-from tests.models.foreign import transformers_like as like
+from tests.models.foreign import segformer_like as mit_like
 from tests.models.foreign.registered import registered
 from tests.models.random_weights import randomise
 
@@ -26,13 +26,13 @@ MILLIONS = {"B0": "3.72", "B1": "13.68", "B2": "27.36", "B3": "47.24", "B4": "64
 
 
 def narrow(num_classes: int = 5) -> nn.Module:
-    return like.segformer(like.AuthorsMiT(*like.NARROW), num_classes, width=6)
+    return mit_like.segformer(mit_like.AuthorsMiT(*mit_like.NARROW), num_classes, width=6)
 
 
 def full(size: str, num_classes: int = 19) -> dict[str, Tensor]:
     with torch.device("meta"):
-        encoder = like.AuthorsMiT(*like.MIT[size])
-        return like.segformer(encoder, num_classes, width=256 if size in ("B0", "B1") else 768).state_dict()
+        encoder = mit_like.AuthorsMiT(*mit_like.MIT[size])
+        return mit_like.segformer(encoder, num_classes, width=256 if size in ("B0", "B1") else 768).state_dict()
 
 
 def test_the_same_answer_and_the_same_file_back(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_epsilons_are_the_authors(tmp_path: Path) -> None:
     assert (answers["hf"] - expected).abs().max() > 1e-6 * expected.abs().max()
 
 
-@pytest.mark.parametrize("size", like.MIT)
+@pytest.mark.parametrize("size", mit_like.MIT)
 def test_every_tensor_of_the_published_sizes_has_its_place(size: str) -> None:
     state = full(size)
     foreign = recognise(state, source="net.pth")
@@ -101,7 +101,7 @@ def test_conventions_and_protocols_are_those_of_the_registered_files() -> None:
     found = 0
     for file in registered("huggingface", "SegFormer"):
         size = file.network.removeprefix("SegFormer, MiT-")
-        if file.evaluation is not None and size in like.MIT:
+        if file.evaluation is not None and size in mit_like.MIT:
             foreign = recognise(full(size, file.num_classes), source="net.pth")
             assert foreign.title == f"NVlabs {file.network}"
             assert EvaluationSpec.model_validate({"data": file.evaluation.data, **foreign.protocol}) == file.evaluation
@@ -120,7 +120,7 @@ def test_what_tensors_cannot_tell_is_said() -> None:
 
 def test_heads_that_cannot_be_concluded_are_refused() -> None:
     with torch.device("meta"):
-        state = like.segformer(like.AuthorsMiT((8, 20, 40, 64), (1, 1, 1, 1)), 5).state_dict()
+        state = mit_like.segformer(mit_like.AuthorsMiT((8, 20, 40, 64), (1, 1, 1, 1)), 5).state_dict()
     with pytest.raises(InvalidFault, match=r"8-20-40-64 channels.*how many attention heads"):
         recognise(state, source="net.pth")
 
@@ -136,7 +136,7 @@ def test_a_tensor_more_or_less_is_named(tmp_path: Path) -> None:
     path = tmp_path / "segformer.pth"
     state = narrow().state_dict()
     torch.save({name: tensor for name, tensor in state.items() if "block2.1.attn.sr" not in name}, path)
-    with pytest.raises(InvalidFault, match=r"2 tensors of the network are missing, e\.g\. backbone\.block2\.1\.attn\.sr"):
+    with pytest.raises(InvalidFault, match=r"2 tensors of the network are missing, e\.g\. backbone\.block2\.1\.attn"):
         open_foreign(path)
     torch.save({**state, "decode_head.linear_c5.proj.weight": torch.ones(6, 6)}, path)
     with pytest.raises(InvalidFault, match=r"1 tensors are unexpected, e\.g\. decode_head\.linear_c5"):
@@ -166,9 +166,10 @@ def test_what_it_would_compute_otherwise_is_not_written(
 
 
 def test_a_size_may_be_named_or_spelled_out_when_writing() -> None:
-    widths, depths = like.MIT["B1"]
+    widths, depths = mit_like.MIT["B1"]
+    shape = {"widths": widths, "depths": depths, "heads": mit_like.HEADS}
     model = ModelSpec(
-        backbone=Choice(name="mit", options={"widths": widths, "depths": depths, "heads": like.HEADS, "drop_path": 0.0}),
+        backbone=Choice(name="mit", options={**shape, "drop_path": 0.0}),
         decoder=Choice(name="segformer", options={"dropout": 0.0}),
     )
     with torch.device("meta"):

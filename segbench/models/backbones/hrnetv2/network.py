@@ -67,7 +67,13 @@ class HRNetV2(Backbone):
             self.add_module(f"transition{stage - 1}", _transition(before, now, momentum=momentum))
             exchange = nn.Sequential(
                 *(
-                    ExchangeModule(now, options.blocks_per_branch, momentum=momentum, align_corners=align_corners)
+                    ExchangeModule(
+                        now,
+                        options.blocks_per_branch,
+                        momentum=momentum,
+                        align_corners=align_corners,
+                        by_factor=options.fuse_resize == "by_factor",
+                    )
                     for _ in range(modules)
                 )
             )
@@ -90,9 +96,12 @@ class HRNetV2(Backbone):
 class ExchangeModule(nn.Module):
     """Parallel branches of residual blocks, then every branch receives the sum of all (paper, figure 3)."""
 
-    def __init__(self, widths: Sequence[int], blocks: int, *, momentum: float, align_corners: bool) -> None:
+    def __init__(
+        self, widths: Sequence[int], blocks: int, *, momentum: float, align_corners: bool, by_factor: bool = False
+    ) -> None:
         super().__init__()
         self.align_corners = align_corners
+        self.by_factor = by_factor
         self.branches = nn.ModuleList(
             nn.Sequential(*(BasicBlock(width, momentum=momentum) for _ in range(blocks))) for width in widths
         )
@@ -112,6 +121,10 @@ class ExchangeModule(nn.Module):
         for source, layer in enumerate(self.fuse_layers[to].children()):  # summed from the finest on
             term = layer(maps[source])
             if source > to:
+                if self.by_factor:
+                    term = F.interpolate(
+                        term, scale_factor=2 ** (source - to), mode="bilinear", align_corners=self.align_corners
+                    )
                 term = F.interpolate(term, size=size, mode="bilinear", align_corners=self.align_corners)
             total = term if total is None else total + term
         assert total is not None

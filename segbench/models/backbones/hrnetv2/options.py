@@ -1,6 +1,6 @@
 """What an HRNetV2 can be told. The defaults are HRNetV2-W48."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -24,11 +24,17 @@ class Options(BaseOptions):
         64, gt=0, description="inner channels of those blocks; their output has 4 times as many"
     )
     bn_momentum: float = setting(0.1, gt=0, le=1)
+    fuse_resize: Literal["direct", "by_factor"] = setting(
+        "direct",
+        description="a coarse branch is brought to a finer one's size at once, or first enlarged by a power of two "
+        "(mmsegmentation); the same where the image's sides are multiples of 32",
+    )
     init_std: float | None = setting(
         None, gt=0, description="convolutions start at N(0, this); None: Kaiming-normal over the fan-out"
     )
 
     def label(self) -> str:
         """``HRNetV2-W48``; a network of another depth is called small."""
-        full = Options(width=self.width, bn_momentum=self.bn_momentum, init_std=self.init_std)
+        free = self.model_dump(include={"width", "bn_momentum", "fuse_resize", "init_std"})
+        full = Options.model_validate(free)
         return f"HRNetV2-W{self.width}" + ("" if self == full else "-small")

@@ -1,6 +1,6 @@
 """What a MobileNetV2 can be told. The defaults are the paper's, without its last convolution.
 
-mmsegmentation's DeepLabV3 takes 320 channels at ``output_stride: 8, dilation: full``; the release of ContrastiveSeg
+mmsegmentation's DeepLabV3 takes 320 channels at ``output_stride: 8, dilation: first``; the release of ContrastiveSeg
 takes 1280 at stride 32, with ``last_conv: true``.
 """
 

@@ -27,10 +27,6 @@ _ALIKE = (
     "Files trained on crops of 769x769 have align_corners true and windows of 769x769 every 513, and those named "
     "d16-mg124 have other strides and dilations. Their tensors do not show it; read as this network they score less."
 )
-_HRNET = (
-    "Its HRNet enlarges coarse branches by a power of two before it brings them to their size; segbench's does not, so "
-    "that images whose sides are no multiples of 32 get other answers."
-)
 
 
 def detect(state: State) -> bool:
@@ -61,13 +57,15 @@ def read(state: State) -> Foreign:
         num_classes=head.num_classes,
         tensors=_names(model).ours({name: state[name] for name in state if name not in dropped}),
         dropped=dropped,
-        notes=(_SCORED, _HRNET if backbone.choice.name == "hrnetv2" else _ALIKE),
+        notes=(_SCORED, *([_ALIKE] if backbone.choice.name == "resnet" else [])),
         protocol={"mode": "whole"},
     )
 
 
 def write(state: State, model: ModelSpec) -> dict[str, Tensor]:
     """The way back, from segbench's names to MMSegmentation's; ``align_corners`` is a setting of its configurations.
+
+    HRNets may fuse their branches otherwise than its own: both do the same where sides are multiples of 32.
 
     Args:
         state: tensors of a `Segmentor`.
@@ -85,7 +83,7 @@ def write(state: State, model: ModelSpec) -> dict[str, Tensor]:
         )
     written = _names(model).theirs(state, title=TITLE)
     theirs, ours = (with_aux_channels(each, state) for each in (read(written).model, model))
-    check_same_network(theirs, ours, title=TITLE, settings=("align_corners",))
+    check_same_network(theirs, ours, title=TITLE, settings=("align_corners", "backbone.fuse_resize"))
     return written
 
 

@@ -1,4 +1,4 @@
-"""MMSegmentation's ResNet and HRNet (``mmseg/models/backbones``) as segbench's."""
+"""MMSegmentation's ResNet, HRNet and MobileNetV2 (``mmseg/models/backbones``) as segbench's."""
 
 from typing import NamedTuple
 
@@ -35,13 +35,13 @@ def read_backbone(state: State) -> ReadBackbone:
     """
     if is_hrnet(state, _HERE):
         choice = hrnet_choice(state, _HERE)
-        return ReadBackbone(choice, hrnet_label(choice))
-    if _is_mobilenet(state):
-        raise InvalidFault(
-            "Its MobileNetV2 dilates the first block of a stage alone; segbench's dilates all of them, or the first "
-            "less: with these weights it would answer otherwise.",
-            next="segbench weights list",
+        return ReadBackbone(
+            choice.model_copy(update={"options": {**choice.options, "fuse_resize": "by_factor"}}), hrnet_label(choice)
         )
+    if _is_mobilenet(state):
+        # the first block of a stage alone looks farther, which is MMSegmentation's way
+        options = {"output_stride": 8, "dilation": "first"}
+        return ReadBackbone(Choice(name="mobilenetv2", options=options), "MobileNetV2")
     return _resnet(state)
 
 
@@ -49,6 +49,8 @@ def backbone_names(choice: Choice) -> tuple[Pair, ...]:
     """Its modules, theirs and ours."""
     if choice.name == "hrnetv2":
         return hrnet_pairs(_HERE)
+    if choice.name == "mobilenetv2":
+        return _mobilenet_names()
     if choice.options.get("stem") == "deep-narrow":
         return (f"{_HERE}stem", f"{_HERE}conv1"), (f"{_HERE}stem.7", f"{_HERE}bn1"), *_STAGES
     return (f"{_HERE}conv1",) * 2, (f"{_HERE}bn1",) * 2, *_STAGES
@@ -66,3 +68,20 @@ def _resnet(state: State) -> ReadBackbone:
 
 def _is_mobilenet(state: State) -> bool:
     return f"{_HERE}conv1.conv.weight" in state and f"{_HERE}layer7.0.conv.0.conv.weight" in state
+
+
+# Blocks of the seven stages of MobileNetV2 (Sandler et al. 2018, table 2).
+_BLOCKS = (1, 2, 3, 4, 3, 3, 1)
+
+
+def _mobilenet_names() -> tuple[Pair, ...]:
+    found = [(f"{_HERE}conv1.conv", f"{_HERE}conv_stem"), (f"{_HERE}conv1.bn", f"{_HERE}bn1")]
+    for stage, blocks in enumerate(_BLOCKS):
+        # the only block of the first stage has no convolution that widens
+        steps = ("conv_pw", "conv_dw", "conv_pwl") if stage else ("conv_dw", "conv_pw")
+        for block in range(blocks):
+            ours = f"{_HERE}blocks.{stage}.{block}"
+            for number, step in enumerate(steps):
+                theirs = f"{_HERE}layer{stage + 1}.{block}.conv.{number}"
+                found += [(f"{theirs}.conv", f"{ours}.{step}"), (f"{theirs}.bn", f"{ours}.bn{number + 1}")]
+    return tuple(found)

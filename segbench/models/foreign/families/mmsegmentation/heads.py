@@ -15,9 +15,9 @@ from ...renaming import Pair
 AUXILIARY = "auxiliary_head."
 # The decoders that the heads are, and the backbones that they stand on.
 DECODERS = {
-    "deeplabv3plus": ("resnet",),
-    "deeplabv3": ("resnet",),
-    "pspnet": ("resnet",),
+    "deeplabv3plus": ("resnet", "mobilenetv2"),
+    "deeplabv3": ("resnet", "mobilenetv2"),
+    "pspnet": ("resnet", "mobilenetv2"),
     "ocr": ("resnet", "hrnetv2"),
     "concat": ("hrnetv2",),
 }
