@@ -29,10 +29,20 @@ def cross_entropy(
     logits = at_least_float32(logits)
     weights = None if class_weights is None else class_weights.to(logits)
     losses = F.cross_entropy(logits, target, weight=weights, ignore_index=ignore_index, reduction="none")
-    labelled = target != ignore_index
-    if weights is None:
-        total = labelled.sum().to(losses.dtype)
-    else:
-        total = torch.where(labelled, weights[torch.where(labelled, target, 0)], 0).sum()
+    total = labelled_weight(target, class_weights=weights, ignore_index=ignore_index).to(losses.dtype)
     # Summing first and dividing by 1 keeps the graph of an empty batch without a division by zero.
     return losses.sum() / torch.where(total > 0, total, torch.ones_like(total))
+
+
+def labelled_weight(target: Tensor, *, class_weights: Tensor | None = None, ignore_index: int = 255) -> Tensor:
+    """What the cross-entropy of a batch is a mean over: the sum of w_y over its labelled pixels, a scalar.
+
+    Args:
+        target: (N, H, W) int64 in 0..C-1 or ``ignore_index``.
+        class_weights: (C,) or None for equal weights, which gives the number of labelled pixels (int64).
+        ignore_index: label that counts for nothing.
+    """
+    labelled = target != ignore_index
+    if class_weights is None:
+        return labelled.sum()
+    return torch.where(labelled, class_weights[torch.where(labelled, target, 0)], 0).sum()

@@ -25,11 +25,13 @@ class ParamGroup:
         name: name of the group, unique in its method.
         params: (name, parameter) pairs; names are those of `Method.named_parameters`.
         lr_multiplier: factor on the schedule's learning rate.
+        decays: whether they have weight decay, where the schedule has one.
     """
 
     name: str
     params: list[tuple[str, nn.Parameter]] = field(repr=False)
     lr_multiplier: float = 1.0
+    decays: bool = True
 
 
 class Method(nn.Module, ABC):
@@ -44,6 +46,8 @@ class Method(nn.Module, ABC):
         super().__init__()
         self.segmentor = segmentor
         self.seed = seed
+        self.steps = 1  # of the whole training; `build_method` says it
+        self.part = 0  # which part of the step's batch ``forward`` is given, where a batch is cut into several
 
     @abstractmethod
     def forward(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
@@ -53,6 +57,19 @@ class Method(nn.Module, ABC):
             batches: one batch a stream; a training with one stream calls it ``labelled``.
             step: optimiser steps done so far.
         """
+
+    def mean_over(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
+        """By name of a loss, the weight that it takes its mean over, e.g. the number of labelled pixels.
+
+        A batch that is cut into parts then has the mean of the parts' losses, weighted so, for its loss. A loss that
+        is not named here counts alike in every part, which is another loss unless each image has its own; the
+        options' ``across_images`` says so.
+        """
+        return {}
+
+    def progress(self, step: int) -> float:
+        """Share of the training that is done, 0 at its first step and 1 after its last."""
+        return min(step / self.steps, 1.0)
 
     def param_groups(self) -> list[ParamGroup]:
         """All parameters that are trained, each in exactly one group; a decoder with a rate of its own is one."""
@@ -80,7 +97,8 @@ class Method(nn.Module, ABC):
         return self.segmentor
 
     def generator(self, step: int, *, group: int = 0, stream: str = "") -> torch.Generator:
-        """A generator on the parameters' device whose draws depend on the arguments and the seed alone."""
-        key = hashlib.blake2b(f"{self.seed}/{step}/{group}/{stream}".encode(), digest_size=8).digest()
+        """A generator on the parameters' device whose draws depend on the arguments, the seed and the part alone."""
+        words = f"{self.seed}/{step}/{group}/{stream}" + (f"/{self.part}" if self.part else "")
+        key = hashlib.blake2b(words.encode(), digest_size=8).digest()
         generator = torch.Generator(device=next(self.parameters()).device)
         return generator.manual_seed(int.from_bytes(key) >> 1)

@@ -18,4 +18,5 @@ def build_method(stage: StageSpec, *, num_classes: int, seed: int = 0) -> Method
     options = registry.options_of("method", stage.method.name).model_validate(stage.method.options)
     module = registry.implementation("method", stage.method.name, "method")
     method: Method = module.build(options, segmentor, num_classes=num_classes, seed=seed)
+    method.steps = stage.schedule.steps
     return method

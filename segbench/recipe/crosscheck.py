@@ -48,7 +48,16 @@ def _bases(catalog: "Catalog", table: "Table", *, whole: bool) -> Iterator[tuple
     for location, _ in bases:
         if location[1] not in used:
             yield location, f"no row has figures on {location[1]!r}{_close(location[1], used)}"
-    bases += [(("rows", name, "base"), row.base) for name, row in file.rows.items() if row.base]
+    for name, row in file.rows.items():
+        if isinstance(row.base, dict):
+            own, known = row.base, table.datasets(name)
+            bases += [(("rows", name, "base", dataset), base) for dataset, base in own.items()]
+            for dataset in own:
+                if dataset not in known:
+                    text = f"the row has no figures on {dataset!r}{_close(dataset, known)}"
+                    yield ("rows", name, "base", dataset), text
+        elif row.base:
+            bases.append((("rows", name, "base"), row.base))
     for location, base in bases:
         other, _, name = base.partition("/")
         if other not in catalog.tables and not whole:

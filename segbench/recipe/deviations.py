@@ -1,6 +1,6 @@
 """Differences between what ran and the published protocol, found by the program."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -49,6 +49,7 @@ class _Difference:
         field: dotted path inside its stage or stream.
         place: names of the stage and the stream, where there are several.
         dataset: name of the published data set, for the words.
+        says: the words, where the two values alone do not give them.
     """
 
     field: str
@@ -57,10 +58,11 @@ class _Difference:
     material: bool
     place: Place = ()
     dataset: str = ""
+    says: str = ""
 
     @property
     def words(self) -> str:
-        return phrase(self.field, self.published, self.ran, dataset=self.dataset)
+        return self.says or phrase(self.field, self.published, self.ran, dataset=self.dataset)
 
 
 def between(published: Protocol, ran: Protocol) -> list[Deviation]:
@@ -69,7 +71,9 @@ def between(published: Protocol, ran: Protocol) -> list[Deviation]:
     deviations: list[Deviation] = []
     if published.training is not None and ran.training is not None:
         for parts in (_streams(published.training, ran.training), _stages(published.training, ran.training)):
-            differences = [each for place, theirs, ours in parts for each in _walk(theirs, ours, place)]
+            differences = [
+                _worded(each, theirs, ours) for place, theirs, ours in parts for each in _walk(theirs, ours, place)
+            ]
             deviations += [_deviation(each, differences, len(parts)) for each in differences]
             found += differences
     if published.evaluation is not None and ran.evaluation is not None:
@@ -87,6 +91,17 @@ def _deviation(each: _Difference, found: list[_Difference], places: int) -> Devi
     says = each.words if alike == places else f"{'/'.join(each.place)}: {each.words}"
     path = ".".join([*each.place, each.field])
     return Deviation(path, each.published, each.ran, each.material, says)
+
+
+def _worded(each: _Difference, published: BaseModel, ran: BaseModel) -> _Difference:
+    """A micro-batch means nothing without the batch and the method that it is cut for."""
+    if each.field != "schedule.micro_batch" or not isinstance(published, StageSpec) or not isinstance(ran, StageSpec):
+        return each
+    subjects = ["batch statistics"]
+    if registry.is_registered("method", ran.method.name):
+        subjects += registry.options_of("method", ran.method.name).across_images
+    listed = " and ".join(part for part in (", ".join(subjects[:-1]), subjects[-1]) if part)
+    return replace(each, says=f"{listed} of {ran.images_at_once} instead of {published.images_at_once} images")
 
 
 def _streams(published: TrainingSpec, ran: TrainingSpec) -> list[_Part]:
@@ -112,7 +127,7 @@ def _walk(published: BaseModel, ran: BaseModel, place: Place, prefix: str = "", 
         if theirs == ours or (name == "streams" and isinstance(published, StageSpec)):
             continue
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-        if isinstance(theirs, BaseModel) and isinstance(ours, BaseModel):
+        if isinstance(theirs, BaseModel) and isinstance(ours, type(theirs)):
             found += _walk(theirs, ours, place, f"{prefix}{name}.", name)
         else:
             material = bool(extra.get("material", True))

@@ -40,10 +40,10 @@ METRICS: dict[str, Metric] = {
         Metric("flops_g", "exact", "G", True),
         Metric("sec_per_iter", "time", "s", False),
         Metric("sec_per_epoch", "time", "s", False),
-        Metric("alignment", "feature", "", False),
-        Metric("uniformity", "feature", "", False),
-        Metric("neighborhood_uniformity_3", "feature", "", False),
-        Metric("neighborhood_uniformity_5", "feature", "", False),
+        Metric("alignment", "feature", "", True),
+        Metric("uniformity", "feature", "", True),
+        Metric("neighborhood_uniformity_3", "feature", "", True),
+        Metric("neighborhood_uniformity_5", "feature", "", True),
     )
 }
 GAIN, INCREASE = "_gain", "_increase_percent"

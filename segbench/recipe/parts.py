@@ -1,7 +1,7 @@
 """Parts of a protocol as types: what is wrong with them, and what this version of segbench does not have yet."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -41,9 +41,18 @@ def typed(model: type[Model], tree: Any, prefix: str, findings: Findings) -> Mod
         return model.model_validate(tree)
     except ValidationError as error:
         for item in error.errors(include_url=False):
-            location = ".".join([prefix, *(str(part) for part in item["loc"] if part != "[key]")])
-            findings.faults.append((location, sentence(item)))
+            findings.faults.append((".".join([prefix, *_as_written(item["loc"], tree)]), sentence(item)))
         return None
+
+
+def _as_written(location: tuple[int | str, ...], tree: Any) -> Iterator[str]:
+    """A location without what only the checking adds to it: marks of keys, and which kind of a choice was meant."""
+    for depth, part in enumerate(location, 1):
+        known = isinstance(tree, dict) and part in tree
+        if part == "[key]" or (isinstance(tree, dict) and not known and depth < len(location)):
+            continue
+        tree = tree[part] if known else None
+        yield str(part)
 
 
 def stream(tree: dict[str, Any], prefix: str, crop_prefix: str, findings: Findings) -> StreamSpec | None:

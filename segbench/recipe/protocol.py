@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from segbench.core.micro_batch import cut_fault
 from segbench.core.spec import CostSpec, EvaluationSpec, ScheduleSpec, StageSpec, TrainingSpec, WeightsSpec
 
 from . import parts
@@ -91,9 +92,24 @@ def _stage(
     }
     if any(part is None for part in (*built.values(), *streams.values())):
         return None
+    batches = [each.batch_total for each in streams.values() if each is not None]
+    built["schedule"] = _cut(built["schedule"], batches, f"{prefix}schedule.micro_batch", protocol)
+    if built["schedule"] is None:
+        return None
     rest = {"emits": overlay["emits"]} if "emits" in overlay else {}
     own = {**built, **rest, "name": name, "starts_from": overlay.get("from"), "streams": streams}
     return parts.typed(StageSpec, own, prefix.rstrip("."), protocol)
+
+
+def _cut(schedule: Any, batches: list[int], place: str, protocol: Protocol) -> ScheduleSpec | None:
+    """The schedule without a micro-batch that holds the whole batch: it cuts nothing, so that no id should change."""
+    fault = cut_fault(schedule.micro_batch, batches)
+    if fault:
+        protocol.faults.append((place, fault))
+        return None
+    whole = schedule.micro_batch is not None and schedule.micro_batch >= max(batches, default=0)
+    cut: ScheduleSpec = schedule.model_copy(update={"micro_batch": None}) if whole else schedule
+    return cut
 
 
 def _evaluation(tree: dict[str, Any], protocol: Protocol) -> EvaluationSpec | None:

@@ -141,7 +141,8 @@ def resolve_all(catalog: Catalog, table: str, request: Request | None = None) ->
 
 def _layers(catalog: Catalog, table: Table, row: str, entry: RowEntry, dataset: str) -> dict[str, Any]:
     tree: dict[str, Any] = {}
-    base = entry.base or table.file.base.get(dataset)
+    own = entry.base.get(dataset) if isinstance(entry.base, dict) else entry.base
+    base = own or table.file.base.get(dataset)
     other, _, base_row = (base or "").partition("/")
     if base:
         tree = _of_table(catalog.table(other), f"base {base}")
@@ -154,6 +155,11 @@ def _layers(catalog: Catalog, table: Table, row: str, entry: RowEntry, dataset: 
     if scored and "schedule" in tree and not pick(tree, "evaluation.split"):
         where = table.document.where(("rows", row, "figures", f"{dataset}.{scored[0]}"))
         put(tree, "evaluation.split", Traced(scored[0], Origin("figures", where, "the split that is printed")))
+    measured = [figure for figure in table.figures(row) if (figure.dataset, figure.kind) == (dataset, "feature")]
+    if measured and "schedule" in tree and not pick(tree, "evaluation.features"):
+        where = table.document.where(("rows", row, "figures", f"{dataset}.{measured[0].split}"))
+        origin = Origin("figures", where, "metrics of features are printed")
+        put(tree, "evaluation.features.length", Traced("raw", origin))
     return tree
 
 

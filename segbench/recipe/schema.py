@@ -208,11 +208,11 @@ class Sections(_Closed):
 
 
 class RowEntry(Sections):
-    """One line of a table."""
+    """One line of a table. ``base`` is the row that it builds on, or one for each of its data sets."""
 
     title: StrictStr | None = None
     note: StrictStr | None = None
-    base: StrictStr | None = None
+    base: StrictStr | dict[str, StrictStr] | None = None
     datasets: dict[str, Sections] = {}
     figures: dict[str, FigureGroup] = {}
     server: StrictStr | None = None
@@ -226,13 +226,14 @@ class RowEntry(Sections):
 
 
 class TableFile(Sections):
-    """One file ``recipes/<paper>/<table>.yaml``."""
+    """One file ``recipes/<paper>/<table>.yaml``. An ``additional`` table stands in no supplement and counts apart."""
 
     schema_: Literal[1] = Field(alias="schema")
     version: int = Field(ge=1)
     table: StrictStr
     title: StrictStr
     source: StrictStr
+    additional: bool = False
     margin: dict[MetricName, float] = {}
     base: dict[str, StrictStr] = {}
     rows: dict[RowName, RowEntry]

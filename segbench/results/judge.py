@@ -227,6 +227,7 @@ def runtime_words(sides: tuple[Tried, ...]) -> list[str]:
             name = {"cpu": "CPU", "cuda": "CUDA"}.get(device, device)
             words[" ".join(part for part in (name, str(facts.get("precision", ""))) if part)] = None
             words["torch.compile" if facts.get("compile") else ""] = None
+            words["activation checkpointing" if facts.get("checkpoint_activations") else ""] = None
             scored = facts.get("scored")
             words[f"scored by {scored['by']} on {scored['day']}" if scored else ""] = None
     return [word for word in words if word]

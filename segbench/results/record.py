@@ -10,8 +10,9 @@ class Record(BaseModel):
 
     Attributes:
         id: id of the evaluation (training or checkpoint, and evaluation protocol).
-        kind: ``training`` (a recipe's training), ``checkpoint`` (a file) or ``cost`` (counted, nothing trained).
-        training: id of the training, or the checkpoint's SHA-256.
+        kind: ``training`` (a recipe's training), ``checkpoint`` (a file), ``predictions`` (label files) or
+            ``cost`` (counted, nothing trained).
+        training: id of the training, or the SHA-256 of the checkpoint or of the list of label files.
         family: the training's id with the seed left out; equal for runs that differ by seed alone.
         figures: metric to value; shares in percent.
         per_class: class name to IoU in percent; None where the class occurs neither in labels nor predictions.
@@ -30,7 +31,7 @@ class Record(BaseModel):
 
     schema_: Literal[1] = Field(1, alias="schema")
     id: str
-    kind: Literal["training", "checkpoint", "cost"]
+    kind: Literal["training", "checkpoint", "predictions", "cost"]
     training: str
     family: str
     seed: int = 0

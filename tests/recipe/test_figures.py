@@ -17,7 +17,8 @@ def test_scores_of_a_benchmark_are_measured_on_its_data_set_alone(metric: str) -
 
 def test_others_are_measured_everywhere_or_nowhere() -> None:
     assert figure("miou", "camvid").measured and figure("dice_gain", "ade20k").measured
-    assert not figure("alignment", "cityscapes").measured
+    assert figure("alignment", "cityscapes").measured and figure("uniformity_gain", "camvid").measured
+    assert not figure("sec_per_epoch", "cityscapes").measured
 
 
 def test_what_a_table_of_the_cityscapes_server_prints_can_be_measured(shipped) -> None:

@@ -330,7 +330,7 @@ UNAVAILABLE = """
 rows:
   server: {server: the server, evaluation: {flip: true}, figures: {camvid.test: {miou: "70.0"}}}
   network: {model: {backbone: {name: yet-to-come}}, figures: {camvid.test: {miou: "70.0"}}}
-  metric: {figures: {camvid.test: {alignment: "1.10"}}}
+  metric: {figures: {camvid.test: {iiou: "50.0"}}}
   split: {figures: {camvid.val: {miou: "70.0"}}}
   over: {figures: {camvid.test: {miou_gain: {printed: "+1.0", over: network}}}}
 """
@@ -341,7 +341,7 @@ rows:
     [
         ("server", "miou", "only the server can score it"),
         ("network", "miou", "waits for backbone yet-to-come"),
-        ("metric", "alignment", "alignment is not measured by this version"),
+        ("metric", "iiou", "iiou is not measured by this version"),
         ("split", "miou", "the protocol scores test, not val"),
         ("over", "miou_gain", "waits for backbone yet-to-come"),
     ],

@@ -43,7 +43,7 @@ class Contextrast(Supervised):
 
     def forward(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
         batch = batches["labelled"]
-        output, losses = self.segment(batch)
+        output, losses = self.segment(batch, step)
         if step < self.options.starts_at_step:
             return {**losses, "pa": self.heads.nothing()}
         loss = contextrast_loss(

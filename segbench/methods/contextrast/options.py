@@ -1,6 +1,6 @@
 """What Contextrast can be told. Layers are numbered from 1, the finest; fields that list them start at the deepest."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import field_validator, model_validator
 
@@ -11,6 +11,8 @@ from segbench.methods.supervised.options import Options as SupervisedOptions
 
 class Options(SupervisedOptions):
     """Cross-entropy plus alpha times the pixel-anchor (PA) loss."""
+
+    across_images: ClassVar[tuple[str, ...]] = ("class anchors", "negatives")
 
     alpha: float = setting(0.1, ge=0, description="factor of the PA loss (supplement, Table 8b)")
     layer_weights: dict[int, float] = setting(

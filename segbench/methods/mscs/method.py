@@ -31,7 +31,7 @@ class MultiCrossScale(Supervised):
 
     def forward(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
         options, batch = self.options, batches["labelled"]
-        output, losses = self.segment(batch)
+        output, losses = self.segment(batch, step)
         samples = self._samples(self.heads(output.layers), batch.target, step)
         within = cross = self.heads.nothing()
         for layer, weight in options.layer_weights.items():

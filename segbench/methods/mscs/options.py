@@ -1,6 +1,6 @@
 """What the multi-scale and cross-scale method can be told. Layers are numbered from 1, the finest."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import model_validator
 
@@ -10,6 +10,8 @@ from segbench.methods.supervised.options import Options as SupervisedOptions
 
 class Options(SupervisedOptions):
     """Cross-entropy plus alpha times the within-scale and cross-scale losses; defaults are the released values."""
+
+    across_images: ClassVar[tuple[str, ...]] = ("contrasted samples",)
 
     alpha: float = setting(0.1, ge=0, description="factor of both contrastive losses")
     layer_weights: dict[int, float] = setting(

@@ -30,6 +30,7 @@ def markdown(report: TableReport, *, per_class: bool = False) -> str:
         below = [
             *words.floor_lines(entries),
             *words.cost_lines(entries),
+            *words.ratio_lines(report, entries),
             *words.deviation_lines(report, entries),
             *words.dagger_lines(entries),
             *words.class_line(report, entries),

@@ -10,7 +10,10 @@ from segbench.results.verdicts import WORDS, Judged, TableReport
 
 NAMES = {"miou": "mIoU", "iou": "IoU by class", "dice": "Dice", "iiou": "iIoU", "params_m": "parameters",
          "flops_g": "multiply-adds", "sec_per_epoch": "time of an epoch", "sec_per_iter": "time of a step",
-         "category_miou": "category mIoU", "category_iiou": "category iIoU"}  # fmt: skip
+         "category_miou": "category mIoU", "category_iiou": "category iIoU",
+         "alignment": "alignment A, lower is better", "uniformity": "uniformity U",
+         "neighborhood_uniformity_3": "uniformity of the 3 nearest, U3",
+         "neighborhood_uniformity_5": "uniformity of the 5 nearest, U5"}  # fmt: skip
 DAGGER = "†"
 Section = tuple[str, str, str]
 
@@ -241,6 +244,26 @@ def cost_lines(entries: Sequence[Judged]) -> list[str]:
         if (value := record.figures.get("usual_flops_g")) is not None
     ]
     return [*lines, *([f"the usual FLOP count (a multiply-add is two): {', '.join(usual)}"] if usual else [])]
+
+
+def ratio_lines(report: TableReport, entries: Sequence[Judged]) -> list[str]:
+    """Alignment over uniformity, printed and measured: unlike both, it does not grow with the length of features."""
+    printed = {
+        (entry.figure.row, entry.figure.dataset): entry.figure.value
+        for entry in report.entries
+        if entry.figure.metric == "uniformity"
+    }
+    rows = []
+    for entry in entries:
+        figure = entry.figure
+        between = printed.get((figure.row, figure.dataset))
+        if figure.metric == "alignment" and between:
+            records = entry.shown.records if entry.shown else ()
+            known = [record.figures.get("alignment_over_uniformity") for record in records]
+            found = [value for value in known if value is not None]
+            mean = number(sum(found) / len(found) if found else None, 2)
+            rows.append(f"{entry.title} {mean} ({figure.value / between:.2f})")
+    return [f"alignment over uniformity, which no scale changes (printed): {', '.join(rows)}"] if rows else []
 
 
 def dagger_lines(entries: Iterable[Judged]) -> list[str]:

@@ -1,0 +1,192 @@
+"""Pixel contrast of ContrastiveSeg (ICCV 2021, arXiv 2101.11939) among the anchors of a group of images.
+
+Facts: the released code, whose groups are the images of one GPU. Anchors are drawn by segmentation-aware hard sampling:
+a pixel is hard where the network predicts another class. All shapes are static with masks, because how many anchors
+there are is known to the device alone.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .precision import NEGLIGIBLE, at_least_float32, without_autocast
+from .sampling import image_class_groups, rank_in_groups
+
+_SHORTEST = 1e-12
+
+
+class Pixels(NamedTuple):
+    """Drawn pixels of some label maps (N, h, w), in slots of which some stay empty.
+
+    Attributes:
+        places: (S,) int64 into the flattened maps.
+        labels: (S,) int64 in 0..C-1.
+        valid: (S,) bool; what an empty slot holds means nothing.
+    """
+
+    places: Tensor
+    labels: Tensor
+    valid: Tensor
+
+
+class AnchorLosses(NamedTuple):
+    """Losses anchor by anchor.
+
+    Attributes:
+        values: (..., S), 0 where the anchor does not count.
+        counted: (..., S) bool: the slot is filled and the anchor has a positive.
+    """
+
+    values: Tensor
+    counted: Tensor
+
+    def mean(self) -> Tensor:
+        """Mean over all anchors that count; 0 where none does."""
+        return self.values.sum() / self.counted.sum().clamp(min=1)
+
+
+def draw_views(
+    labels: Tensor,
+    predictions: Tensor,
+    *,
+    num_classes: int,
+    max_anchors: int = 1024,
+    max_views: int = 100,
+    min_pixels: int = 101,
+    hard_share: float = 0.5,
+    generator: torch.Generator | None = None,
+) -> Pixels:
+    """Draw n pixels of every (image, class) pair that has at least ``min_pixels`` of them (released code).
+
+    With A such pairs n = min(floor(max_anchors / A), max_views). Of these floor(hard_share * n) are hard and the others
+    are easy; where a pair has too few of one kind, the other kind fills up.
+
+    Args:
+        labels: (N, h, w) integers at the resolution of the embedding; those outside 0..C-1 are ignored.
+        predictions: (N, h, w) integers in 0..C-1.
+        min_pixels: not below ``max_views``; the release wants strictly more.
+        generator: draws the pixels; None takes the first ones in raster order.
+
+    Returns:
+        min(max_anchors, N * C * max_views) slots.
+    """
+    pairs = num_classes * len(labels)
+    groups = image_class_groups(labels, num_classes=num_classes)
+    easy = (labels == predictions).flatten()
+    kinds = torch.where(groups < pairs, 2 * groups + easy, 2 * pairs)
+    ranks, sizes = rank_in_groups(kinds, num_groups=2 * pairs, generator=generator)
+    num_hard, num_easy = sizes[:-1].view(pairs, 2).unbind(1)
+    contrasted = num_hard + num_easy >= min_pixels
+    views = (max_anchors // contrasted.sum().clamp(min=1)).clamp(max=max_views)
+    wanted = views * round(hard_share * 10_000) // 10_000
+    kept_hard = torch.minimum(torch.maximum(wanted, views - num_easy), num_hard)
+    kept = (torch.stack([kept_hard, views - kept_hard], 1) * contrasted[:, None]).flatten()
+
+    inside = kinds < 2 * pairs
+    kinds, groups = torch.where(inside, kinds, 0), torch.where(inside, groups, 0)
+    first = (contrasted.cumsum(0) - 1) * views
+    slots = first[groups] + torch.where(easy, kept_hard[groups], 0) + ranks
+    return _fill(labels, slots, inside & (ranks < kept[kinds]), size=min(max_anchors, pairs * max_views))
+
+
+def draw_anchors(
+    labels: Tensor,
+    predictions: Tensor,
+    *,
+    num_classes: int,
+    per_class: int = 50,
+    hard_share: float = 0.5,
+    generator: torch.Generator | None = None,
+) -> Pixels:
+    """Draw ``per_class`` pixels of every class of the images, or all that it has (the paper, as recalled).
+
+    floor(hard_share * per_class) of them are drawn from the hard ones, the rest from all that are left.
+
+    Args:
+        labels: (N, h, w) integers at the resolution of the embedding; those outside 0..C-1 are ignored.
+        predictions: (N, h, w) integers in 0..C-1.
+        generator: draws the pixels; None takes the first ones in raster order.
+
+    Returns:
+        C * per_class slots, class after class.
+    """
+    flat = labels.flatten().long()
+    classes = torch.where((flat >= 0) & (flat < num_classes), flat, num_classes)
+    hard = torch.where(flat != predictions.flatten(), classes, num_classes)
+    quota = per_class * round(hard_share * 10_000) // 10_000
+    ranks = rank_in_groups(hard, num_groups=num_classes, generator=generator).ranks
+    first = (hard < num_classes) & (ranks < quota)
+    ranks = rank_in_groups(classes, (~first).long(), num_groups=num_classes, order_limit=2, generator=generator).ranks
+    chosen = (classes < num_classes) & (ranks < per_class)
+    return _fill(labels, classes * per_class + ranks, chosen, size=num_classes * per_class)
+
+
+def _fill(labels: Tensor, slots: Tensor, chosen: Tensor, *, size: int) -> Pixels:
+    """Put every chosen pixel into its slot."""
+    slots = torch.where(chosen, slots, size)  # one more slot takes the rest
+    positions = torch.arange(len(slots), device=slots.device)
+    places = torch.zeros(size + 1, dtype=torch.int64, device=slots.device).scatter_(0, slots, positions)[:size]
+    valid = torch.zeros(size + 1, dtype=torch.bool, device=slots.device).scatter_(0, slots, chosen)[:size]
+    places = torch.where(valid, places, 0)
+    return Pixels(places, torch.where(valid, labels.flatten()[places].long(), 0), valid)
+
+
+def unit_vectors_at(embeddings: Tensor, places: Tensor) -> Tensor:
+    """Embeddings of single pixels at unit length, so that nothing else of the maps is normalised or copied.
+
+    Args:
+        embeddings: (N, D, h, w) of any floating type and length.
+        places: (...) int64 into the flattened (N, h, w).
+
+    Returns:
+        (..., D) float32 (float64 for float64 embeddings).
+    """
+    height, width = embeddings.shape[-2:]
+    images, pixels = places // (height * width), places % (height * width)
+    if embeddings.stride(1) == 1:  # channels last: whole rows, and the gradient keeps the layout
+        found = embeddings.movedim(1, -1)[images, pixels // width, pixels % width]
+    else:
+        found = embeddings.flatten(2)[images, :, pixels]
+    found = at_least_float32(found)
+    length = torch.linalg.vector_norm(found, dim=-1, keepdim=True)
+    # Without a direction: 0 and no gradient, which dividing by a tiny number would blow up.
+    return torch.where(length > _SHORTEST, found / length.clamp(min=_SHORTEST), 0)
+
+
+def against_crowd(similarity: Tensor, crowd: Tensor, positive: Tensor) -> AnchorLosses:
+    """Mean over the positives p of each anchor of -log(e^{s_p} / (e^{s_p} + e^{crowd})).
+
+    Args:
+        similarity: (..., S, K) cosines over the temperature; may be anything where there is no positive.
+        crowd: (..., S), the log-sum-exp of the similarities of the negatives.
+        positive: bool, broadcast to (..., S, K).
+    """
+    # Of the masked places even the gradient is 0: softplus is flat there.
+    losses = F.softplus(crowd[..., None] - torch.where(positive, similarity, -NEGLIGIBLE))
+    count = positive.sum(-1)
+    return AnchorLosses(losses.sum(-1) / count.clamp(min=1), (count > 0).expand(crowd.shape))
+
+
+def contrast_within(features: Tensor, labels: Tensor, valid: Tensor, *, temperature: float = 0.1) -> AnchorLosses:
+    """Each anchor against all other anchors of its group: those of its class attract, all others repel.
+
+    Args:
+        features: (S, D) unit vectors.
+        labels: (S,) int64.
+        valid: (S,) bool.
+        temperature: tau > 0.
+    """
+    with without_autocast(features):
+        similarity = (features / temperature) @ features.T
+    same = labels[:, None] == labels
+    crowd = similarity.masked_fill(same | ~valid, NEGLIGIBLE).logsumexp(1)
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    return only(against_crowd(similarity, crowd, same & valid & ~itself), valid)
+
+
+def only(losses: AnchorLosses, valid: Tensor) -> AnchorLosses:
+    """Losses of the filled slots (..., S) bool."""
+    counted = losses.counted & valid
+    return AnchorLosses(torch.where(counted, losses.values, 0), counted)

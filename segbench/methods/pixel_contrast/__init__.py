@@ -1,0 +1,1 @@
+"""Pixel contrast of ContrastiveSeg (ICCV 2021)."""

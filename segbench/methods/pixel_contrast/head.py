@@ -1,0 +1,56 @@
+"""ContrastiveSeg's projection head."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from segbench.models.decoders.layers import initialise, resize
+
+
+class Projection(nn.Module):
+    """1x1 convolution, batch norm, ReLU, 1x1 convolution (released code).
+
+    Its output is not normalised: the losses do that, for the few pixels that they draw.
+
+    Args:
+        layer_channels: channels of all encoder layers, finest first.
+        features: ``concat``: all layers, resized to the finest one, together; ``last``: the coarsest.
+        dim: of the embedding.
+        align_corners: how layers are resized.
+        init: PyTorch's default weights, or Kaiming normal over the fan-in with biases 0.
+    """
+
+    def __init__(
+        self,
+        layer_channels: Sequence[int],
+        *,
+        features: Literal["concat", "last"],
+        dim: int,
+        align_corners: bool,
+        init: Literal["torch", "kaiming"] = "torch",
+    ) -> None:
+        super().__init__()
+        channels = sum(layer_channels) if features == "concat" else layer_channels[-1]
+        self.concatenates, self.align_corners = features == "concat", align_corners
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 1),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, dim, 1),
+        )
+        initialise(self, init)
+
+    def forward(self, layers: Sequence[Tensor]) -> Tensor:
+        """Encoder layers (N, c_i, h_i, w_i), finest first, to (N, dim, h, w) at the size of the embedded one."""
+        features = layers[-1]
+        if self.concatenates:
+            size = (layers[0].shape[-2], layers[0].shape[-1])
+            features = torch.cat([resize(layer, size, align_corners=self.align_corners) for layer in layers], dim=1)
+        embedding: Tensor = self.layers(features)
+        return embedding
+
+    def nothing(self) -> Tensor:
+        """0, with every parameter in its graph: parallel training expects a gradient for each in every step."""
+        return torch.stack([parameter.sum() * 0 for parameter in self.parameters()]).sum()

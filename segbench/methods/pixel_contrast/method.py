@@ -1,0 +1,231 @@
+"""Pixel contrast: cross-entropy plus a contrastive loss of pixels, within groups of images or against a memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from segbench.core.errors import InvalidFault
+from segbench.data.batch import IGNORE_INDEX
+from segbench.losses.key_memory import KeyMemory, NewKeys, ReleasedMemory, keys_of_images
+from segbench.losses.memory_contrast import contrast_with_all, draw_candidates, semi_hard_contrast
+from segbench.losses.pixel_contrast import Pixels, contrast_within, draw_anchors, draw_views, unit_vectors_at
+from segbench.losses.resize import resize_labels
+from segbench.methods.supervised.method import Supervised
+
+from .head import Projection
+from .options import Options
+
+if TYPE_CHECKING:
+    from segbench.data.batch import Batch
+    from segbench.models.segmentor import Segmentor
+
+RELEASED_STRIDE = 8  # at which the release's memory takes labels
+
+
+class PixelContrast(Supervised):
+    """Adds the loss ``contrast`` to those of supervised training.
+
+    The images of a batch are contrasted in groups, each with draws of its own; the loss is the mean over the groups.
+    What a step gives to the memory is kept aside until the step is over, so all groups see the same keys.
+
+    Args and raises as in `Supervised`; InvalidFault too where a class that is to be excluded does not exist.
+    """
+
+    def __init__(self, options: Options, segmentor: Segmentor, *, num_classes: int, seed: int) -> None:
+        super().__init__(options, segmentor, num_classes=num_classes, seed=seed)
+        unknown = [label for label in options.exclude_classes if label >= num_classes]
+        if unknown:
+            raise InvalidFault(f"exclude_classes names class {unknown[0]} of {num_classes}.")
+        self.options = options
+        self.head = Projection(
+            segmentor.layer_channels,
+            features=options.features,
+            dim=options.embedding_dim,
+            align_corners=segmentor.align_corners,
+            init=options.head_init,
+        )
+        self.memory = _memory(options, num_classes=num_classes) if options.keys == "memory" else None
+        self._new: list[NewKeys] = []
+        self._new_at = 0
+
+    def forward(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
+        options, batch = self.options, batches["labelled"]
+        output, losses = self.segment(batch, step)
+        contrasts = step >= options.starts_after_steps
+        if not contrasts and self.memory is None:
+            return {**losses, "contrast": self.head.nothing()}
+        with torch.set_grad_enabled(contrasts and torch.is_grad_enabled()):
+            embeddings = self.head(output.layers)
+        target = self._without_excluded(batch.target)
+        if self.memory is not None and self.training:
+            self._keep_aside(embeddings.detach(), target, step)
+        if not contrasts:
+            return {**losses, "contrast": self.head.nothing()}
+        size = (embeddings.shape[-2], embeddings.shape[-1])
+        predictions = resize_labels(output.logits.detach().argmax(1), size)
+        loss = self._contrast(embeddings, resize_labels(target, size), predictions, step)
+        return {**losses, "contrast": options.weight * options.temperature / options.base_temperature * loss}
+
+    def after_step(self, step: int) -> None:
+        """Put the step's keys into the memory."""
+        if self.memory is not None:
+            for keys in self._new:
+                self.memory.push(keys)
+            self._new = []
+
+    def training_pass(self, images: Tensor) -> object:
+        output = self.segmentor(images)
+        return output, self.head(output.layers)
+
+    def _contrast(self, embeddings: Tensor, labels: Tensor, predictions: Tensor, step: int) -> Tensor:
+        """Mean loss of the groups.
+
+        Args:
+            embeddings: (N, D, h, w).
+            labels: (N, h, w), those of excluded classes ignored.
+            predictions: (N, h, w) in 0..C-1.
+        """
+        options, area = self.options, labels[0].numel()
+        drawn = []
+        for number, group in enumerate(self._groups(len(labels))):
+            pixels = self._draw(labels[group], predictions[group], self.generator(step, group=number, stream="anchors"))
+            drawn.append(pixels._replace(places=pixels.places + group.start * area))
+        # One gather for all groups: its gradient is as large as the maps.
+        features = unit_vectors_at(embeddings, torch.cat([pixels.places for pixels in drawn]))
+        parts = features.split([len(pixels.places) for pixels in drawn])
+        if self.memory is None:
+            means = [
+                contrast_within(part, pixels.labels, pixels.valid, temperature=options.temperature).mean()
+                for part, pixels in zip(parts, drawn, strict=True)
+            ]
+        elif options.form == "paper":
+            means = self._semi_hard(self.memory, parts, drawn, step)
+        else:
+            means = self._with_all(self.memory, parts, drawn)
+        return torch.stack(means).mean()
+
+    def _draw(self, labels: Tensor, predictions: Tensor, generator: torch.Generator) -> Pixels:
+        options = self.options
+        if options.form == "paper":
+            return draw_anchors(
+                labels,
+                predictions,
+                num_classes=self.num_classes,
+                per_class=options.anchors_per_class,
+                hard_share=options.hard_anchor_share,
+                generator=generator,
+            )
+        return draw_views(
+            labels,
+            predictions,
+            num_classes=self.num_classes,
+            max_anchors=options.max_anchors,
+            max_views=options.max_views,
+            min_pixels=options.min_pixels,
+            hard_share=options.hard_anchor_share,
+            generator=generator,
+        )
+
+    def _semi_hard(self, memory: KeyMemory, parts: tuple[Tensor, ...], drawn: list[Pixels], step: int) -> list[Tensor]:
+        options = self.options
+        candidates = draw_candidates(
+            memory.view(),
+            memory.valid(),
+            positives=options.positives_per_anchor,
+            negatives=options.negatives_per_anchor,
+            percent=options.semi_hard_percent,
+            generator=self.generator(step, stream="candidates"),
+        )
+        means = []
+        for features, pixels in zip(parts, drawn, strict=True):
+            losses = semi_hard_contrast(
+                features.view(self.num_classes, options.anchors_per_class, -1),
+                pixels.valid.view(self.num_classes, -1),
+                candidates,
+                percent=options.semi_hard_percent,
+                temperature=options.temperature,
+            )
+            means.append(losses.mean())
+        return means
+
+    def _with_all(self, memory: KeyMemory, parts: tuple[Tensor, ...], drawn: list[Pixels]) -> list[Tensor]:
+        defects = self.options.memory_defects
+        first = memory.length if "zero-class" in defects else 0  # the release lists the zero vectors last
+        return [
+            contrast_with_all(
+                features,
+                pixels.labels,
+                pixels.valid,
+                memory.view(),
+                memory.valid(),
+                temperature=self.options.temperature,
+                spared=first if "self-mask" in defects else None,
+            ).mean()
+            for features, pixels in zip(parts, drawn, strict=True)
+        ]
+
+    def _keep_aside(self, embeddings: Tensor, target: Tensor, step: int) -> None:
+        """Keep what the batch gives to the memory until the step is over."""
+        options, defects = self.options, self.options.memory_defects
+        if step != self._new_at:  # a step that was begun and given up
+            self._new, self._new_at = [], step
+        if "one-group" in defects and self.part > 0:
+            return
+        labels = _at_released_stride(target, embeddings) if "label-stride" in defects else _resized(target, embeddings)
+        groups = self._groups(len(target))
+        for number, group in enumerate(groups[:1] if "one-group" in defects else groups):
+            keys = keys_of_images(
+                embeddings[group],
+                labels[group],
+                num_classes=self.num_classes,
+                regions=options.regions_per_image,
+                pixels=options.pixels_per_image,
+                from_first="first-pixels" in defects,
+                generator=self.generator(step, group=number, stream="keys"),
+            )
+            self._new.append(keys)
+
+    def _groups(self, images: int) -> list[slice]:
+        """The batch in groups of images that follow one another."""
+        size = self.options.images_per_group or images
+        return [slice(start, min(start + size, images)) for start in range(0, images, size)]
+
+    def _without_excluded(self, target: Tensor) -> Tensor:
+        for label in self.options.exclude_classes:
+            target = torch.where(target == label, IGNORE_INDEX, target)
+        return target
+
+
+def _memory(options: Options, *, num_classes: int) -> KeyMemory:
+    regions, pixels, defects = options.regions_per_class, options.pixels_per_class, options.memory_defects
+    if not {"noise", "zero-class", "one-step"} & set(defects):
+        return KeyMemory(num_classes, options.embedding_dim, regions=regions, pixels=pixels)
+    return ReleasedMemory(
+        num_classes,
+        options.embedding_dim,
+        regions=regions,
+        pixels=pixels,
+        noise="noise" in defects,
+        zero_class="zero-class" in defects,
+        one_step="one-step" in defects,
+    )
+
+
+def _resized(target: Tensor, embeddings: Tensor) -> Tensor:
+    return resize_labels(target, (embeddings.shape[-2], embeddings.shape[-1]))
+
+
+def _at_released_stride(target: Tensor, embeddings: Tensor) -> Tensor:
+    """Labels at 1/8 of the image, laid into the first places of the embedding's map; the rest is ignored."""
+    height, width = embeddings.shape[-2:]
+    labels = target[:, ::RELEASED_STRIDE, ::RELEASED_STRIDE].flatten(1)[:, : height * width]
+    rest = labels.new_full((len(labels), height * width - labels.shape[1]), IGNORE_INDEX)
+    return torch.cat([labels, rest], 1).view(-1, height, width)
+
+
+def build(options: Options, segmentor: Segmentor, *, num_classes: int, seed: int) -> PixelContrast:
+    """The entry's method."""
+    return PixelContrast(options, segmentor, num_classes=num_classes, seed=seed)
