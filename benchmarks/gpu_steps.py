@@ -3,7 +3,8 @@
     python benchmarks/gpu_steps.py [--methods supervised contextrast mscs] [--images 8] [--steps 30] [--warmup 50]
 
 One line a method, without and with torch.compile: the median of synchronised steps (forward, backward, optimiser) on
-batches that lie on the device, the ratio to the supervised step, and the peak of allocated memory.
+batches that lie on the device, the ratio to the supervised step, the peak of allocated memory, and what was estimated
+for it from shapes (of which the reserve is left out: it is not allocated).
 """
 
 import argparse
@@ -14,11 +15,21 @@ import torch
 from timing import median_seconds
 from torch import Tensor
 
-from segbench.core.spec import Choice, DataSpec, ModelSpec, OptimizerSpec, ScheduleSpec, StageSpec, StreamSpec
+from segbench.core.spec import (
+    Choice,
+    DataSpec,
+    ModelSpec,
+    OptimizerSpec,
+    ScheduleSpec,
+    StageSpec,
+    StreamSpec,
+    TrainingSpec,
+)
 from segbench.data.batch import Batch
 from segbench.engine.optim import build_optimizer
 from segbench.engine.runtime import Runtime
 from segbench.methods.build import build_method
+from segbench.reproduce.memory import training_memory
 
 CLASSES, CROP = 19, (512, 1024)
 SGD = OptimizerSpec(name="sgd", lr=0.01, momentum=0.9, weight_decay=5e-4)
@@ -79,7 +90,8 @@ def main() -> None:
         return
     size = f"{arguments.images} x {CROP[0]} x {CROP[1]}"
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {size}, bfloat16")
-    print(f"{'method':12s} {'compile':8s} {'s/step':>8s} {'images/s':>9s} {'x supervised':>13s} {'peak GiB':>9s}")
+    head = f"{'method':12s} {'compile':8s} {'s/step':>8s} {'images/s':>9s} {'x supervised':>13s}"
+    print(f"{head} {'peak GiB':>9s} {'estimated':>9s}")
     for compile in (False, True):
         runtime = Runtime(device="cuda", precision="bfloat16", channels_last=True, compile=compile)
         base = 0.0
@@ -87,9 +99,10 @@ def main() -> None:
             spec = stage(name, arguments.images)
             seconds, memory = measure(spec, runtime, warmup=arguments.warmup, steps=arguments.steps)
             base = base or seconds
+            needed = training_memory(TrainingSpec(stages=(spec,)))
             print(
                 f"{name:12s} {'yes' if compile else 'no':8s} {seconds:8.4f} {arguments.images / seconds:9.1f} "
-                f"{seconds / base:13.3f} {memory / 2**30:9.2f}",
+                f"{seconds / base:13.3f} {memory / 2**30:9.2f} {(needed.total - needed.reserve) / 2**30:9.2f}",
                 flush=True,
             )
             torch.cuda.empty_cache()

@@ -40,8 +40,15 @@ ALLOWED = {
 TORCH = {"torch", "torchvision", "timm"}
 # Slow for `segbench --help`, which costs no more than a few bare imports of typer and rich.
 SLOW = TORCH | {"cv2", "httpx", "numpy", "pandas", "pydantic", "rich.live", "scipy", "yaml"}
-# `show` and `report` look into these of models and data.
-LOOKED_INTO = ["segbench.models.labels", "segbench.data.classes", "segbench.data.facts", "segbench.data.describe"]
+# Commands that only look load these of the rooms above.
+LOOKED_INTO = [
+    "segbench.models.labels",
+    "segbench.models.checkpoints",
+    "segbench.data.classes",
+    "segbench.data.facts",
+    "segbench.data.describe",
+    "segbench.reproduce.checkpoints",
+]
 
 
 def modules() -> dict[str, Path]:
@@ -162,6 +169,9 @@ def test_looking_loads_no_torch(tmp_path: Path) -> None:
         ("report", "contextrast-table7"),
         ("report", "--format", "json"),
         ("data", "list"),
+        ("weights", "list"),
+        ("weights", "list", "--json"),
+        ("weights", "list", "mmseg-pspnet-r101-cityscapes-80k"),
         out=tmp_path,
     )
     assert "contextrast-table6" in printed

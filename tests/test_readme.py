@@ -15,13 +15,21 @@ def test_exit_codes_are_those_of_the_program() -> None:
     assert {int(code) for code in table} == {int(code) for code in ExitCode}
 
 
-def test_counts_are_those_of_the_recipes() -> None:
-    tables = default_catalog().tables.values()
+def counted(*, additional: bool) -> tuple[int, int, int]:
+    """Tables, row x data set pairs with figures, figures: of the supplements, or beside them."""
+    tables = [table for table in default_catalog().tables.values() if table.file.additional == additional]
     figures = [figure for table in tables for figure in table.figures()]
-    pairs = {(figure.table, figure.row, figure.dataset) for figure in figures}
-    assert f"{len(tables)} tables" in README
-    assert f"{len(pairs)} row x data set pairs" in README
-    assert f"{len(figures)} printed figures" in README
+    return len(tables), len({(figure.table, figure.row, figure.dataset) for figure in figures}), len(figures)
+
+
+def test_counts_are_those_of_the_recipes() -> None:
+    text = " ".join(README.split())
+    tables, pairs, figures = counted(additional=False)
+    assert f"{tables} tables of the supplements" in text
+    assert f"{pairs} row x data set pairs with figures, {figures} printed figures" in text
+    tables, pairs, figures = counted(additional=True)
+    assert tables == 1 and "One table more, contextrast-main-table1, is the main paper's" in text
+    assert f"{pairs} pairs, {figures} figures" in text
 
 
 def test_papers_table_counts_figures() -> None:
@@ -35,7 +43,8 @@ def test_papers_table_counts_figures() -> None:
     for title, paper in printed.items():
         row = re.search(rf"^\| {title}[^|]*\|[^|]*\| (\d+) \|", README, flags=re.MULTILINE)
         assert row is not None, title
-        tables = [table for table in default_catalog().tables.values() if table.paper == paper]
+        of_paper = [table for table in default_catalog().tables.values() if table.paper == paper]
+        tables = [table for table in of_paper if not table.file.additional]
         assert int(row.group(1)) == sum(len(table.figures()) for table in tables)
 
 
@@ -58,7 +67,7 @@ def test_excerpts_stand_in_the_results_that_the_project_keeps() -> None:
     results = Path(__file__).parents[1] / "results"
     kept = "\n".join(path.read_text(encoding="utf-8") for path in results.rglob("*.txt"))
     excerpts = re.findall(r"<!-- excerpt: (\S+) -->\n```\n(.*?)```", README, flags=re.DOTALL)
-    assert {name for name, _ in excerpts} == {"table7", "table6", "bench"}
+    assert {name for name, _ in excerpts} == {"table7", "table6", "verify", "bench"}
     for name, text in excerpts:
         for line in text.splitlines():
             assert line.startswith("$ ") or line in kept.splitlines(), (name, line)

@@ -11,6 +11,7 @@ from . import common
 
 if TYPE_CHECKING:
     from segbench.core.spec import EvaluationSpec
+    from segbench.engine.subject import Subject
     from segbench.reproduce.execute import Context
     from segbench.results.record import Record
 
@@ -20,12 +21,13 @@ def command(
         str, typer.Argument(metavar="[TABLE/ROW]", help="A row that was trained here.", show_default=False)
     ] = "",
     checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", metavar="FILE", help="A weights file instead of a row.")
+        str | None,
+        typer.Option("--checkpoint", metavar="FILE", help="Any that `segbench eval` takes, instead of a row."),
     ] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Of the row or checkpoint.")] = None,
     split: Annotated[str, typer.Option("--split", metavar="NAME", help="Of a checkpoint.")] = "test",
     protocol: Annotated[
-        str, typer.Option("--protocol", metavar="NAME", help="Of a checkpoint: whole or ms-flip.")
+        str, typer.Option("--protocol", metavar="NAME", help="Of a checkpoint: whole, ms-flip, slide or published.")
     ] = "whole",
     archive: Annotated[
         Path | None, typer.Option("--archive", metavar="FILE", help="Where to write; default: in the results folder.")
@@ -63,15 +65,15 @@ def command(
     with Stopper() as stop, Watcher(quiet=quiet) as watcher:
         context = Context(store, runtime, data_root, watcher, stop)
         if checkpoint is not None:
-            weights, spec, record = _of_checkpoint(checkpoint, dataset, split, protocol, context)
+            subject, spec, record = _of_checkpoint(checkpoint, dataset, split, protocol, context)
         else:
             from segbench.recipe.resolve import Request
 
             request = Request(budget, seed, common.pairs(reading, "--reading"), common.settings(setting))
-            weights, spec, record = _of_row(target, dataset, request, recipe, context)
+            subject, spec, record = _of_row(target, dataset, request, recipe, context)
         store.check_writable()
-        watcher.announce(f"{target or weights.name} · {record.dataset} {record.split}", 1, 1)
-        made = export(weights, spec, record, archive, context)
+        watcher.announce(f"{target or subject.path.name} · {record.dataset} {record.split}", 1, 1)
+        made = export(subject, spec, record, archive, context)
     if json:
         common.print_json(
             {
@@ -89,13 +91,14 @@ def command(
 
 def _of_row(
     target: str, dataset: str | None, request: Any, recipe: Path | None, context: "Context"
-) -> "tuple[Path, EvaluationSpec, Record]":
-    """Weights, protocol and record-to-be of a row.
+) -> "tuple[Subject, EvaluationSpec, Record]":
+    """Network, protocol and record-to-be of a row.
 
     Raises:
         UsageFault: no such row, several data sets, or nothing that only a server can score.
         MissingFault: the row was not trained yet.
     """
+    from segbench.engine.subject import open_weights
     from segbench.engine.train import BEST, LAST, read_summary
     from segbench.reproduce.export import record_of_row
     from segbench.reproduce.plan import make_plan
@@ -123,47 +126,48 @@ def _of_row(
     folder = context.store.training_folder(item.training)
     if read_summary(folder) is None:
         raise MissingFault(f"{target} was not trained in {context.store.root} yet.", next=again)
-    return folder / (BEST if spec.checkpoint == "best" else LAST), spec, record
+    return open_weights(folder / (BEST if spec.checkpoint == "best" else LAST)), spec, record
 
 
 def _of_checkpoint(
-    path: Path, dataset: str | None, split: str, protocol: str, context: "Context"
-) -> "tuple[Path, EvaluationSpec, Record]":
-    """Weights, protocol and record-to-be of a weights file.
+    checkpoint: str, dataset: str | None, split: str, protocol: str, context: "Context"
+) -> "tuple[Subject, EvaluationSpec, Record]":
+    """Network, protocol and record-to-be of a checkpoint.
 
     Raises:
         UsageFault: no such protocol or data set.
-        MissingFault, InvalidFault: the file is missing, or no checkpoint of segbench.
+        MissingFault, InvalidFault: the file is missing, or no checkpoint.
     """
-    import hashlib
-
-    from segbench.core.spec import DataSpec, EvaluationSpec, evaluation_id
+    from segbench.core.spec import evaluation_id
     from segbench.data.submission import server_of
-    from segbench.engine.checkpoint import load_weights
-    from segbench.reproduce.execute import provenance
+    from segbench.reproduce.context import provenance
+    from segbench.reproduce.score import deviations_of, training_spec
+    from segbench.reproduce.sources import find_source
     from segbench.results.record import Record
 
-    from .eval_ import PROTOCOLS
+    from .eval.asked import Asked, check_names
+    from .eval.protocol import evaluation_spec
+    from .eval.recognise import choose_data, open_subject
 
-    if protocol not in PROTOCOLS:
-        raise UsageFault(f"No protocol {protocol!r}. Known: {', '.join(PROTOCOLS)}.", next="segbench export --help")
-    header, _ = load_weights(path)
-    name = dataset or header.dataset
-    server_of(name, split)
-    data = DataSpec(name=name, splits=(split,), scale=header.data_scale)
-    spec = EvaluationSpec(data=data, **PROTOCOLS[protocol])
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    check_names(protocol, "exclude")
+    asked = Asked(checkpoint, dataset, split, protocol=protocol)
+    source = find_source(checkpoint)
+    subject = open_subject(source, asked)
+    data = choose_data(asked, subject, source.published)
+    server_of(data.name, split)
+    data = data.model_copy(update={"source": "folder", "images": None})
+    spec = evaluation_spec(asked, subject, data, source.published)
     record = Record(
-        id=evaluation_id(sha256, spec),
+        id=evaluation_id(subject.identity, spec),
         kind="checkpoint",
-        training=sha256,
-        family=sha256,
-        dataset=name,
+        training=subject.sha256,
+        family=subject.sha256,
+        dataset=data.name,
         split=split,
-        training_spec={"training": header.training, "model": header.model.canonical(), "step": header.step},
+        training_spec=training_spec(subject),
         evaluation_spec=spec.canonical(),
         figures={},
-        provenance={**provenance(context.runtime), "file": path.name},
+        deviations=[each.as_json() for each in deviations_of(subject, spec, None)],
+        provenance={**provenance(context.runtime), "file": subject.path.name},
     )
-    return path, spec, record
+    return subject, spec, record

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from segbench.core.errors import UsageFault
+
 from . import common
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ WAITING = "waiting: "
 def command(
     table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="Only the rows of this table.")] = None,
     figures: Annotated[bool, typer.Option("--figures", help="Every printed figure instead of rows.")] = False,
+    memory: Annotated[bool, typer.Option("--memory", help="The GPU memory that rows of TABLE fit; seconds.")] = False,
     recipe: common.Recipe = None,
     data_root: common.DataRoot = None,
     json: common.Json = False,
@@ -35,6 +38,10 @@ def command(
         _figures(catalog, names, as_json=json)
         return
     rows = [_row(catalog, name, row) for name in names for row in catalog.table(name).file.rows]
+    if memory:
+        if table is None and not json:
+            raise UsageFault("--memory wants a table, or --json for all of them.", next="segbench doctor")
+        _add_fits(catalog, names, rows)
     if json:
         common.print_json(rows)
     elif table:
@@ -55,6 +62,7 @@ def _row(catalog: "Catalog", table: str, row: str) -> dict[str, Any]:
     return {
         "paper": found.paper,
         "table": table,
+        "additional": found.file.additional,
         "row": row,
         "title": found.row(row).title,
         "datasets": [item.dataset for item in resolved],
@@ -64,6 +72,20 @@ def _row(catalog: "Catalog", table: str, row: str) -> dict[str, Any]:
         "status": _status(list(waits.values()), resolved),
         "status_by_dataset": {name: _one_status(lacks) for name, lacks in waits.items()},
     }
+
+
+def _add_fits(catalog: "Catalog", names: list[str], rows: list[dict[str, Any]]) -> None:
+    """For every row that can be trained, the memory that it needs on each data set, and the GPU that has it."""
+    from segbench.reproduce.fits import class_of, needs
+
+    with common.busy("Counting what every row needs; that is kept for the next time ..."):
+        found = {
+            (each.resolved.table.name, each.resolved.row, each.resolved.dataset): each for each in needs(catalog, names)
+        }
+        for row in rows:
+            own = {name: found.get((row["table"], row["row"], name)) for name in row["datasets"]}
+            row["memory_bytes"] = {name: need.published if need else None for name, need in own.items()}
+            row["fits_gb"] = {name: class_of(need.published) if need else None for name, need in own.items()}
 
 
 def _one_status(lacks: list[str]) -> str:
@@ -99,13 +121,15 @@ def _rows(catalog: "Catalog", rows: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
     table = catalog.table(rows[0]["table"])
-    view = common.table("row", "title", "data", "method", "model", "figures", "status", right=("figures",))
+    right = ("figures", *(["fits"] if "fits_gb" in rows[0] else []))
+    view = common.table("row", "title", "data", "method", "model", *right, "status", right=right)
     for row in rows:
         for dataset, status in row["status_by_dataset"].items():
             count = sum(figure.dataset == dataset for figure in table.figures(row["row"]))
+            fits = [_fits(row["memory_bytes"][dataset], row["fits_gb"][dataset])] if "fits_gb" in row else []
             view.add_row(
                 row["row"], Text(row["title"] or ""), dataset, row["method"] or "", row["model"] or "",
-                str(count) if count else "-", status,
+                str(count) if count else "-", *fits, status,
             )  # fmt: skip
     runs = next((row["row"] for row in rows if row["status"] == "runnable"), None)
     follow = [f"segbench show {table.name}/{runs or rows[0]['row']}"]
@@ -117,29 +141,42 @@ def _rows(catalog: "Catalog", rows: list[dict[str, Any]]) -> None:
     )
 
 
+def _fits(memory_bytes: int | None, size: int | None) -> str:
+    """``24 GB``, ``more`` than all classes, ``-`` where nothing is trained here."""
+    if memory_bytes is None:
+        return "-"
+    return "more" if size is None else f"{size} GB"
+
+
 def _tables(catalog: "Catalog", rows: list[dict[str, Any]], data_root: Path | None) -> None:
     from rich.text import Text
 
     view = common.table("table", "rows", "figures", "data", "here", right=("rows", "figures"))
     view.columns[0].no_wrap = True
     view.columns[3].min_width = max(len(name) for row in rows for name in row["datasets"]) + 1
-    pairs = figures = 0
     for name in catalog.tables:
         own = [row for row in rows if row["table"] == name]
         datasets = list(dict.fromkeys(dataset for row in own for dataset in row["datasets"]))
         count = sum(row["figures"] for row in own)
-        figures += count
-        pairs += sum(len(row["datasets"]) for row in own if row["figures"])
         view.add_row(name, str(len(own)), str(count) if count else "-", ", ".join(datasets), _here(own, data_root))
     common.show(
         view,
         Text(
-            f"\n{len(catalog.tables)} tables, {pairs} row x data set pairs with figures, {figures} printed figures.\n"
+            f"\n{_totals(catalog, rows, additional=False)}.\n"
+            f"Not in the supplements: {_totals(catalog, rows, additional=True)}.\n"
             "Without training: segbench reproduce contextrast-table7\n"
             "Without data:     segbench reproduce contextrast-table6 --budget smoke\n"
             "Next: segbench list contextrast-table6"
         ),
     )
+
+
+def _totals(catalog: "Catalog", rows: list[dict[str, Any]], *, additional: bool) -> str:
+    """``16 tables, 107 row x data set pairs with figures, 697 printed figures``."""
+    tables = sum(table.file.additional == additional for table in catalog.tables.values())
+    printed = [row for row in rows if row["additional"] == additional and row["figures"]]
+    pairs, figures = sum(len(row["datasets"]) for row in printed), sum(row["figures"] for row in printed)
+    return f"{common.many(tables, 'table')}, {pairs} row x data set pairs with figures, {figures} printed figures"
 
 
 def _here(rows: list[dict[str, Any]], data_root: Path | None) -> str:

@@ -8,13 +8,14 @@ import typer
 
 from segbench.core.errors import ExitCode, SegbenchError
 
-from . import data, eval_, export, list_, report, reproduce, results, show
+from . import data, doctor, export, list_, report, reproduce, results, show, weights
+from . import eval as eval_
 
 FIRST_CONTACT = """\
 segbench: does a published segmentation number hold, here?
   segbench list                          papers, tables, rows, and what runs on this machine
   segbench reproduce contextrast-table6  run a table and compare it with the publication
-  segbench eval --checkpoint FILE        score a checkpoint that segbench made
+  segbench eval --checkpoint FILE        score a checkpoint, yours or anybody's
   segbench report --format markdown      the results so far
   segbench --help                        everything else"""
 
@@ -35,7 +36,9 @@ app.command("reproduce")(reproduce.command)
 app.command("eval")(eval_.command)
 app.command("report")(report.command)
 app.command("export")(export.command)
+app.command("doctor")(doctor.command)
 app.add_typer(data.app, name="data")
+app.add_typer(weights.app, name="weights")
 app.add_typer(results.app, name="results")
 
 

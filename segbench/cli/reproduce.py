@@ -38,6 +38,13 @@ def command(
     precision: common.Precision = "auto",
     compile: Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile.")] = None,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Only deterministic kernels.")] = False,
+    micro_batch: Annotated[
+        int | None,
+        typer.Option("--micro-batch", metavar="N", min=1, help="Images of a forward pass; less memory, a deviation."),
+    ] = None,
+    checkpoint_activations: Annotated[
+        bool, typer.Option("--checkpoint-activations", help="Less memory, a third slower; same figures.")
+    ] = False,
     no_cache: common.NoCache = False,
     data_root: common.DataRoot = None,
     out: common.Out = None,
@@ -61,15 +68,23 @@ def command(
 
     from segbench.recipe.resolve import Request
 
-    request = Request(budget, seed, common.pairs(reading, "--reading"), common.settings(setting))
+    cut = (("schedule.micro_batch", micro_batch),) if micro_batch is not None else ()
+    request = Request(budget, seed, common.pairs(reading, "--reading"), (*common.settings(setting), *cut))
 
     from segbench.engine.runtime import choose_runtime
     from segbench.reproduce.estimate import estimate_plan
     from segbench.reproduce.plan import as_json, make_plan
     from segbench.reproduce.preparation import preparations
 
-    runtime = choose_runtime(device, precision=precision, compile=compile, deterministic=deterministic)
+    runtime = choose_runtime(
+        device,
+        precision=precision,
+        compile=compile,
+        deterministic=deterministic,
+        checkpoint_activations=checkpoint_activations,
+    )
     plan = make_plan(catalog, table, store, row=row, dataset=dataset, request=request, seeds=seeds, data_root=data_root)
+    _check_cut(plan, micro_batch)
     with common.busy("Estimating the time from a short probe ..."):
         estimate_plan(plan, runtime)
     prepares = [] if no_cache else preparations(plan, data_root)
@@ -114,6 +129,17 @@ def _check_dataset(table: "Table", row: str | None, dataset: str | None) -> None
         )
 
 
+def _check_cut(plan: "Plan", micro_batch: int | None) -> None:
+    """Refuse a micro-batch that cuts no batch: it would change nothing."""
+    trainings = [item.resolved.ran.training for item in plan.items]
+    parts = [stage.parts for training in trainings if training is not None for stage in training.stages]
+    if micro_batch is not None and max(parts, default=1) == 1:
+        raise UsageFault(
+            f"--micro-batch {micro_batch} cuts nothing: no batch here has more images.",
+            next=f"segbench reproduce {plan.table} --dry-run",
+        )
+
+
 def _show_plan(plan: "Plan", runtime: "Runtime", prepares: "list[Preparation]", *, started: bool) -> None:
     from rich.text import Text
 
@@ -130,12 +156,26 @@ def _show_plan(plan: "Plan", runtime: "Runtime", prepares: "list[Preparation]", 
     lines += [f"Images: {preparation}" for preparation in prepares]
     if trainings:
         name = runtime.describe()["device_name"]
+        lines += _too_large(plan, runtime)
         lines.append(
             f"About {common.duration(plan.seconds)} in all, from a short probe on this machine "
             f"({runtime.device}, {name})."
         )
     lines.append("" if started else "Nothing has been started.")
     common.show(Text("\n".join(line for line in lines if line)), err=started)
+
+
+def _too_large(plan: "Plan", runtime: "Runtime") -> list[str]:
+    """What the device's memory will probably not hold, and who knows what to do."""
+    there = runtime.memory_bytes()
+    large = [item for item in plan.items if there is not None and (item.memory_bytes or 0) > there]
+    if not large:
+        return []
+    names = ", ".join(dict.fromkeys(item.name for item in large))
+    return [
+        f"Memory: {runtime.device} has {common.memory(there)}, probably too little for {names}   "
+        f"Next: segbench doctor {plan.table}"
+    ]
 
 
 def _plan_view(plan: "Plan") -> "View":

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,7 +24,14 @@ class Spec(BaseModel):
 
 
 class Options(Spec):
-    """Base of what a registered method, decoder or backbone can be told (without its name)."""
+    """Base of what a registered method, decoder or backbone can be told (without its name).
+
+    Attributes:
+        across_images: of a method, what it makes of all images that it is given at once, in words; its losses on parts
+            of a batch then do not add up to those on the batch. Empty: they do.
+    """
+
+    across_images: ClassVar[tuple[str, ...]] = ()
 
 
 def digest(data: Any, *, length: int = 12) -> str:

@@ -12,8 +12,10 @@ from pydantic import Field, model_serializer, model_validator
 from .augmentation import AugmentationSpec as AugmentationSpec
 from .augmentation import BlurSpec as BlurSpec
 from .augmentation import JitterSpec as JitterSpec
+from .features import FeatureSpec as FeatureSpec
 from .fields import Options as Options
 from .fields import Size, Spec, digest, setting
+from .micro_batch import cut_fault
 
 
 class Choice(Spec):
@@ -134,6 +136,9 @@ class ScheduleSpec(Spec):
     policy: PolicySpec = PolicySpec()
     validate_every: int | None = setting(None, gt=0, counts_steps=True, material=False)
     ema_decay: float | None = setting(None, ge=0, lt=1)
+    micro_batch: int | None = setting(
+        None, gt=0, description="images of a forward pass, over all devices; gradients add up over the batch"
+    )
 
 
 class StreamSpec(Spec):
@@ -164,6 +169,24 @@ class StageSpec(Spec):
     schedule: ScheduleSpec
     emits: Literal["weights", "pseudo_labels"] = "weights"
 
+    @model_validator(mode="after")
+    def _cut_evenly(self) -> Self:
+        fault = cut_fault(self.schedule.micro_batch, [stream.batch_total for stream in self.streams.values()])
+        if fault:
+            raise ValueError(fault)
+        return self
+
+    @property
+    def images_at_once(self) -> int:
+        """Images of the largest stream in one forward pass: what the statistics of a normalisation are taken of."""
+        largest = max(stream.batch_total for stream in self.streams.values())
+        return min(largest, self.schedule.micro_batch or largest)
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts a batch is cut, with a forward pass each."""
+        return max(stream.batch_total for stream in self.streams.values()) // self.images_at_once
+
 
 class TrainingSpec(Spec):
     """Everything that decides the weights."""
@@ -191,20 +214,55 @@ class TrainingSpec(Spec):
         return TrainingSpec(stages=self.stages[:stages], seed=self.seed).id()
 
 
+class PadSpec(Spec):
+    """Where images are padded with the mean colour, so that a network gets a size that it was made for.
+
+    The answer of the padding is cut off again.
+    """
+
+    multiple: int = setting(1, gt=0, description="each side becomes ``multiple * k + plus``; 8 and 1 are PSPNet's")
+    plus: int = setting(0, ge=0)
+    to_window: bool = setting(False, description="an image smaller than the window is padded up to it")
+    where: Literal["end", "both"] = setting("end", description="at the right and the bottom, or half at either end")
+
+
 class EvaluationSpec(Spec):
-    """How a trained network is scored."""
+    """How a trained network is scored.
+
+    The answer always has the size of the label, whatever size the network is shown: ``short_side``, ``max_side``,
+    ``multiple_of`` and ``pad`` change the image alone, in this order, for each of ``scales``.
+    """
 
     data: DataSpec
     mode: Literal["whole", "slide"] = "whole"
     window: Size | None = None
     stride: Size | None = None
+    overlap: Literal["logits", "probabilities"] = setting("logits", description="what windows are averaged as")
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
+    mirror: Literal["image", "window"] = setting(
+        "image", description="whether the mirrored image gets windows of its own, or every window is mirrored"
+    )
+    short_side: int | None = setting(None, gt=0, description="the image's short side at scale 1, its ratio kept")
+    max_side: int | None = setting(None, gt=0, description="the most that short_side may make of the long side")
+    multiple_of: int | None = setting(None, gt=0, description="both sides are resized up to a multiple of this")
+    pad: PadSpec | None = None
+    enlarge: Literal["once", "twice"] = setting(
+        "once", description="logits become the label's size at once, or the size that was shown first, as mmseg does"
+    )
     fuse: Literal["logits", "probabilities", "exp_logits"] = "probabilities"
     absent: Literal["exclude", "zero", "one"] = setting(
         "exclude", description="IoU of a class that is neither in the labels nor predicted"
     )
     checkpoint: Literal["last", "best"] = "last"
+    features: FeatureSpec | None = None
+
+    @model_validator(mode="after")
+    def _features_of_whole_images(self) -> Self:
+        resized = (self.short_side, self.multiple_of, self.pad) != (None, None, None)
+        if self.features is not None and (self.mode == "slide" or resized):
+            raise ValueError("features are of whole images at their own size: no windows, short_side, multiple_of, pad")
+        return self
 
     @model_validator(mode="after")
     def _windows(self) -> Self:
@@ -214,6 +272,10 @@ class EvaluationSpec(Spec):
             gaps = [step > side for step, side in zip(self.stride, self.window, strict=True)]
             if any(gaps):
                 raise ValueError(f"stride {self.stride} is larger than window {self.window}: it would leave gaps")
+        if self.overlap == "probabilities" and self.fuse != "probabilities":
+            raise ValueError(f"windows averaged as probabilities cannot be fused as {self.fuse}")
+        if self.max_side is not None and (self.short_side is None or self.max_side < self.short_side):
+            raise ValueError("max_side goes with a short_side that is no larger")
         return self
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from segbench.core import atomic
 from segbench.core.errors import InvalidFault, MissingFault, UsageFault
-from segbench.core.spec import ModelSpec
+from segbench.core.spec import ModelSpec, Size
 from segbench.models.segmentor import Segmentor, build_segmentor
 
 KEY, FORMAT = "segbench", "segbench-weights-1"
@@ -51,6 +51,7 @@ class WeightsHeader:
         data_scale: factor by which whole images were resized in training.
         data_source: ``folder`` or ``generated``.
         data_images: how many images were generated.
+        crop: (height, width) of its training crops; None where the file does not say.
     """
 
     model: ModelSpec
@@ -61,6 +62,7 @@ class WeightsHeader:
     data_scale: float = 1.0
     data_source: str = "folder"
     data_images: int | None = None
+    crop: Size | None = None
 
 
 def save_weights(path: Path, segmentor: nn.Module, header: WeightsHeader) -> None:
@@ -80,6 +82,7 @@ def save_weights(path: Path, segmentor: nn.Module, header: WeightsHeader) -> Non
         "data_scale": header.data_scale,
         "data_source": header.data_source,
         "data_images": header.data_images,
+        **({"crop": header.crop} if header.crop else {}),
     }
     # One entry alone: several are written in any order, and equal weights would make unequal files.
     atomic.write_bytes(path, to_safetensors(tensors, {KEY: json.dumps(about)}))
@@ -118,10 +121,30 @@ def load_weights(path: Path) -> tuple[WeightsHeader, dict[str, Tensor]]:
             about["data_scale"],
             about["data_source"],
             about["data_images"],
+            about.get("crop"),
         )
     except (KeyError, TypeError, ValueError) as error:  # pydantic's is a ValueError
         raise InvalidFault(f"The header of {path} does not read: {_reason(error)}.", next="segbench list") from error
     return header, tensors
+
+
+def is_weights(path: Path) -> bool:
+    """Whether a file is one of ``save_weights``, as far as its header tells; what is damaged is none."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
+def is_state(path: Path) -> bool:
+    """Whether a file is the resumable state of a training of segbench."""
+    return path.is_file() and zipfile.is_zipfile(path) and _what_else(path) == state_says(path)
+
+
+def state_says(path: Path) -> str:
+    """What is said of such a file where weights are wanted."""
+    return f"{path} is the resumable state of a training; the weights to evaluate lie beside it (*.safetensors)."
 
 
 def build_from_weights(path: Path) -> tuple[Segmentor, WeightsHeader]:
@@ -229,7 +252,7 @@ def _what_else(path: Path) -> str:
     except _DAMAGED:
         return f"{path} is damaged or no checkpoint."
     if isinstance(content, dict) and "segbench_state" in content:
-        return f"{path} is the resumable state of a training; the weights to evaluate lie beside it (*.safetensors)."
+        return state_says(path)
     return f"{path} is a checkpoint of another program; only files that segbench wrote can be scored so far."
 
 

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segbench.core.errors import Interrupted
-from segbench.core.spec import EvaluationSpec, InputSpec
+from segbench.core.spec import EvaluationSpec, InputSpec, Size
 from segbench.metrics import scores
 from segbench.metrics.cityscapes import LabelIds
 from segbench.metrics.confusion import Confusion
+from segbench.metrics.features import FeatureScores
 from segbench.models.segmentor import Segmentor
 
+from .features import FeatureCounts
 from .instances import Benchmark, Images, InstanceCounts, WithInstances
 from .predict import at_rest as at_rest
 from .predict import predict as predict
@@ -41,6 +43,8 @@ class Evaluation:
         seconds_per_image: median of the synchronised time from an image in memory to its predicted labels.
         benchmark: counts of what the data set's own benchmark scores besides, None if nothing.
         memory_bytes: peak memory of the device; on a CPU, by how much scoring raised that of the process.
+        image_size: (height, width) of the first image; None without images.
+        features: figures of features, None where the protocol does not ask for them.
     """
 
     matrix: NDArray[np.int64]
@@ -49,11 +53,14 @@ class Evaluation:
     seconds_per_image: float
     benchmark: Benchmark | None = None
     memory_bytes: int = 0
+    image_size: Size | None = None
+    features: FeatureScores | None = None
 
     def figures(self, *, absent: scores.Absent) -> dict[str, float]:
-        """Headline scores in percent."""
+        """Headline scores in percent, and figures of features in units of their own."""
         total = self.tally.total()
         more = self.benchmark.figures(absent=absent) if self.benchmark else {}
+        more |= self.features.figures() if self.features else {}
         return {
             "miou": 100 * float(scores.miou(total, absent=absent)),
             "dice": 100 * float(scores.mean_dice(total, absent=absent)),
@@ -190,12 +197,18 @@ class _Counting:
         classes = trial.segmentor.num_classes
         self._confusion = Confusion(classes, device=runtime.device, keep_matrices=labels is not None)
         self._instances = None if labels is None else InstanceCounts(labels)
+        wanted = trial.spec.features
+        self._features = (
+            None if wanted is None else FeatureCounts(trial.segmentor, wanted, input=trial.input, runtime=runtime)
+        )
         self._seconds: list[float] = []
+        self._image_size: Size | None = None
 
     def count(self, key: str, image: Tensor, target: Tensor, instances: NDArray[np.int32] | None) -> None:
         """Predict an image (1, 3, H, W) uint8 and count it against its label (1, h, w), which is on the device."""
         trial, runtime = self._trial, self._runtime
         size = (target.shape[-2], target.shape[-1])
+        self._image_size = self._image_size or (image.shape[-2], image.shape[-1])
         runtime.synchronize()
         start = time.perf_counter()
         placed = image.to(runtime.device)
@@ -205,6 +218,8 @@ class _Counting:
         self._confusion.update(target, prediction, keys=[key])
         if self._instances is not None:
             self._instances.count(instances, prediction[0], name=key)
+        if self._features is not None:
+            self._features.count(placed, target, key=key)
 
     def result(self, memory_bytes: int) -> Evaluation:
         timed = self._seconds[WARMUP_IMAGES:] or self._seconds
@@ -215,6 +230,8 @@ class _Counting:
             statistics.median(timed) if timed else 0.0,
             None if self._instances is None else self._instances.benchmark(self._confusion.matrices()),
             memory_bytes,
+            self._image_size,
+            None if self._features is None else self._features.scores(),
         )
 
 

@@ -49,7 +49,7 @@ def build_optimizer(spec: OptimizerSpec, method: Method, *, fused: bool) -> torc
     _require_complete(own, method)
     for group in own:
         for decays in (True, False):
-            params = [parameter for name, parameter in group.params if (name not in spared) == decays]
+            params = [p for name, p in group.params if (group.decays and name not in spared) == decays]
             if params:
                 groups.append(
                     {

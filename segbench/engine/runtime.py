@@ -77,8 +77,8 @@ class Runtime:
     def prepare_network(self, network: Segmentor) -> None:
         """Checkpoint a network's activations and compile it in place, as far as wanted; its names and tensors stay.
 
-        Only the network is compiled: what a method draws is keyed on the step, and a compiled method would be compiled anew for
-        each step until the limit of recompilations.
+        Only the network is compiled: what a method draws is keyed on the step, and a compiled method would be compiled
+        anew for each step until the limit of recompilations.
         """
         if self.checkpoint_activations:
             checkpoint_activations(network.backbone)
@@ -100,6 +100,10 @@ class Runtime:
             return 0
         unit = 1 if platform.system() == "Darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+    def memory_bytes(self) -> int | None:
+        """Memory of the device; None on a processor, whose programs share it."""
+        return torch.cuda.get_device_properties(self.device).total_memory if self.is_cuda else None
 
     def describe(self) -> dict[str, Any]:
         """What a record says of the machine."""

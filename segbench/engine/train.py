@@ -161,9 +161,7 @@ class _Run:
     def _train_step(self, batches: dict[str, Batch]) -> None:
         """One step; nothing here waits for the device."""
         set_learning_rate(self.optimizer, self._lr(self.step))
-        names, losses = backward(
-            self.method, batches, step=self.step, parts=self.stage.parts, runtime=self.runtime
-        )
+        names, losses = backward(self.method, batches, step=self.step, parts=self.stage.parts, runtime=self.runtime)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.method.after_step(self.step)

@@ -11,18 +11,19 @@ from segbench.core.spec import EvaluationSpec, Size, StageSpec, TrainingSpec
 from segbench.data.batch import Batch
 from segbench.data.classes import class_table
 from segbench.data.facts import facts
+from segbench.engine.recompute import checkpoint_activations
 from segbench.engine.runtime import Runtime
 from segbench.methods.base import Method
 from segbench.methods.build import build_method
 from segbench.metrics.cost import count_cost
 
+from .memory import training_memory
 from .plan import Plan
 
 SMALL: Size = (128, 128)
 CHEAP_MACS = 5e9  # forward, of a whole step: below this the step itself is the probe
 PROBE_SECONDS = 0.5
 BACKWARD = 3.0  # a training step costs about three forward passes
-BYTES_A_PARAMETER = 16  # weight, gradient, momentum, and a copy while it is saved
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Estimate:
 
     Attributes:
         seconds: of both.
-        memory_bytes: weights, gradients, momentum and kept activations; rough.
+        memory_bytes: of a training step, see ``memory``.
     """
 
     seconds: float
@@ -40,7 +41,7 @@ class Estimate:
 
 def estimate_plan(plan: Plan, runtime: Runtime) -> None:
     """Fill in seconds and memory of every item that runs; equal networks and methods are probed once."""
-    probed: dict[Any, tuple[float, int]] = {}
+    probed: dict[Any, float] = {}
     for spec, items in plan.trainings().values():
         evaluation = items[0].resolved.scored
         assert evaluation is not None
@@ -49,7 +50,7 @@ def estimate_plan(plan: Plan, runtime: Runtime) -> None:
 
 
 def estimate(
-    training: TrainingSpec, evaluation: EvaluationSpec, runtime: Runtime, probed: dict[Any, tuple[float, int]]
+    training: TrainingSpec, evaluation: EvaluationSpec, runtime: Runtime, probed: dict[Any, float]
 ) -> Estimate:
     """Time and memory of a training with one evaluation.
 
@@ -57,18 +58,18 @@ def estimate(
         training: what is trained.
         evaluation: how it is scored.
         runtime: the machine.
-        probed: seconds of a step and bytes kept, by network, method, crop and batch; filled as probes are made.
+        probed: seconds of a step by network, method, crop and batch; filled as probes are made.
     """
-    seconds, memory = 0.0, 0
+    memory = training_memory(training, precision=runtime.precision, checkpoint=runtime.checkpoint_activations)
+    seconds = 0.0
     for stage in training.stages:
         stream = next(iter(stage.streams.values()))
         images = sum(item.batch_total for item in stage.streams.values())
-        key = (stage.model.id(), stage.method.name, stream.crop, images)
+        key = (stage.model.id(), stage.method.name, stream.crop, images, stage.parts)
         if key not in probed:
-            probed[key] = _probe(stage, images, runtime)
-        per_step, kept = probed[key]
+            probed[key] = _probe(stage, images, runtime, fits=_fits(memory.total, runtime))
+        per_step = probed[key]
         seconds += per_step * stage.schedule.steps
-        memory = max(memory, kept)
         crop = prod(stream.crop)
         per_pixel = per_step / images / BACKWARD / crop
         if stage.schedule.validate_every:
@@ -76,7 +77,7 @@ def estimate(
             seconds += rounds * _pixels(stage, EvaluationSpec(data=stream.data), split="val") * per_pixel
     passes = sum(scale**2 for scale in evaluation.scales) * (2 if evaluation.flip else 1)
     seconds += passes * _pixels(training.stages[-1], evaluation, split=evaluation.data.splits[0]) * per_pixel
-    return Estimate(seconds, memory)
+    return Estimate(seconds, memory.total)
 
 
 def _pixels(stage: StageSpec, evaluation: EvaluationSpec, *, split: str) -> float:
@@ -90,19 +91,25 @@ def _pixels(stage: StageSpec, evaluation: EvaluationSpec, *, split: str) -> floa
     return float(known.splits.get(split, (0,))[0] * prod(size))
 
 
-def _probe(stage: StageSpec, images: int, runtime: Runtime) -> tuple[float, int]:
-    """Seconds of one step, and bytes kept, of a stage at its full crop and batch."""
+def _fits(memory_bytes: int, runtime: Runtime) -> bool:
+    """Whether a step of full size may be tried: not where it would exhaust the device."""
+    there = runtime.memory_bytes()
+    return there is None or memory_bytes <= there
+
+
+def _probe(stage: StageSpec, images: int, runtime: Runtime, *, fits: bool) -> float:
+    """Seconds of one step of a stage at its full crop and batch, from a forward and backward pass."""
     stream = next(iter(stage.streams.values()))
     num_classes = class_table(stream.data.classes or stream.data.name).num_classes
     method = build_method(stage, num_classes=num_classes)
     full = count_cost(method.predictor(), stream.crop)
-    crop, batch, scale = stream.crop, images, 1.0
-    if not runtime.is_cuda and full.multiply_adds * images > CHEAP_MACS:
-        crop, batch = (min(SMALL[0], crop[0]), min(SMALL[1], crop[1])), min(2, images)
+    crop, batch, scale = stream.crop, images // stage.parts, float(stage.parts)
+    if not (runtime.is_cuda and fits) and full.multiply_adds * images > CHEAP_MACS:
+        crop, batch = (min(SMALL[0], crop[0]), min(SMALL[1], crop[1])), min(2, batch)
         scale = full.multiply_adds * images / (count_cost(method.predictor(), crop).multiply_adds * batch)
-    memory = full.activation_bytes * images
-    memory += BYTES_A_PARAMETER * sum(parameter.numel() for parameter in method.parameters())
     runtime.place(method).train()
+    if runtime.checkpoint_activations:
+        checkpoint_activations(method.segmentor.backbone)
     batches = {
         name: Batch(
             torch.randn(batch, 3, *crop, device=runtime.device),
@@ -114,7 +121,7 @@ def _probe(stage: StageSpec, images: int, runtime: Runtime) -> tuple[float, int]
     seconds = _step(method, batches, runtime)
     if seconds < PROBE_SECONDS:  # a short one is easily disturbed
         seconds = min(seconds, *(_step(method, batches, runtime) for _ in range(2)))
-    return scale * seconds, memory
+    return scale * seconds
 
 
 def _step(method: Method, batches: dict[str, Batch], runtime: Runtime) -> float:

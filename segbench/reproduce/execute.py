@@ -1,37 +1,30 @@
 """Doing what a plan says: train, score, record; what fails is recorded and the others go on."""
 
-import shlex
-import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from segbench.core import atomic
-from segbench.core.errors import Busy, Interrupted, InvalidFault, RunFault, SegbenchError, UsageFault
-from segbench.core.provenance import segbench_version
+from segbench.core.errors import Busy, Interrupted, InvalidFault, RunFault, SegbenchError
 from segbench.core.spec import EvaluationSpec, TrainingSpec
-from segbench.data import places
-from segbench.data.facts import facts
 from segbench.data.open import open_dataset
-from segbench.data.verify import verify
-from segbench.engine import checkpoint
-from segbench.engine.evaluate import Evaluation, evaluate
-from segbench.engine.instances import label_ids
+from segbench.engine.evaluate import Evaluation
 from segbench.engine.labelled import labelled
-from segbench.engine.progress import Observer, watching
-from segbench.engine.runtime import Runtime
+from segbench.engine.subject import Subject, open_weights
 from segbench.engine.train import BEST, LAST, Summary, read_summary, train_stage
 from segbench.recipe import deviations
 from segbench.results.record import Record
 from segbench.results.store import Store
 
+from .context import Context as Context
+from .context import provenance as provenance
 from .count import count_item
 from .plan import Item, Plan, attempt_of, needed_splits
+from .score import require_labels, require_verified, score_all
 
 
 @dataclass
@@ -48,18 +41,6 @@ class Outcome:
 
     done: list[Item] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Context:
-    """What every step of execution needs."""
-
-    store: Store
-    runtime: Runtime
-    data_root: Path | None
-    observer: Observer
-    stop: Callable[[], bool]
-    stream: bool = False  # decode images whenever they are used, prepare none
 
 
 def execute(plan: Plan, context: Context, *, announce: Callable[[str, int, int, float], None]) -> Outcome:
@@ -137,65 +118,12 @@ def run_training(training: TrainingSpec, context: Context) -> tuple[Path, Summar
     return folder, summary
 
 
-def score(path: Path, spec: EvaluationSpec, context: Context) -> tuple[Evaluation, tuple[str, ...], float]:
-    """Score a weights file by a protocol: the evaluation, the class names, and millions of parameters."""
-    context.runtime.apply()
-    segmentor, header = checkpoint.build_from_weights(path)
-    context.runtime.place(segmentor)
-    require_labels(spec)
-    require_verified(needed_splits([], spec), context)
-    watch = watching(context.observer, context.stop)
-    images = open_dataset(spec.data, root=context.data_root, cache="off" if context.stream else "use", watch=watch)
-    result = evaluate(
-        segmentor,
-        images,
-        spec,
-        input=header.model.input,
-        runtime=context.runtime,
-        labels=label_ids(spec.data, images.classes),
-        observer=context.observer,
-        stop=context.stop,
-    )
-    return result, header.classes, sum(p.numel() for p in segmentor.parameters()) / 1e6
-
-
-def require_labels(spec: EvaluationSpec) -> None:
-    """Refuse to score what nobody here has labels for.
-
-    Raises:
-        UsageFault: the labels of a split are not public.
-    """
-    known = facts(spec.data.name)
-    secret = [split for split in spec.data.splits if split in known.secret]
-    if secret and spec.data.source == "folder":
-        raise UsageFault(
-            f"The labels of {known.title} {secret[0]} are not public: only its server can score predictions.",
-            next=f"segbench export --checkpoint FILE --dataset {spec.data.name}",
-        )
-
-
-def require_verified(needed: dict[str, list[str]], context: Context) -> None:
-    """Prove that files are what they claim to be before they are used; what passed once is remembered.
-
-    Args:
-        needed: data set to its splits that are read.
-        context: where data lies.
-
-    Raises:
-        MissingFault: a data set is missing or faulty; one line a fault.
-    """
-    for name, splits in needed.items():
-        verify(name, places.data_root(context.data_root), splits=splits)
-
-
-def provenance(runtime: Runtime) -> dict[str, Any]:
-    """Versions, machine, time and command of a record."""
-    return {
-        **segbench_version(),
-        **runtime.describe(),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["segbench", *sys.argv[1:]]),
-    }
+def score(path: Path, spec: EvaluationSpec, context: Context) -> tuple[Evaluation, Subject]:
+    """Score a weights file of segbench by a protocol."""
+    subject = open_weights(path)
+    advice = "the same command with --set evaluation.mode=slide --set evaluation.window=[512,1024]"
+    (result,) = score_all([(subject, spec)], context, advice=advice)
+    return result, subject
 
 
 def _train_and_score(training: str, spec: TrainingSpec, items: list[Item], context: Context) -> None:
@@ -215,8 +143,8 @@ def _train_and_score(training: str, spec: TrainingSpec, items: list[Item], conte
     folder, summary = run_training(spec, context)
     for item, protocol in protocols.values():
         weights = folder / (BEST if protocol.checkpoint == "best" else LAST)
-        result, classes, parameters = score(weights, protocol, context)
-        context.store.write(_record(item, spec, summary, result, classes, parameters, context), result.counts())
+        result, subject = score(weights, protocol, context)
+        context.store.write(_record(item, spec, summary, result, subject, context), result.counts())
     context.store.clear_failure(training)
 
 
@@ -225,8 +153,7 @@ def _record(
     spec: TrainingSpec,
     summary: Summary,
     result: Evaluation,
-    classes: tuple[str, ...],
-    parameters: float,
+    subject: Subject,
     context: Context,
 ) -> Record:
     protocol = item.resolved.scored
@@ -243,8 +170,8 @@ def _record(
         split=protocol.data.splits[0],
         training_spec=spec.canonical(),
         evaluation_spec=protocol.canonical(),
-        figures={**result.figures(absent=protocol.absent), "params_m": parameters},
-        per_class=dict(zip(classes, result.per_class(), strict=True)),
+        figures={**result.figures(absent=protocol.absent), "params_m": subject.parameters},
+        per_class=dict(zip(subject.classes, result.per_class(), strict=True)),
         benchmark=result.benchmark_scores(),
         images=len(result.keys),
         validation={"best": summary.best, "last": summary.last, "curve": summary.curve},
@@ -256,9 +183,25 @@ def _record(
             "peak_memory_bytes": summary.peak_memory_bytes,
         },
         deviations=[deviation.as_json() for deviation in found],
-        provenance={**provenance(context.runtime), "weights": summary.weights},
+        provenance={
+            **provenance(context.runtime),
+            "weights": summary.weights,
+            **_cut(spec),
+            **_features(result, subject),
+        },
         counts=f"{item.evaluation}.npz",
     )
+
+
+def _cut(spec: TrainingSpec) -> dict[str, Any]:
+    """Images of a forward pass by stage, where batches were cut."""
+    found = {stage.name: stage.images_at_once for stage in spec.stages if stage.parts > 1}
+    return {"micro_batch": found} if found else {}
+
+
+def _features(result: Evaluation, subject: Subject) -> dict[str, Any]:
+    """How many pixels of each class the figures of features rest on."""
+    return {"features": result.features.about(subject.classes)} if result.features else {}
 
 
 def _labelled(spec: TrainingSpec, store: Store) -> list[dict[str, Any]]:
@@ -278,7 +221,7 @@ def _unforeseen(error: Exception, folder: Path) -> SegbenchError:
     if isinstance(error, torch.OutOfMemoryError):
         return RunFault(
             "The device ran out of memory.",
-            next="the same command with --set schedule.batch_total=SMALLER (recorded as a deviation)",
+            next="the same command with --checkpoint-activations, and then --micro-batch N (recorded as a deviation)",
         )
     said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
     path = folder / "traceback.txt"

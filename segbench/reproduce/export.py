@@ -25,14 +25,14 @@ from segbench.data import places, submission
 from segbench.data.facts import facts
 from segbench.data.open import open_dataset
 from segbench.data.reader import pairs, require_folder
-from segbench.engine import checkpoint
-from segbench.engine.evaluate import at_rest, predict
+from segbench.engine.predict import at_rest, predict
 from segbench.engine.progress import Progress
+from segbench.engine.subject import Subject
 from segbench.recipe import deviations
 from segbench.results.record import Record
 from segbench.results.store import Store
 
-from .execute import Context, provenance
+from .context import Context, provenance
 from .plan import Item
 
 RECORD = "record.json"
@@ -48,11 +48,11 @@ class Exported:
     server: submission.Server
 
 
-def export(weights: Path, spec: EvaluationSpec, record: Record, archive: Path | None, context: Context) -> Exported:
+def export(subject: Subject, spec: EvaluationSpec, record: Record, archive: Path | None, context: Context) -> Exported:
     """Predict a whole split, pack the predictions, and check the archive as the server would.
 
     Args:
-        weights: a weights file of segbench.
+        subject: the network.
         spec: the protocol; its data names the split that the server scores.
         record: what the evaluation's record will be once there are figures.
         archive: where to write; None for a name beside the predictions.
@@ -72,8 +72,8 @@ def export(weights: Path, spec: EvaluationSpec, record: Record, archive: Path | 
     if not archive.name.endswith(module.SERVER.suffix):
         raise UsageFault(f"{module.SERVER.title} takes a {module.SERVER.suffix} file, not {archive.name}.")
     sizes = _sizes(data.name, data.splits[0], context, module)
-    predictions = folder / f"predictions-{_sha256(weights)[:12]}"  # of other weights nothing may be taken over
-    _predict_all(weights, spec, predictions, sizes, module, context)
+    predictions = folder / f"predictions-{subject.identity[:12]}"  # of other weights nothing may be taken over
+    _predict_all(subject, spec, predictions, sizes, module, context)
     sha256 = submission.pack(predictions, list(sizes), archive)
     faults = submission.check(archive, sizes, module.VALUES)
     if faults:
@@ -187,7 +187,7 @@ def _sizes(dataset: str, split: str, context: Context, module: ModuleType) -> di
 
 
 def _predict_all(
-    weights: Path,
+    subject: Subject,
     spec: EvaluationSpec,
     folder: Path,
     sizes: Mapping[str, Size],
@@ -197,14 +197,14 @@ def _predict_all(
     """One PNG an image, each whole or not there; those that are there already are kept."""
     runtime = context.runtime
     runtime.apply()
-    segmentor, header = checkpoint.build_from_weights(weights)
+    segmentor = subject.segmentor
     runtime.place(segmentor)
     images = open_dataset(spec.data, root=context.data_root, ram_bytes=0)
-    if header.classes != images.classes.names:
+    if subject.num_classes != images.classes.num_classes or subject.classes not in ((), images.classes.names):
         raise InvalidFault(
-            f"The checkpoint's {len(header.classes)} classes are not the {images.classes.num_classes} of "
+            f"The checkpoint's {subject.num_classes} classes are not the {images.classes.num_classes} of "
             f"{images.classes.name}: its predictions would mean nothing there.",
-            next=f"segbench eval --checkpoint {weights}",
+            next=f"segbench eval --checkpoint {subject.path}",
         )
     began = datetime.now(UTC)
     with at_rest(segmentor, runtime), torch.inference_mode():
@@ -219,7 +219,7 @@ def _predict_all(
                     )
                 pixels, _ = images.read(index)
                 image = torch.tensor(pixels).permute(2, 0, 1)[None].to(runtime.device)
-                ids = predict(segmentor, image, spec, input=header.model.input, size=sizes[member], runtime=runtime)
+                ids = predict(segmentor, image, spec, input=subject.input, size=sizes[member], runtime=runtime)
                 atomic.write_bytes(path, module.encode(ids[0].cpu().numpy(), images.classes))
             _report(context, index + 1, len(images), began)
 

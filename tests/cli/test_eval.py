@@ -134,7 +134,7 @@ def test_cityscapes_at_another_size_has_no_iiou(cityscapes: Path, cityscapes_wei
     [
         (["--dataset", "camvidd"], "No data set 'camvidd'. Known: camvid."),
         (["--split", "nosuch"], "CamVid has no split 'nosuch'. It has: train, val, test."),
-        (["--protocol", "nosuch"], "No protocol 'nosuch'. Known: whole, ms-flip."),
+        (["--protocol", "nosuch"], "No protocol 'nosuch'. Known: whole, ms-flip, slide, published."),
         (["--absent", "nosuch"], "--absent takes exclude, zero or one, got 'nosuch'."),
         (["--device", "abacus"], "'abacus' is no device"),
         (["--device", "cuda:99"], "There is no device cuda:99"),
@@ -166,9 +166,10 @@ def test_a_file_cut_short(weights: Path, tmp_path: Path) -> None:
 def test_tensors_of_somebody_else(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(3)}, path)
-    assert "which network they belong to is not known" in evaluate(path, out=tmp_path).fails(4)
+    assert "of none of the known families" in evaluate(path, out=tmp_path).fails(4)
     torch.save({"state_dict": {"weight": torch.zeros(3)}}, tmp_path / "other.pth")
-    assert "of another program" in evaluate(tmp_path / "other.pth", out=tmp_path).fails(4)
+    text = evaluate(tmp_path / "other.pth", out=tmp_path).fails(4)
+    assert "of none of the known families" in text and "--model MODULE:FUNCTION" in text
 
 
 class Trap:

@@ -84,9 +84,7 @@ def test_the_server_answers_for_a_checkpoint(cityscapes: Path, cityscapes_weight
     assert "Entered before and kept: miou 17.5, of 2026-05-01." in again.out
 
 
-def test_voc_archives_have_the_folders_that_the_server_wants(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_voc_archives_have_the_folders_that_the_server_wants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = tiny_voc.tiny_options()
     monkeypatch.setattr("segbench.data.sets.voc2012.options.Options", lambda: options)
     tiny_voc.write_tree(tmp_path / "data" / "voc2012")
@@ -135,7 +133,9 @@ def test_what_cannot_be_exported(cityscapes: Path, cityscapes_weights: Path, wei
     assert "Either a row or --checkpoint" in segbench(*words).fails(2)
     assert "Either a row or --checkpoint" in segbench(*words, "a/b", "--checkpoint", weights).fails(2)
     assert "camvid has no test server" in segbench(*words, "--checkpoint", weights).fails(2)
-    assert "not the 19" in segbench(*words, "--checkpoint", weights, "--dataset", "cityscapes").fails(4)
+    assert "predicts 11 classes, cityscapes has 19" in segbench(
+        *words, "--checkpoint", weights, "--dataset", "cityscapes"
+    ).fails(4)
     plain = [*words, "--checkpoint", cityscapes_weights]
     assert "scores the test split, not val" in segbench(*plain, "--split", "val").fails(2)
     assert "takes a .zip file" in segbench(*plain, "--archive", tmp_path / "x.tar").fails(2)

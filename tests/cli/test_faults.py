@@ -219,7 +219,7 @@ def test_a_training_that_somebody_else_is_at(trained: tuple[Path, Done], tmp_pat
 @pytest.mark.parametrize(
     ("error", "says", "follow"),
     [
-        (torch.OutOfMemoryError("tried to allocate"), "The device ran out of memory.", "--set schedule.batch_total="),
+        (torch.OutOfMemoryError("tried to allocate"), "The device ran out of memory.", "--checkpoint-activations"),
         (ZeroDivisionError("by zero"), "ZeroDivisionError: by zero (the traceback is in ", "cat "),
     ],
 )

@@ -14,12 +14,19 @@ COMMANDS = [
     ("list",),
     ("show",),
     ("reproduce",),
+    ("doctor",),
     ("eval",),
     ("report",),
     ("data",),
     ("data", "list"),
     ("data", "download"),
     ("data", "verify"),
+    ("data", "init"),
+    ("data", "prepare"),
+    ("weights",),
+    ("weights", "list"),
+    ("weights", "download"),
+    ("weights", "convert"),
 ]
 
 
@@ -32,7 +39,8 @@ def examples(*command: str) -> list[list[str]]:
 
 def test_the_list_of_commands_is_complete() -> None:
     group = typer.main.get_command(app)
-    found = {(name,) for name in group.commands} | {("data", name) for name in group.commands["data"].commands}
+    found = {(name,) for name in group.commands}
+    found |= {(name, sub) for name in ("data", "weights") for sub in group.commands[name].commands}
     assert found | {()} == set(COMMANDS)
 
 
@@ -58,7 +66,7 @@ def test_examples_are_valid_command_lines(command: tuple[str, ...]) -> None:
         entry.make_context("segbench", rest).close()
 
 
-@pytest.mark.parametrize("command", [("list",), ("show",), ("report",), ("data", "list")])
+@pytest.mark.parametrize("command", [("list",), ("show",), ("report",), ("data", "list"), ("weights", "list")])
 def test_examples_that_only_look_run(command: tuple[str, ...]) -> None:
     for words in examples(*command):
         assert segbench(*words).code == 0

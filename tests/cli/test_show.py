@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tests.program import ROW, segbench
+from tests.unread import unread_set
 
 
 def test_every_value_has_its_origin() -> None:
@@ -51,8 +52,13 @@ def test_budget_reading_and_setting_change_what_is_shown() -> None:
 def test_a_row_without_data_set_shows_all_of_them() -> None:
     data = segbench("show", ROW, "--json").json
     assert [item["dataset"] for item in data] == ["cityscapes", "camvid"]
-    text = segbench("show", ROW).out
-    assert "Waits for data set cityscapes. On generated scenes it runs already: --budget smoke." in text
+    assert "\nRuns with this version of segbench." in segbench("show", ROW).out
+
+
+def test_a_data_set_without_reader() -> None:
+    with unread_set() as name:
+        text = segbench("show", ROW, "--dataset", "camvid", "--set", f"data.name={name}").out
+    assert f"Waits for data set {name}. On generated scenes it runs already: --budget smoke." in text
 
 
 def test_a_table() -> None:

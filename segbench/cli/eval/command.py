@@ -1,0 +1,166 @@
+"""The options of ``segbench eval``, and its plain way: one checkpoint, one protocol."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segbench.cli import common
+from segbench.core.errors import UsageFault
+
+from .asked import HELP, Asked, check_names, parse_scales, parse_size, refuse, typed_words
+
+
+def command(
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="FILE",
+            help="A weights file, another project's checkpoint, its URL, hf:ORG/NAME[@REVISION] or a registered name.",
+            show_default=False,
+        ),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", metavar="FOLDER", help="Score label PNGs that any program wrote instead."),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="Default: the one of its classes.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", metavar="NAME", help="train, val or test; default: val if there is one."),
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option("--classes", metavar="TABLE", help="A variant, such as pascal-context-60.")
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", metavar="NAME", help="whole (default), ms-flip, slide or published.")
+    ] = None,
+    window: Annotated[str | None, typer.Option("--window", metavar="HxW", help="Of --protocol slide.")] = None,
+    stride: Annotated[
+        str | None, typer.Option("--stride", metavar="HxW", help="From window to window; default: two thirds.")
+    ] = None,
+    scales: Annotated[str | None, typer.Option("--scales", metavar="A,B", help="Instead of the protocol's.")] = None,
+    flip: Annotated[bool | None, typer.Option("--flip/--no-flip", help="The mirrored image too.")] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option("--scale", metavar="X", min=0.05, max=4.0, help="Resize images and labels; default: as trained."),
+    ] = None,
+    absent: Annotated[
+        str,
+        typer.Option("--absent", metavar="RULE", help="Classes neither labelled nor predicted: exclude, zero or one."),
+    ] = "exclude",
+    family: Annotated[
+        str | None, typer.Option("--family", metavar="NAME", help="Whose checkpoint it is; default: found out.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="MODULE:FUNCTION", help="Your own code: a function of the number of classes."),
+    ] = None,
+    channels: Annotated[str | None, typer.Option("--channels", metavar="ORDER", help="Feed rgb or bgr.")] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option("--mean", metavar="PRESET|R,G,B", help="imagenet, half, unit, caffe, semiseg, or numbers."),
+    ] = None,
+    std: Annotated[str | None, typer.Option("--std", metavar="PRESET|R,G,B", help="As --mean.")] = None,
+    align_corners: Annotated[
+        bool | None, typer.Option("--align-corners/--no-align-corners", help="Against the file's own.")
+    ] = None,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Leave at random what the file lacks; a deviation.")
+    ] = False,
+    ema: Annotated[bool, typer.Option("--ema", help="Take the moving average of the weights.")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Try the conventions that people get wrong.")] = False,
+    axes: Annotated[
+        str | None,
+        typer.Option("--axes", metavar="A,B", help="Of --sweep: channels, normalisation, align, scales, window."),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option("--encoding", metavar="NAME", help="Of --predictions: train-ids or label-ids; default: by value."),
+    ] = None,
+    device: common.Device = "auto",
+    precision: common.Precision = "auto",
+    no_cache: common.NoCache = False,
+    data_root: common.DataRoot = None,
+    out: common.Out = None,
+    quiet: common.Quiet = False,
+    json: common.Json = False,
+) -> None:
+    """Score a checkpoint, yours or anybody's: IoU by class, mIoU, accuracy, speed.
+
+    \b
+    Examples:
+      segbench eval --checkpoint last.safetensors --dataset camvid --split test
+      segbench eval --checkpoint model.pth --dataset cityscapes --sweep
+    """
+    check_names(protocol, absent)
+    if (checkpoint is None) == (predictions is None):
+        raise UsageFault("Either --checkpoint or --predictions is scored.", next=HELP)
+    conventions = {"--channels": channels, "--mean": mean, "--std": std}
+    if predictions is not None:
+        of_networks = {
+            **conventions,
+            "--protocol": protocol,
+            "--window": window,
+            "--stride": stride,
+            "--scales": scales,
+            "--flip": flip,
+            "--scale": scale,
+            "--family": family,
+            "--model": model,
+            "--align-corners": align_corners,
+            "--allow-partial": allow_partial or None,
+            "--ema": ema or None,
+            "--sweep": sweep or axes or None,
+        }
+        refuse(of_networks, "--predictions")
+        from .predictions import score_folder
+
+        score_folder(
+            predictions,
+            dataset,
+            split,
+            classes=classes,
+            encoding=encoding,
+            absent=absent,
+            data_root=data_root,
+            out=out,
+            quiet=quiet,
+            json=json,
+        )
+        return
+    assert checkpoint is not None
+    from segbench.models.conventions import parse_convention
+
+    asked = Asked(
+        checkpoint,
+        dataset,
+        split,
+        classes,
+        protocol,
+        scale,
+        absent,
+        family,
+        model,
+        parse_convention(channels=channels, mean=mean, std=std, align_corners=align_corners),
+        parse_size("--window", window),
+        parse_size("--stride", stride),
+        parse_scales(scales),
+        flip,
+        allow_partial,
+        ema,
+        typed_words(conventions, align_corners),
+    )
+    refuse({"--encoding": encoding}, "--checkpoint")
+    from .single import find, score_one
+    from .sweep import parse_axes, score_many
+
+    wanted = parse_axes(axes) if sweep or axes is not None else ()
+    found = find(asked, device, precision=precision, out=out, data_root=data_root, stream=no_cache, quiet=quiet)
+    if wanted:
+        score_many(found, wanted, quiet=quiet, json=json)
+    else:
+        score_one(found, quiet=quiet, json=json)

@@ -1,0 +1,201 @@
+"""Whose checkpoint it is, and which data set its classes are those of."""
+
+from typing import TYPE_CHECKING
+
+from segbench.core.errors import InvalidFault, UsageFault
+
+from .asked import HELP, Asked
+
+if TYPE_CHECKING:
+    from segbench.core.spec import DataSpec
+    from segbench.engine.subject import Subject
+    from segbench.models.checkpoints import PublishedCheckpoint
+    from segbench.reproduce.sources import Source
+
+# The data set that a number of outputs most likely means.
+LIKELY = {
+    19: "cityscapes", 150: "ade20k", 59: "pascal-context", 60: "pascal-context", 171: "coco-stuff-10k", 21: "voc2012",
+    11: "camvid",
+}  # fmt: skip
+
+_OF_OTHERS = {"--family": "family", "--ema": "averaged", "--allow-partial": "allow_partial"}
+
+
+def open_subject(source: "Source", asked: Asked) -> "Subject":
+    """The network of a file, with what the user says against its conventions.
+
+    Raises:
+        UsageFault, MissingFault, InvalidFault: as of ``segbench.engine.subject``.
+    """
+    from segbench.engine import checkpoint
+    from segbench.engine.subject import adjusted, open_other, open_own_network, open_weights
+
+    path = source.path
+    if asked.model is not None:
+        subject = open_own_network(path, asked.model, _outputs(asked), averaged=asked.averaged)
+    elif checkpoint.is_weights(path):
+        given = [flag for flag, value in _OF_OTHERS.items() if getattr(asked, value)]
+        if given:
+            raise UsageFault(f"{path.name} is of segbench itself: {' and '.join(given)} mean nothing there.", next=HELP)
+        subject = open_weights(path)
+    else:
+        subject = open_other(path, family=asked.family, averaged=asked.averaged, allow_partial=asked.allow_partial)
+    return subject if asked.convention is None else adjusted(subject, asked.convention)
+
+
+def choose_data(asked: Asked, subject: "Subject", published: "PublishedCheckpoint | None") -> "DataSpec":
+    """What the network is scored on.
+
+    Raises:
+        UsageFault: there is no such data set or class table, or none is likely.
+        InvalidFault: its classes are not the network's.
+    """
+    from segbench.core.spec import DataSpec
+    from segbench.data.facts import facts
+
+    header = subject.header
+    default = header.dataset if header is not None else _likely(asked, subject.num_classes, published)
+    name = asked.dataset or default
+    table = _table(asked, name, subject, published)
+    generated = header is not None and header.data_source == "generated"
+    scale = asked.scale if asked.scale is not None else header.data_scale if header is not None else 1.0
+    return DataSpec(
+        name=name,
+        classes=table if table != facts(name).table else None,
+        splits=(asked.split or default_split(name),),
+        scale=scale,
+        source="generated" if generated else "folder",
+        images=header.data_images if header is not None and generated else None,
+    )
+
+
+def default_split(name: str) -> str:
+    """``val``, or ``test`` of a data set that has no val."""
+    from segbench.data.facts import facts
+
+    return "val" if "val" in facts(name).splits else "test"
+
+
+def require_dataset(name: str) -> None:
+    """Refuse a data set that does not exist.
+
+    Raises:
+        UsageFault: there is none of that name.
+    """
+    from segbench.core import registry
+
+    known = registry.names("dataset")
+    if name not in known:
+        close = registry.close_names(name, known) or known
+        raise UsageFault(f"No data set {name!r}. Known: {', '.join(close)}.", next="segbench data list")
+
+
+def sentence(subject: "Subject") -> str:
+    """What the file was recognised as, in a line."""
+    from segbench.models.conventions import describe_input
+
+    matched, wanted = subject.matched
+    backbone = subject.network.partition(" (")[0]
+    parts = [subject.title, *([] if backbone in subject.title else [backbone]), f"{subject.num_classes} classes"]
+    parts += [f"align_corners={subject.align_corners}", describe_input(subject.input)]
+    dropped = subject.report.dropped if subject.report is not None else ()
+    left = f" Left out: {_groups(dropped)}." if dropped else ""
+    return f"Recognised: {', '.join(parts)}. {matched:,} of {wanted:,} tensors matched.{left}"
+
+
+def _outputs(asked: Asked) -> int:
+    """How many classes the user's own network shall have."""
+    from segbench.data.classes import class_table
+    from segbench.data.facts import facts
+
+    if asked.classes is not None:
+        return class_table(asked.classes).num_classes
+    if asked.dataset is None:
+        raise UsageFault("A network of your own does not say of which classes: --dataset is wanted.", next=HELP)
+    require_dataset(asked.dataset)
+    return class_table(facts(asked.dataset).table).num_classes
+
+
+def _likely(asked: Asked, number: int, published: "PublishedCheckpoint | None") -> str:
+    """The data set of a class table that is named, of a published figure, or of a number of classes."""
+    if asked.dataset is not None:
+        return asked.dataset
+    table = asked.classes or (published.classes if published is not None else None)
+    if table is not None and (homes := _homes(table)):
+        return homes[0]
+    if number in LIKELY:
+        return LIKELY[number]
+    raise UsageFault(
+        f"{asked.checkpoint} predicts {number} classes; no data set is known for these: --dataset is wanted.",
+        next="segbench data list",
+    )
+
+
+def _homes(table: str) -> list[str]:
+    """Data sets whose labels a class table is of; none where there is no such table."""
+    from segbench.core import registry
+    from segbench.data.classes import class_table
+    from segbench.data.facts import facts
+
+    try:
+        name = class_table(table).name
+    except InvalidFault:
+        return []
+    return [each for each in registry.names("dataset") if name in (facts(each).table, *facts(each).variants)]
+
+
+def _table(asked: Asked, name: str, subject: "Subject", published: "PublishedCheckpoint | None") -> str:
+    """The data set's class table that is the network's."""
+    from segbench.data.classes import class_table
+    from segbench.data.facts import facts
+
+    require_dataset(name)
+    tables = [facts(name).table, *facts(name).variants]
+    if asked.classes is not None:
+        named = class_table(asked.classes).name
+        if named not in tables:
+            raise UsageFault(f"{name} has no class table {asked.classes!r}; it has {', '.join(tables)}.", next=HELP)
+        tables = [named]
+    fitting = [table for table in tables if class_table(table).num_classes == subject.num_classes]
+    if not fitting:
+        count = class_table(tables[0]).num_classes
+        raise InvalidFault(
+            f"The checkpoint predicts {subject.num_classes} classes, {name} has {count}: "
+            "its scores would mean nothing.",
+            next=_instead(asked, subject, published),
+        )
+    same = [table for table in fitting if subject.classes in ((), class_table(table).names)]
+    if not same:
+        raise InvalidFault(
+            f"The checkpoint's classes are not those of {name}, or in another order.",
+            next=_instead(asked, subject, published),
+        )
+    return same[0]
+
+
+def _instead(asked: Asked, subject: "Subject", published: "PublishedCheckpoint | None") -> str:
+    """The command that would work."""
+    from segbench.core import registry
+    from segbench.data.classes import class_table
+    from segbench.data.facts import facts
+
+    home = ""
+    if subject.classes:
+        for name in registry.names("dataset"):
+            tables = (facts(name).table, *facts(name).variants)
+            if any(class_table(table).names == subject.classes for table in tables):
+                home = home or name
+        home = home or (subject.header.dataset if subject.header is not None else "")
+    elif published is not None and (homes := _homes(published.classes)):
+        home = homes[0]
+    home = home or LIKELY.get(subject.num_classes, "")
+    return f"segbench eval --checkpoint {asked.checkpoint} --dataset {home}" if home else "segbench data list"
+
+
+def _groups(names: tuple[str, ...]) -> str:
+    """``proj_head (6), memory (2)``."""
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name.partition(".")[0]] = counts.get(name.partition(".")[0], 0) + 1
+    shown = [f"{group} ({count})" for group, count in counts.items()]
+    return ", ".join(shown if len(shown) <= 4 else [*shown[:3], f"{len(shown) - 3} groups more"])

@@ -1,0 +1,260 @@
+"""From one image to its labels by a declared protocol: sizes, windows, scales, mirrors, and how they are put together.
+
+No more than one image's scores are ever held at full size, on the device; what leaves it is a label map of bytes.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from functools import cache
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from segbench.core.spec import EvaluationSpec, InputSpec, PadSpec, Size
+from segbench.data.colour import normalise
+from segbench.models.segmentor import Segmentor
+
+from .runtime import Runtime
+
+WINDOWS_AT_ONCE = 2
+
+
+def predict(
+    segmentor: Segmentor,
+    image: Tensor,
+    spec: EvaluationSpec,
+    *,
+    input: InputSpec,
+    size: Size,
+    runtime: Runtime,
+) -> Tensor:
+    """Predicted train ids of one image.
+
+    Args:
+        segmentor: the network.
+        image: (1, 3, H, W) uint8 RGB on the device.
+        spec: the protocol.
+        input: channel order and normalisation.
+        size: (h, w) of the answer.
+        runtime: the machine.
+
+    Returns:
+        (1, h, w) uint8.
+    """
+    views = _views(segmentor, _fed(image, input), spec, runtime)
+    if len(spec.scales) == 1 and not spec.flip:
+        ((scores, _),) = views
+        return _enlarged(segmentor, scores, size).argmax(1).to(torch.uint8)
+    total: Tensor | None = None
+    for scores, mirrored in views:
+        scored = _enlarged(segmentor, scores, size)
+        if mirrored:
+            scored = scored.flip(-1)
+        if spec.fuse == "probabilities" and spec.overlap == "logits":
+            scored = scored.softmax(1)
+        if total is None:
+            total = scored
+        elif spec.fuse == "exp_logits":
+            # The sum of exp(logits) in log space: same order of classes, and no overflow.
+            total = torch.logaddexp(total, scored)
+        else:
+            total += scored
+    assert total is not None
+    return total.argmax(1).to(torch.uint8)
+
+
+@contextlib.contextmanager
+def at_rest(network: nn.Module, runtime: Runtime) -> Iterator[None]:
+    """Evaluation mode, uncompiled, with one choice of kernels; afterwards every module is as it was."""
+    before = [(module, module.training) for module in network.modules()]
+    benchmark = torch.backends.cudnn.benchmark
+    network.eval()
+    # Trying kernels out anew for each size of image takes longer than it saves, and could change a score.
+    torch.backends.cudnn.benchmark = False
+    try:
+        # Sizes differ from training's, and each would be compiled.
+        with torch.compiler.set_stance("force_eager") if runtime.compile else contextlib.nullcontext():
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = benchmark
+        for module, mode in before:
+            module.training = mode
+
+
+def seen_size(size: Size, spec: EvaluationSpec, *, scale: float = 1.0) -> Size:
+    """(height, width) at which a network is shown an image of that size, or a window of it; padding included."""
+    height, width = _padded(_resized(size, spec, scale), spec)
+    window = spec.window if spec.mode == "slide" else None
+    return (height, width) if window is None else (min(height, window[0]), min(width, window[1]))
+
+
+def _views(
+    segmentor: Segmentor, image: Tensor, spec: EvaluationSpec, runtime: Runtime
+) -> Iterator[tuple[Tensor, bool]]:
+    """Scores (1, C, h, w) of each view, and whether they are mirrored; of any size, but of the whole picture."""
+    slides = spec.mode == "slide"
+    for scale in spec.scales:
+        own = (image.shape[-2], image.shape[-1])
+        size = _resized(own, spec, scale)
+        # Without anti-aliasing: plain bilinear sampling is what evaluation codes of the field do.
+        view = image if size == own else F.interpolate(image, size=size, mode="bilinear", align_corners=False)
+        full = _padded(size, spec)
+        views = [_pad(each, full, spec.pad) for each in ([view, view.flip(-1)] if spec.flip else [view])]
+        if slides and spec.flip and spec.mirror == "window":
+            views = views[:1]
+        if slides and _is_cut(full, spec):
+            for number, each in enumerate(views):
+                scores = _slide(segmentor, each, spec, runtime)
+                yield _cropped(scores, size, spec.pad), bool(number)
+            continue
+        together = torch.cat(views) if len(views) > 1 else views[0]
+        for number, logits in enumerate(_forward(segmentor, together, runtime).split(1)):
+            if full != size or spec.enlarge == "twice":
+                logits = _cropped(segmentor.resize(logits, full), size, spec.pad)
+            yield logits, bool(number)
+
+
+def _fed(image: Tensor, input: InputSpec) -> Tensor:
+    """What the network is fed, (1, 3, H, W) float32; on a CPU looked up for each of 256 values, to the same bits."""
+    if image.device.type != "cpu":
+        return normalise(image.float() / 255.0, input)
+    pixels = image[0].permute(1, 2, 0).numpy()
+    if input.channels == "bgr":
+        pixels = pixels[..., ::-1]
+    values = cv2.LUT(np.ascontiguousarray(pixels), _table(input))
+    return torch.from_numpy(values).permute(2, 0, 1)[None]
+
+
+@cache
+def _table(input: InputSpec) -> NDArray[np.float32]:
+    """Normalised values of 0..255, (1, 256, 3), in the order of the channels that are fed."""
+    levels = torch.arange(256, dtype=torch.uint8).expand(1, 3, 1, 256)
+    table = normalise(levels.float() / 255.0, input)
+    return np.ascontiguousarray(table[0].permute(1, 2, 0).numpy())
+
+
+def _enlarged(segmentor: Segmentor, scores: Tensor, size: Size) -> Tensor:
+    """Scores at the size of the answer."""
+    if scores.device.type == "cpu":
+        # With the classes of a pixel side by side, a CPU enlarges, exponentiates and compares them several times as
+        # fast; the values are the same.
+        scores = scores.contiguous(memory_format=torch.channels_last)
+    return segmentor.resize(scores, size)
+
+
+def _resized(size: Size, spec: EvaluationSpec, scale: float) -> Size:
+    """Sides after resizing, before padding.
+
+    ``short_side`` and ``max_side`` as mmcv's ``rescale_size`` (both grow with the scale), ``multiple_of`` as its
+    ``imresize_to_multiple``.
+    """
+    height, width = size
+    if spec.short_side is None:
+        height, width = round(height * scale), round(width * scale)
+    else:
+        factor = scale * spec.short_side / min(size)
+        if spec.max_side is not None:
+            factor = min(factor, scale * spec.max_side / max(size))
+        height, width = int(height * factor + 0.5), int(width * factor + 0.5)
+    unit = spec.multiple_of or 1
+    return math.ceil(height / unit) * unit, math.ceil(width / unit) * unit
+
+
+def _padded(size: Size, spec: EvaluationSpec) -> Size:
+    if spec.pad is None:
+        return size
+    pad = spec.pad
+    window = spec.window if spec.mode == "slide" else None
+    height, width = size
+    if window is not None and pad.to_window:
+        height, width = max(height, window[0]), max(width, window[1])
+    if window is not None and (height > window[0] or width > window[1]):
+        return height, width  # the network is shown windows, which have a size of their own
+    return _fitting(height, pad), _fitting(width, pad)
+
+
+def _fitting(side: int, pad: PadSpec) -> int:
+    """The smallest ``multiple * k + plus`` that is no smaller."""
+    return math.ceil((side - pad.plus) / pad.multiple) * pad.multiple + pad.plus
+
+
+def _before(size: Size, full: Size, pad: PadSpec | None) -> Size:
+    """Rows above and columns left of the picture."""
+    if pad is None or pad.where == "end":
+        return 0, 0
+    return (full[0] - size[0]) // 2, (full[1] - size[1]) // 2
+
+
+def _pad(image: Tensor, full: Size, pad: PadSpec | None) -> Tensor:
+    """Zeros around a normalised image: the mean colour."""
+    size = (image.shape[-2], image.shape[-1])
+    if size == full:
+        return image
+    top, left = _before(size, full, pad)
+    return F.pad(image, (left, full[1] - size[1] - left, top, full[0] - size[0] - top))
+
+
+def _cropped(scores: Tensor, size: Size, pad: PadSpec | None) -> Tensor:
+    top, left = _before(size, (scores.shape[-2], scores.shape[-1]), pad)
+    return scores[..., top : top + size[0], left : left + size[1]]
+
+
+def _is_cut(size: Size, spec: EvaluationSpec) -> bool:
+    """Whether windows are cut out, and not the whole image shown."""
+    assert spec.window is not None
+    together = spec.overlap == "probabilities" or (spec.flip and spec.mirror == "window")
+    return size[0] > spec.window[0] or size[1] > spec.window[1] or together
+
+
+def _forward(segmentor: Segmentor, images: Tensor, runtime: Runtime) -> Tensor:
+    """Logits of several images of one size; one after the other where the device cannot hold all of them."""
+    if runtime.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    try:
+        with runtime.autocast():
+            return segmentor(images).logits
+    except torch.OutOfMemoryError:
+        if len(images) == 1:
+            raise
+    # Outside of the handler: while an exception is known, so are the tensors of the call that raised it.
+    torch.cuda.empty_cache()
+    return torch.cat([_forward(segmentor, image, runtime) for image in images.split(1)])
+
+
+def _slide(segmentor: Segmentor, image: Tensor, spec: EvaluationSpec, runtime: Runtime) -> Tensor:
+    """Mean over overlapping windows, (1, C, H, W); the last window of a row or column ends at the border."""
+    assert spec.window is not None
+    height, width = image.shape[-2:]
+    window = (min(spec.window[0], height), min(spec.window[1], width))
+    stride = spec.stride or spec.window
+    mirrors = spec.flip and spec.mirror == "window"
+    total = image.new_zeros(1, segmentor.num_classes, height, width)
+    times = image.new_zeros(1, 1, height, width)
+    places = [
+        (..., slice(top, top + window[0]), slice(left, left + window[1]))
+        for top in _starts(height, window[0], stride[0])
+        for left in _starts(width, window[1], stride[1])
+    ]
+    at_once = 1 if mirrors else WINDOWS_AT_ONCE
+    for first in range(0, len(places), at_once):
+        some = places[first : first + at_once]
+        batch = torch.cat([image[place] for place in some])
+        logits = _forward(segmentor, torch.cat([batch, batch.flip(-1)]) if mirrors else batch, runtime)
+        for number, each in enumerate(logits.split(1)):
+            scores = segmentor.resize(each, window)
+            if spec.overlap == "probabilities":
+                scores = scores.softmax(1)
+            place = some[0 if mirrors else number]
+            total[place] += scores.flip(-1) if mirrors and number else scores
+            times[place] += 1
+    return total.div_(times)
+
+
+def _starts(length: int, window: int, stride: int) -> list[int]:
+    count = max(0, -(-(length - window) // stride)) + 1
+    return [min(index * stride, length - window) for index in range(count)]
