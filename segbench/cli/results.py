@@ -19,7 +19,7 @@ def overview(context: typer.Context) -> None:
 
     \b
     Examples:
-      segbench results server-score cityscapes-test.zip miou=78.7 iiou=56.8 category_miou=90.5 category_iiou=79.2
+      segbench results server-score cityscapes-test.zip miou=78.7 iiou=56.8
       segbench results server-score voc.tar.gz miou=67.2 --day 2026-05-01
     """
     if context.invoked_subcommand is None:

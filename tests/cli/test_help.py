@@ -16,7 +16,10 @@ COMMANDS = [
     ("reproduce",),
     ("doctor",),
     ("eval",),
+    ("export",),
     ("report",),
+    ("results",),
+    ("results", "server-score"),
     ("data",),
     ("data", "list"),
     ("data", "download"),
@@ -40,7 +43,7 @@ def examples(*command: str) -> list[list[str]]:
 def test_the_list_of_commands_is_complete() -> None:
     group = typer.main.get_command(app)
     found = {(name,) for name in group.commands}
-    found |= {(name, sub) for name in ("data", "weights") for sub in group.commands[name].commands}
+    found |= {(name, sub) for name in ("data", "results", "weights") for sub in group.commands[name].commands}
     assert found | {()} == set(COMMANDS)
 
 
