@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 help:
 	@echo "make smoke      set up, then run contextrast-table6 on generated scenes through to its verdict table"
-	@echo "make test       set up, then pass the default test suite (about two minutes on two cores)"
+	@echo "make test       set up, then pass the default test suite (some six minutes on two cores)"
 	@echo "make test-slow  the tests that take longer: built wheel, kill -9, learning"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      ratios that README.md claims"
@@ -43,7 +43,7 @@ types: $(VENV)/.tests
 	$(BIN)/mypy
 
 bench: $(VENV)/.tests
-	@for script in startup counting pa_loss loop loading; do echo benchmarks/$$script.py; $(BIN)/python benchmarks/$$script.py || exit 1; echo; done
+	@for script in startup counting cityscapes_eval pa_loss pixel_contrast loop loading eval_speed; do echo benchmarks/$$script.py; $(BIN)/python benchmarks/$$script.py || exit 1; echo; done
 
 gpu: $(VENV)/.tests
 	$(PYTEST) -m gpu

@@ -67,8 +67,10 @@ def _pickled(path: Path) -> Mapping[str, Any]:
         raise InvalidFault(f"{path} is damaged or no checkpoint.", next="segbench weights list") from None
     except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, LookupError, TypeError, AttributeError,
             AssertionError, OverflowError, OSError, struct.error) as error:  # fmt: skip
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidFault(f"{path} is damaged or no checkpoint: {reason}", next="segbench weights list") from error
+        said = str(error).splitlines()[0].strip() if str(error) else ""
+        # A look-up that failed inside the reader says nothing but a number or a name.
+        reason = f": {said}" if " " in said else "."
+        raise InvalidFault(f"{path} is damaged or no checkpoint{reason}", next="segbench weights list") from error
     if not isinstance(data, Mapping):
         raise InvalidFault(f"{path} holds {type(data).__name__}, not tensors by name.", next="segbench weights list")
     return data
