@@ -62,7 +62,7 @@ def test_kill_9_and_on_from_there(root: Path, decoded: list[str]) -> None:
     decoded.clear()
     notices: list[str] = []
     prepared = prepare.prepare(split, watch=Watch(notice=notices.append))
-    assert decoded == ["a_00004.png", "a_00005.png"]
+    assert sorted(decoded) == ["a_00004.png", "a_00005.png"], "by several threads"
     assert notices == ["camvid train: 4 of 6 images were prepared before."]
     assert same(prepared, streamed(root)) and prepared.broken() == []
     assert len(left_behind(split)) == 2
