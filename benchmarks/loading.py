@@ -1,11 +1,11 @@
 """Training samples out of 1024x2048 images: prepared pixels against decoding; one thread, one run.
 
-    python benchmarks/loading.py [--images 6] [--samples 48] [--only samples|loader|memory]
+    python benchmarks/loading.py [--images 6] [--samples 48] [--only samples|colour|loader|memory]
 
 A sample is decoding and geometry: scale 0.5 to 2, a 512x1024 crop, a flip. Every way cuts the same samples in turns,
 and their pixels are compared before anything is timed. All files are in the page cache, so that no disk is measured.
 Images are generated street scenes, softened until their PNGs are about as large as those of Cityscapes (11 GB of 5,000
-images: 2.2 MB). Colour comes later, in the batch, and is no part of it.
+images: 2.2 MB). Colour jitter, which segbench does to the batch on the device, is timed apart, here on the CPU.
 """
 
 import argparse
@@ -24,17 +24,20 @@ from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from segbench.core.spec import AugmentationSpec, DataSpec, InputSpec, StreamSpec
+from segbench.core.spec import AugmentationSpec, DataSpec, InputSpec, JitterSpec, StreamSpec
 from segbench.data.augmentation.augment import training_sample
 from segbench.data.classes import class_table
+from segbench.data.colour import apply_jitter, draw_jitter
+from segbench.data.dataset import SegDataset
 from segbench.data.generated import render
 from segbench.data.loader import TrainingBatches
-from segbench.data.open import SegDataset, open_dataset
+from segbench.data.open import open_dataset
 
 SIZE, CROP = (1024, 2048), (512, 1024)
 FILL = (124, 116, 104)
 SPEC = AugmentationSpec(scale=(0.5, 2.0), flip=0.5)
 DATA = DataSpec(name="camvid")
+JITTER = JitterSpec(brightness=(0.67, 1.5), contrast=(0.67, 1.5), saturation=(0.67, 1.5), hue=(-0.05, 0.05))
 TARGET = 10.0
 VOID = 11  # CamVid's value for what is not labelled
 
@@ -150,6 +153,25 @@ def samples(root: Path, images: int, count: int) -> float:
     return min(ratios["OpenCV"], ratios["torchvision"])
 
 
+def colour(batch: int = 4, times: int = 3) -> None:
+    """Print milliseconds of colour jitter of one crop: segbench's in the batch, torchvision's image by image."""
+    crops = torch.randint(0, 256, (batch, 3, *CROP), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    spec = AugmentationSpec(jitter=JITTER)
+    theirs = v2.ColorJitter(JITTER.brightness, JITTER.contrast, JITTER.saturation, JITTER.hue)
+
+    def ours() -> None:
+        draw = draw_jitter(spec, count=batch, begin=0, size=batch, rng=np.random.default_rng(0))
+        apply_jitter(crops.float().div_(255), draw)
+
+    print("\ncolour jitter apart, ms a crop of 512x1024 (brightness, contrast, saturation, hue; one thread)")
+    for name, way in (("segbench", ours), ("torchvision", lambda: [theirs(crop) for crop in crops])):
+        way()
+        began = time.perf_counter()
+        for _ in range(times):
+            way()
+        print(f"{name:12s} {1e3 * (time.perf_counter() - began) / times / batch:7.1f}")
+
+
 def loader(root: Path) -> None:
     """Print images a second by number of threads, batches of 8."""
     stream = StreamSpec(data=DATA, crop=CROP, batch_total=8, augmentation=SPEC)
@@ -191,19 +213,21 @@ def _resident() -> str:
 
 
 def main() -> None:
-    """Print the three tables; exits with 1 if the target is missed."""
+    """Print the four tables; exits with 1 if the target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=6)
     parser.add_argument("--samples", type=int, default=48)
-    parser.add_argument("--only", choices=("samples", "loader", "memory"))
+    parser.add_argument("--only", choices=("samples", "colour", "loader", "memory"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     ratio = TARGET
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SEGBENCH_CACHE"] = f"{folder}/cache"
-        if arguments.only != "memory":
+        if arguments.only not in ("memory", "colour"):
             ratio = samples(Path(folder) / "large", arguments.images, arguments.samples)
+        if arguments.only in (None, "colour"):
+            colour()
         if arguments.only in (None, "loader"):
             loader(Path(folder) / "large")
         if arguments.only in (None, "memory") and Path("/proc/self/statm").exists():

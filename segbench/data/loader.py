@@ -22,8 +22,8 @@ from .augmentation.augment import of_sample, padding_colour, training_sample
 from .augmentation.batchwise import BatchAugmenter
 from .batch import Batch
 from .colour import normalise
+from .dataset import SegDataset
 from .dice import Purpose, dice, stream_number
-from .open import SegDataset
 
 _AHEAD = 3  # batches that are being made while one is used
 

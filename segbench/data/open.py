@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -10,11 +9,11 @@ from segbench.core.errors import InvalidFault
 from segbench.core.spec import DataSpec, SubsetSpec
 
 from .classes import IGNORE, ClassTable, class_table
+from .dataset import Sample, SegDataset
 from .facts import DatasetOptions, facts, require_split
 from .generated import render
 from .places import data_root
 from .prepared.cache import Split
-from .prepared.decode import Sample
 from .prepared.folder import CacheUse, open_folder, splits_of
 from .prepared.memory import Budget, InMemory
 from .prepared.prepare import SILENT, Watch
@@ -24,34 +23,6 @@ from .subsets import choose, classes_shown
 
 RAM_BYTES = 2 << 30
 _GENERATED_SIZE = (384, 512)  # where a data set has no size of its own
-
-
-class SegDataset(Protocol):
-    """Images with labels in a fixed order. Reading is safe from several threads at once."""
-
-    classes: ClassTable
-
-    def __len__(self) -> int: ...
-
-    def key(self, index: int) -> str:
-        """Name of an image, unique in the data set: ``split/name``."""
-        ...
-
-    def read(self, index: int) -> Sample:
-        """uint8 (H, W, 3) RGB and uint8 (H, W) train ids, 255 where nothing is scored; not to be written to.
-
-        Raises:
-            MissingFault: a file is missing or broken, the sizes differ, or a label value is unknown.
-        """
-        ...
-
-    def instances(self, index: int) -> np.ndarray | None:
-        """int32 (H, W) instance ids as the data set numbers them; None where there are none or the size is another.
-
-        Raises:
-            MissingFault: the file is missing or broken.
-        """
-        ...
 
 
 def open_dataset(

@@ -9,7 +9,6 @@ What a server wants is told by a data set's ``server`` module:
 """
 
 import gzip
-import hashlib
 import io
 import tarfile
 import zipfile
@@ -24,6 +23,7 @@ from PIL import Image, UnidentifiedImageError
 
 from segbench.core import atomic
 from segbench.core.errors import UsageFault
+from segbench.core.hashing import file_sha256
 from segbench.core.registry import has_part, implementation, names
 from segbench.core.spec import Size
 
@@ -88,8 +88,7 @@ def pack(folder: Path, members: list[str], archive: Path) -> str:
         RunFault: the disk is full or not writable.
     """
     atomic.write(archive, lambda file: (_zip if archive.suffix == ".zip" else _tar)(file, folder, members))
-    with archive.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(archive)
 
 
 def check(archive: Path, expected: Mapping[str, Size], values: frozenset[int]) -> list[str]:

@@ -8,11 +8,10 @@ from typing import Any
 from segbench.core import atomic
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import StageSpec
-from segbench.data.open import SegDataset
+from segbench.data.dataset import SegDataset
 from segbench.data.subsets import listing, seeded
 
 LABELLED = "labelled.json"
-_MOST_KEYS = 128  # of a list in a record; a longer one stands in the stage's folder alone
 
 
 def note_labelled(stage: StageSpec, folder: Path, data: Mapping[str, SegDataset], *, seed: int, goes_on: bool) -> None:
@@ -47,11 +46,8 @@ def note_labelled(stage: StageSpec, folder: Path, data: Mapping[str, SegDataset]
 
 
 def labelled(folder: Path, stage: str) -> list[dict[str, Any]]:
-    """For a record: the choice of each stream of a stage, long lists of names left out; empty where there is none."""
-    return [
-        {"stage": stage, "stream": name, **chosen, "keys": chosen["keys"] if chosen["count"] <= _MOST_KEYS else None}
-        for name, chosen in _read(folder).items()
-    ]
+    """For a record: the choice of each stream of a stage, every name of it; empty where there is none."""
+    return [{"stage": stage, "stream": name, **chosen} for name, chosen in _read(folder).items()]
 
 
 def _read(folder: Path) -> dict[str, Any]:

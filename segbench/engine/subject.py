@@ -1,6 +1,5 @@
 """A network under test: one shape for segbench's own weights, other projects' checkpoints and the user's own code."""
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import nn
 
 from segbench.core.errors import InvalidFault
+from segbench.core.hashing import file_sha256
 from segbench.core.spec import InputSpec, ModelSpec, digest
 from segbench.models.conventions import Convention
 from segbench.models.foreign.open import open_foreign
@@ -92,7 +92,7 @@ def open_weights(path: Path) -> Subject:
         InvalidFault: it is none, or does not fit its own header.
     """
     segmentor, header = checkpoint.build_from_weights(path)
-    sha256 = _sha256(path)
+    sha256 = file_sha256(path)
     return Subject(
         segmentor,
         header.model.input,
@@ -148,7 +148,7 @@ def open_other(
         opened.segmentor,
         foreign.model.input,
         path,
-        _sha256(path),
+        file_sha256(path),
         "",
         foreign.title,
         model_label(foreign.model),
@@ -186,7 +186,7 @@ def open_own_network(path: Path, name: str, num_classes: int, *, averaged: bool 
         segmentor,
         InputSpec(),
         path,
-        _sha256(path),
+        file_sha256(path),
         "",
         name,
         type(network).__name__,
@@ -248,8 +248,3 @@ def _identity(subject: Subject) -> str:
     if subject.header is not None and (subject.input, subject.align_corners) == subject.declared:
         return subject.sha256
     return digest({"checkpoint": subject.sha256, **here}, length=32)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

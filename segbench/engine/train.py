@@ -14,9 +14,10 @@ from segbench.core import atomic, support
 from segbench.core.errors import Interrupted, InvalidFault, RunFault
 from segbench.core.spec import DataSpec, EvaluationSpec, StageSpec, StreamSpec
 from segbench.data.batch import Batch
+from segbench.data.dataset import SegDataset
 from segbench.data.facts import facts
 from segbench.data.loader import Finisher, TrainingBatches
-from segbench.data.open import SegDataset, open_dataset
+from segbench.data.open import open_dataset
 from segbench.data.prepared.folder import CacheUse
 from segbench.data.subsets import seeded
 from segbench.methods.base import Method

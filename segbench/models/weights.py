@@ -5,7 +5,6 @@ The table of files is data (``weights.yaml``). Looking up and fetching need no t
 where ``torch.hub`` keeps such files, and its tensors alone are read. Nothing in a file is ever executed.
 """
 
-import hashlib
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -17,8 +16,9 @@ import yaml
 from pydantic import ValidationError
 
 from segbench.core import registry
-from segbench.core.download import fetch, file_digests
+from segbench.core.download import fetch
 from segbench.core.errors import InvalidFault, MissingFault
+from segbench.core.hashing import file_sha256
 from segbench.core.offline import hub_at_rest, offline
 from segbench.core.spec import Choice
 
@@ -190,7 +190,7 @@ def load_backbone_weights(backbone: "nn.Module", choice: Choice, *, weights: str
     if published.urls:
         from .foreign.unwrap import read_tensors
 
-        state, sha256 = read_tensors(path), file_digests(path, ["sha256"])["sha256"]
+        state, sha256 = read_tensors(path), file_sha256(path)
     else:
         state, sha256 = read_safetensors(path)
     state = {published.renamed(name): tensor for name, tensor in state.items()}
@@ -208,8 +208,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, "Tensor"], str]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = file_sha256(path)
     try:
         return load_file(path), sha256
     except SafetensorError as error:

@@ -14,8 +14,9 @@ from filelock import FileLock, Timeout
 
 from segbench.core import atomic
 from segbench.core.disk import disk_fault
-from segbench.core.download import Manners, Progress, fetch, file_digests
+from segbench.core.download import Manners, Progress, fetch
 from segbench.core.errors import Busy, MissingFault, RunFault, UsageFault
+from segbench.core.hashing import file_sha256
 from segbench.core.offline import offline
 from segbench.data.places import cache_root
 from segbench.models.checkpoints import HUB_FILES, PublishedCheckpoint, checkpoint, published_for
@@ -165,7 +166,7 @@ def _download_from_hub(published: PublishedCheckpoint) -> Path:
 
 def _prove(published: PublishedCheckpoint, path: Path) -> str:
     """SHA-256 of the file, which must be the one seen first, and the one that is published where that is known."""
-    sha256 = file_digests(path, ["sha256"])["sha256"]
+    sha256 = file_sha256(path)
     known = _recorded(published, path)
     record = _record(published, path)
     wanted = ""

@@ -5,7 +5,6 @@ export goes on), and at the end ``record.json``, the record of the evaluation wi
 completes it with the server's figures; from then on it counts as any other record does.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 
 from segbench.core import atomic
 from segbench.core.errors import Interrupted, InvalidFault, MissingFault, RunFault, UsageFault
+from segbench.core.hashing import file_sha256
 from segbench.core.spec import EvaluationSpec, Size, evaluation_id
 from segbench.data import places, submission
 from segbench.data.facts import facts
@@ -243,8 +243,7 @@ def _waiting(store: Store) -> list[Record]:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except FileNotFoundError:
         raise MissingFault(f"There is no file {path}.", next="segbench results server-score --help") from None
     except OSError as error:

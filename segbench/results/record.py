@@ -20,7 +20,7 @@ class Record(BaseModel):
             ``category_iiou`` by name of Cityscapes; None where a score is undefined.
         validation: best and last validation, as ``{"best": {"step": .., "miou": ..}, "last": ..., "curve": [...]}``.
         labelled: which labelled images were chosen, where not all were: an entry for each stage and stream with rule,
-            draw, number, ``sha256`` of the names (each with a line end), and the names themselves of short lists.
+            draw, number, ``sha256`` of the names (each with a line end), and every name.
         timings: seconds, by name.
         deviations: from the published protocol of the row that asked first, as plain data.
         provenance: versions, device, precision, times.

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from segbench.core.spec import DataSpec
-from segbench.data.open import SegDataset, list_splits, open_dataset
+from segbench.data.dataset import SegDataset
+from segbench.data.open import list_splits, open_dataset
 from segbench.data.prepared.cache import Prepared, Split
 from tests.data.camvid_tree import places, png
 

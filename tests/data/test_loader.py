@@ -10,8 +10,9 @@ import torch
 from segbench.core.errors import InvalidFault, MissingFault
 from segbench.core.spec import AugmentationSpec, BlurSpec, DataSpec, InputSpec, JitterSpec, StreamSpec
 from segbench.data.batch import Batch
+from segbench.data.dataset import SegDataset
 from segbench.data.loader import Finisher, RawBatch, Share, TrainingBatches, evaluation_batches
-from segbench.data.open import SegDataset, open_dataset
+from segbench.data.open import open_dataset
 from tests.data.camvid_tree import arrays, places
 
 INPUT = InputSpec()

@@ -9,7 +9,8 @@ import pytest
 from segbench.core.errors import InvalidFault, MissingFault, UsageFault
 from segbench.core.spec import DataSpec
 from segbench.data import images, reader
-from segbench.data.open import SegDataset, open_dataset
+from segbench.data.dataset import SegDataset
+from segbench.data.open import open_dataset
 from segbench.data.prepared.folder import CacheUse
 from tests.data.camvid_tree import arrays, places, png, tree_options
 

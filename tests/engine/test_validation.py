@@ -11,7 +11,8 @@ from torch import Tensor
 import segbench.engine.train as engine
 from segbench.core.errors import Interrupted, InvalidFault, MissingFault, RunFault
 from segbench.core.spec import DataSpec, EvaluationSpec, StageSpec, SubsetSpec
-from segbench.data.open import SegDataset, open_dataset
+from segbench.data.dataset import SegDataset
+from segbench.data.open import open_dataset
 from segbench.engine import checkpoint
 from segbench.engine.checkpoint import build_from_weights, load_weights
 from segbench.engine.evaluate import evaluate

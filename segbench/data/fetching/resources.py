@@ -6,8 +6,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from segbench.core import atomic
-from segbench.core.download import Manners, Progress, fetch, file_digests
+from segbench.core.download import Manners, Progress, fetch
 from segbench.core.errors import MissingFault, RunFault
+from segbench.core.hashing import file_sha256
 from segbench.data.places import cache_root
 
 _WAIT_SECONDS = 60.0  # many trainings may start at once on one cache
@@ -87,7 +88,7 @@ def get(name: str, path: str, *, attempts: int = 2, progress: Progress | None = 
     resource = RESOURCES[name]
     (wanted,) = [file for file in resource.files if file.path == path]
     place, again = folder(name) / path, f"segbench data download {name}"
-    if place.is_file() and file_digests(place, ["sha256"])["sha256"] == wanted.sha256:
+    if place.is_file() and file_sha256(place) == wanted.sha256:
         return place
     with atomic.guarded(place):
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -25,10 +25,11 @@ import numpy as np
 
 from segbench.core.spec import DataSpec, Size, digest
 from segbench.data.classes import ClassTable
+from segbench.data.dataset import Sample
 from segbench.data.places import cache_root
 from segbench.data.reader import Pair
 
-from .decode import Decoder, Sample
+from .decode import Decoder
 
 FORMAT = 1  # raise when the layout changes; what was prepared before is then made anew
 INDEX, JOURNAL = "index.jsonl", "index.part"  # the second is half of the first, while there is no more

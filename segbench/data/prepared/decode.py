@@ -12,12 +12,11 @@ from segbench.core.errors import MissingFault
 from segbench.core.spec import DataSpec, digest
 from segbench.data import images
 from segbench.data.classes import IGNORE, ClassTable
+from segbench.data.dataset import Sample
 from segbench.data.reader import Pair, label_reader
 from segbench.data.resample import resize, scaled
 
 _CODE = ("classes.py", "decode.py", "images.py", "layouts.py", "resample.py", "whole.py")
-
-Sample = tuple[np.ndarray, np.ndarray]  # uint8 (H, W, 3) RGB, uint8 (H, W) train ids
 
 
 class Decoder:

@@ -3,25 +3,23 @@
 from bisect import bisect_right
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from segbench.core.errors import MissingFault, RunFault
 from segbench.core.spec import DataSpec
 from segbench.data.classes import ClassTable
+from segbench.data.dataset import Sample, SegDataset
 from segbench.data.facts import DatasetOptions
 from segbench.data.own_data.description import FILE
 from segbench.data.reader import pairs, require_folder
 
 from . import cache
 from .cache import Prepared, Split
-from .decode import Decoder, Sample
+from .decode import Decoder
 from .memory import Budget, InMemory
 from .prepare import Watch, prepare
-
-if TYPE_CHECKING:
-    from segbench.data.open import SegDataset
 
 CacheUse = Literal["make", "use", "off"]
 
@@ -50,7 +48,7 @@ def splits_of(spec: DataSpec, options: DatasetOptions, table: ClassTable, root: 
     return splits
 
 
-def open_folder(splits: list[Split], *, use: CacheUse, ram_bytes: int, watch: Watch) -> "SegDataset":
+def open_folder(splits: list[Split], *, use: CacheUse, ram_bytes: int, watch: Watch) -> SegDataset:
     """The splits one after the other, each as prepared or else decoded when asked for, see ``open_dataset``."""
     budget = Budget(ram_bytes)
     parts: list[SegDataset] = []

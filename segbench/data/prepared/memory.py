@@ -1,14 +1,11 @@
 """Decoded images that stay in memory, as many as there is room for. Free of torch."""
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .decode import Sample
-
-if TYPE_CHECKING:
-    from segbench.data.open import SegDataset
+from segbench.data.dataset import Sample, SegDataset
 
 
 class Budget:
@@ -35,7 +32,7 @@ class Budget:
 class InMemory:
     """Keeps what was read, first come first kept, until the memory is used up."""
 
-    def __init__(self, dataset: "SegDataset", budget: Budget) -> None:
+    def __init__(self, dataset: SegDataset, budget: Budget) -> None:
         self.classes = dataset.classes
         self._dataset, self._budget = dataset, budget
         self._kept: dict[int, Sample] = {}

@@ -8,7 +8,7 @@ from segbench.core.spec import Choice, ModelSpec
 from segbench.models.backbones.mit.options import Options
 
 from .dilated_resnet import count
-from .family import State
+from .family import Foreign, State
 from .stages import STAGES, encoder_options, spelled_out
 
 # Layers that are linear in one code and 1x1 convolutions in another, by segbench's names.
@@ -47,6 +47,44 @@ def segformer_model(tensors: State, *, variant: Literal["nv", "hf", "mmseg"]) ->
     return ModelSpec(
         backbone=Choice(name="mit", options=_encoder(tensors, variant)),
         decoder=Choice(name="segformer", options=decoder),
+    )
+
+
+def segformer_of(
+    tensors: State,
+    num_classes: int,
+    *,
+    family: str,
+    title: str,
+    variant: Literal["nv", "hf", "mmseg"],
+    dropped: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> Foreign:
+    """A file of a SegFormer, understood.
+
+    Args:
+        tensors: under segbench's names.
+        num_classes: outputs of its classifier.
+        family: name of the family's module.
+        title: the project, as people call it.
+        variant: whose encoder and head; all but ``mmseg`` are scored as the authors do.
+        dropped: the file's names of what was left out on purpose.
+        notes: what is to be said of all files of the project.
+
+    Raises:
+        KeyError, InvalidFault: as ``segformer_model``.
+    """
+    model = segformer_model(tensors, variant=variant)
+    protocol, said = segformer_scoring(model, num_classes, authors=variant != "mmseg")
+    return Foreign(
+        family=family,
+        title=f"{title} {segformer_label(model)}",
+        model=model,
+        num_classes=num_classes,
+        tensors=dict(tensors),
+        dropped=dropped,
+        notes=(*assumptions(model), *said, *notes),
+        protocol=protocol,
     )
 
 

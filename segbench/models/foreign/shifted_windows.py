@@ -15,7 +15,7 @@ from segbench.models.backbones.swin.options import Options
 from segbench.models.backbones.swin.window import relative_positions
 
 from .dilated_resnet import count
-from .family import State
+from .family import Foreign, State
 from .renaming import Pair
 from .stages import STAGES, encoder_options, spelled_out
 
@@ -80,6 +80,42 @@ def upernet_pairs(*, norm: str, classifier: str) -> tuple[Pair, ...]:
         *((f"{theirs}.{norm}", f"decoder.{ours}.norm") for theirs, ours in both),
         (f"decode_head.{classifier}", "decoder.classifier"),
         (f"auxiliary_head.{classifier}", "decoder.auxiliary.classifier"),
+    )
+
+
+def upernet_of(
+    tensors: State,
+    num_classes: int,
+    *,
+    family: str,
+    title: str,
+    dropped: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> Foreign:
+    """A file of an UPerNet on Swin, understood.
+
+    Args:
+        tensors: under segbench's names.
+        num_classes: outputs of its classifier.
+        family: name of the family's module.
+        title: the project, as people call it.
+        dropped: the file's names of what was left out on purpose.
+        notes: what is to be said of all files of the project.
+
+    Raises:
+        KeyError, InvalidFault: as ``upernet_model``.
+    """
+    model = upernet_model(tensors)
+    protocol, said = upernet_scoring(num_classes)
+    return Foreign(
+        family=family,
+        title=f"{title} {upernet_label(model)}",
+        model=model,
+        num_classes=num_classes,
+        tensors=dict(tensors),
+        dropped=dropped,
+        notes=(*said, *notes),
+        protocol=protocol,
     )
 
 

@@ -1,15 +1,13 @@
-"""From the 459 ids of PASCAL-Context's original annotations to the values 0..59 of its masks."""
+"""From the 459 ids of PASCAL-Context's original annotations to the values 0..59 of its masks (``ids.yaml``)."""
+
+from pathlib import Path
 
 import numpy as np
+import yaml
 
-# The ids of the 59 classes, which are in alphabetical order as their names are; a class's value is its place, from 1.
-# Every other id is background. Source: mmsegmentation, HRNet and PyTorch-Encoding, which agree.
-IDS_59 = (
-    2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105, 113, 115, 144, 158, 159,
-    162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308, 324, 326, 347, 349, 354, 355, 360, 366, 368, 397,
-    415, 416, 420, 424, 427, 440, 445, 454, 458,
-)  # fmt: skip
-HIGHEST = 459
+_DATA = yaml.safe_load(Path(__file__).with_name("ids.yaml").read_text(encoding="utf-8"))
+IDS_59: tuple[int, ...] = tuple(_DATA["ids"])
+HIGHEST: int = _DATA["highest"]
 
 
 def to_values(ids: np.ndarray) -> np.ndarray:

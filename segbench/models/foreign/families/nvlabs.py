@@ -13,10 +13,7 @@ from ..family import Foreign, State
 from ..layer_forms import as_convolution, as_linear
 from ..mix_transformer import (
     PROJECTIONS,
-    assumptions,
-    segformer_label,
-    segformer_model,
-    segformer_scoring,
+    segformer_of,
     segformer_spelled_out,
 )
 from ..renaming import Names
@@ -52,19 +49,8 @@ def read(state: State) -> Foreign:
     dropped = tuple(name for name in state if name.startswith(_UNUSED))
     kept = {name: tensor for name, tensor in state.items() if name not in set(dropped)}
     tensors = as_convolution(_NAMES.ours(kept), PROJECTIONS)
-    model = segformer_model(tensors, variant="nv")
-    num_classes = state[f"{_HEAD}linear_pred.weight"].shape[0]
-    protocol, notes = segformer_scoring(model, num_classes, authors=True)
-    return Foreign(
-        family="nvlabs",
-        title=f"{TITLE} {segformer_label(model)}",
-        model=model,
-        num_classes=num_classes,
-        tensors=tensors,
-        dropped=dropped,
-        notes=(*assumptions(model), *notes),
-        protocol=protocol,
-    )
+    classes = state[f"{_HEAD}linear_pred.weight"].shape[0]
+    return segformer_of(tensors, classes, family="nvlabs", title=TITLE, variant="nv", dropped=dropped)
 
 
 def write(state: State, model: ModelSpec) -> dict[str, Tensor]:

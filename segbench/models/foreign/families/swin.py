@@ -13,10 +13,8 @@ from ..family import Foreign, State
 from ..renaming import Names
 from ..shifted_windows import (
     UPERNET,
-    upernet_label,
-    upernet_model,
+    upernet_of,
     upernet_pairs,
-    upernet_scoring,
     upernet_spelled_out,
     with_indices,
     without_indices,
@@ -45,18 +43,8 @@ def read(state: State) -> Foreign:
         raise InvalidFault("The head on its Swin Transformer is not UPerNet.", next="segbench list")
     kept, dropped = without_indices(state)
     tensors = _NAMES.ours(kept)
-    model = upernet_model(tensors)
-    num_classes = state["decode_head.conv_seg.weight"].shape[0]
-    protocol, notes = upernet_scoring(num_classes)
-    return Foreign(
-        family="swin",
-        title=f"{TITLE} {upernet_label(model)}",
-        model=model,
-        num_classes=num_classes,
-        tensors=tensors,
-        dropped=dropped,
-        notes=notes,
-        protocol=protocol,
+    return upernet_of(
+        tensors, state["decode_head.conv_seg.weight"].shape[0], family="swin", title=TITLE, dropped=dropped
     )
 
 

@@ -11,11 +11,9 @@ from segbench.core.spec import ModelSpec
 
 from ...equality import check_same_network
 from ...family import Foreign, State
-from ...mix_transformer import assumptions, segformer_label, segformer_model, segformer_scoring, segformer_spelled_out
+from ...mix_transformer import segformer_of, segformer_spelled_out
 from ...shifted_windows import (
-    upernet_label,
-    upernet_model,
-    upernet_scoring,
+    upernet_of,
     upernet_spelled_out,
     without_indices,
 )
@@ -72,34 +70,15 @@ def write(state: State, model: ModelSpec) -> dict[str, Tensor]:
 
 def _segformer(state: State) -> Foreign:
     tensors = segformer.to_ours(state)
-    model = segformer_model(tensors, variant="hf")
-    num_classes = state["decode_head.classifier.weight"].shape[0]
-    protocol, notes = segformer_scoring(model, num_classes, authors=True)
-    return Foreign(
-        family="huggingface",
-        title=f"{TITLE} {segformer_label(model)}",
-        model=model,
-        num_classes=num_classes,
-        tensors=tensors,
-        notes=(*assumptions(model), *notes, _SQUARE),
-        protocol=protocol,
-    )
+    classes = state["decode_head.classifier.weight"].shape[0]
+    return segformer_of(tensors, classes, family="huggingface", title=TITLE, variant="hf", notes=(_SQUARE,))
 
 
 def _upernet(state: State) -> Foreign:
     known, indices = without_indices(state)
     unused = tuple(name for name in known if name.startswith(upernet.UNUSED))
     tensors = upernet.to_ours({name: tensor for name, tensor in known.items() if name not in set(unused)})
-    model = upernet_model(tensors)
-    num_classes = state["decode_head.classifier.weight"].shape[0]
-    protocol, notes = upernet_scoring(num_classes)
-    return Foreign(
-        family="huggingface",
-        title=f"{TITLE} {upernet_label(model)}",
-        model=model,
-        num_classes=num_classes,
-        tensors=tensors,
-        dropped=(*indices, *unused),
-        notes=(*notes, _SQUARE),
-        protocol=protocol,
+    classes = state["decode_head.classifier.weight"].shape[0]
+    return upernet_of(
+        tensors, classes, family="huggingface", title=TITLE, dropped=(*indices, *unused), notes=(_SQUARE,)
     )

@@ -17,21 +17,16 @@ from ...family import Foreign, State
 from ...layer_forms import as_convolution, as_linear, join, split
 from ...mix_transformer import (
     FEED_FORWARD,
-    assumptions,
     segformer_depths,
-    segformer_label,
-    segformer_model,
-    segformer_scoring,
+    segformer_of,
     segformer_spelled_out,
 )
 from ...renaming import Names, Pair
 from ...shifted_windows import (
     UPERNET,
     swin_depths,
-    upernet_label,
-    upernet_model,
+    upernet_of,
     upernet_pairs,
-    upernet_scoring,
     upernet_spelled_out,
     with_indices,
     without_indices,
@@ -138,18 +133,8 @@ def _read_segformer(state: State, title: str) -> Foreign:
     parted = join(split(whole, _IN_PROJECTION, ("q", "k", "v")), ("k", "v"), "kv")
     named = _segformer_names(depths_of(state, "backbone.layers.{stage}.1.")).ours(parted)
     tensors = as_linear(named, FEED_FORWARD)
-    model = segformer_model(tensors, variant="mmseg")
-    num_classes = state["decode_head.conv_seg.weight"].shape[0]
-    protocol, notes = segformer_scoring(model, num_classes, authors=False)
-    return Foreign(
-        family="mmsegmentation",
-        title=f"{title} {segformer_label(model)}",
-        model=model,
-        num_classes=num_classes,
-        tensors=tensors,
-        notes=(*assumptions(model), *notes),
-        protocol=protocol,
-    )
+    classes = state["decode_head.conv_seg.weight"].shape[0]
+    return segformer_of(tensors, classes, family="mmsegmentation", title=title, variant="mmseg")
 
 
 def _read_upernet(state: State, title: str) -> Foreign:
@@ -158,19 +143,8 @@ def _read_upernet(state: State, title: str) -> Foreign:
     kept, dropped = without_indices(state)
     named = _upernet_names(depths_of(state, "backbone.stages.{stage}.blocks.")).ours(kept)
     tensors = {name: _by_places(tensor) if _MERGING.fullmatch(name) else tensor for name, tensor in named.items()}
-    model = upernet_model(tensors)
-    num_classes = state["decode_head.conv_seg.weight"].shape[0]
-    protocol, notes = upernet_scoring(num_classes)
-    return Foreign(
-        family="mmsegmentation",
-        title=f"{title} {upernet_label(model)}",
-        model=model,
-        num_classes=num_classes,
-        tensors=tensors,
-        dropped=dropped,
-        notes=notes,
-        protocol=protocol,
-    )
+    classes = state["decode_head.conv_seg.weight"].shape[0]
+    return upernet_of(tensors, classes, family="mmsegmentation", title=title, dropped=dropped)
 
 
 def _segformer_names(depths: tuple[int, ...]) -> Names:

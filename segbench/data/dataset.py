@@ -1,0 +1,37 @@
+"""What every data set is once it is opened. Free of torch."""
+
+from typing import Protocol
+
+import numpy as np
+
+from .classes import ClassTable
+
+Sample = tuple[np.ndarray, np.ndarray]  # uint8 (H, W, 3) RGB, uint8 (H, W) train ids
+
+
+class SegDataset(Protocol):
+    """Images with labels in a fixed order. Reading is safe from several threads at once."""
+
+    classes: ClassTable
+
+    def __len__(self) -> int: ...
+
+    def key(self, index: int) -> str:
+        """Name of an image, unique in the data set: ``split/name``."""
+        ...
+
+    def read(self, index: int) -> Sample:
+        """uint8 (H, W, 3) RGB and uint8 (H, W) train ids, 255 where nothing is scored; not to be written to.
+
+        Raises:
+            MissingFault: a file is missing or broken, the sizes differ, or a label value is unknown.
+        """
+        ...
+
+    def instances(self, index: int) -> np.ndarray | None:
+        """int32 (H, W) instance ids as the data set numbers them; None where there are none or the size is another.
+
+        Raises:
+            MissingFault: the file is missing or broken.
+        """
+        ...
