@@ -104,7 +104,8 @@ class Ways:
     @staticmethod
     def _cut(dataset: SegDataset, number: int) -> Sample:
         rng = np.random.default_rng(number)
-        return training_sample(*dataset.read(number % len(dataset)), crop=CROP, spec=SPEC, fill=FILL, rng=rng)
+        cut = training_sample(*dataset.read(number % len(dataset)), crop=CROP, spec=SPEC, fill=FILL, rng=rng)
+        return cut.image, cut.label
 
 
 def drawn(number: int) -> tuple[tuple[int, int], int, int, bool]:

@@ -16,14 +16,24 @@ class Batch:
         images: (N, 3, H, W) float32, normalised, in the channel order of the model's input spec.
         target: (N, H, W) int64 train ids, ``IGNORE_INDEX`` where nothing is scored.
         keys: names of the images, for error messages.
+        rows: (N, H) float32, where in its picture each row lies: number of the row in the picture over the number of
+            the picture's rows, so in [0, 1), and 1 in the padding; None where nobody knows.
+        columns: (N, W) float32, likewise.
     """
 
     images: Tensor
     target: Tensor
     keys: tuple[str, ...] = ()
+    rows: Tensor | None = None
+    columns: Tensor | None = None
 
     def to(self, device: torch.device | str, *, channels_last: bool = False) -> "Batch":
         """The batch on ``device``; copies from pinned memory do not block."""
         layout = torch.channels_last if channels_last else torch.preserve_format
         images = self.images.to(device, non_blocking=True, memory_format=layout)
-        return replace(self, images=images, target=self.target.to(device, non_blocking=True))
+        target, rows, columns = (
+            None if each is None else each.to(device, non_blocking=True)
+            for each in (self.target, self.rows, self.columns)
+        )
+        assert target is not None
+        return replace(self, images=images, target=target, rows=rows, columns=columns)

@@ -18,7 +18,7 @@ from torch import Tensor
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import AugmentationSpec, InputSpec, StreamSpec
 
-from .augmentation.augment import of_sample, padding_colour, training_sample
+from .augmentation.augment import Cut, of_sample, padding_colour, training_sample
 from .augmentation.batchwise import BatchAugmenter
 from .batch import Batch
 from .colour import normalise
@@ -37,12 +37,15 @@ class RawBatch:
         target: (M, H, W) uint8 train ids.
         keys: names of the share's N images.
         step: which batch it is; with the seed it is all that the batch's own draws depend on.
+        rows, columns: (N, H) and (N, W) float32, as of a `Batch`.
     """
 
     images: Tensor
     target: Tensor
     keys: tuple[str, ...]
     step: int
+    rows: Tensor | None = None
+    columns: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class TrainingBatches:
         self._pin = pin_memory
         self._order = lru_cache(maxsize=8)(self._shuffled)
         self._pool = ThreadPoolExecutor(num_workers, "segbench-data") if num_workers else None
-        self._queue: deque[tuple[int, list[Future[tuple[np.ndarray, np.ndarray, str]]]]] = deque()
+        self._queue: deque[tuple[int, list[Future[tuple[Cut, str]]]]] = deque()
 
     def __iter__(self) -> Iterator[RawBatch]:
         return self
@@ -143,26 +146,30 @@ class TrainingBatches:
     def _shuffled(self, epoch: int) -> np.ndarray:
         return dice(Purpose.EPOCH, self._seed, self._stream, epoch).permutation(len(self._dataset))
 
-    def _sample(self, step: int, place: int) -> tuple[np.ndarray, np.ndarray, str]:
+    def _sample(self, step: int, place: int) -> tuple[Cut, str]:
         epoch, position = divmod(step * self._spec.batch_total + place, len(self._dataset))
         index = int(self._order(epoch)[position])
         image, label = self._dataset.read(index)
         rng = dice(Purpose.SAMPLE, self._seed, self._stream, epoch, index)
-        image, label = training_sample(
-            image, label, crop=self._spec.crop, spec=self._augmentation, fill=self._fill, rng=rng
-        )
-        return image, label, self._dataset.key(index)
+        cut = training_sample(image, label, crop=self._spec.crop, spec=self._augmentation, fill=self._fill, rng=rng)
+        return cut, self._dataset.key(index)
 
-    def _collate(self, step: int, samples: list[tuple[np.ndarray, np.ndarray, str]]) -> RawBatch:
+    def _collate(self, step: int, samples: list[tuple[Cut, str]]) -> RawBatch:
         height, width = self._spec.crop
         images = torch.empty((len(samples), height, width, 3), dtype=torch.uint8, pin_memory=self._pin)
         target = torch.empty((len(samples), height, width), dtype=torch.uint8, pin_memory=self._pin)
-        for place, (image, label, _) in enumerate(samples):
-            images[place] = torch.from_numpy(image)
-            target[place] = torch.from_numpy(label)
+        for place, (cut, _) in enumerate(samples):
+            images[place] = torch.from_numpy(cut.image)
+            target[place] = torch.from_numpy(cut.label)
+        mine = samples[: self._count]
+        rows = columns = None
+        if self._spec.augmentation.decisions == "image":  # else the batch moves them about
+            rows, columns = (
+                torch.from_numpy(np.stack(places))
+                for places in ([cut.rows for cut, _ in mine], [cut.columns for cut, _ in mine])
+            )
         # Channels last in memory already, as the network likes it best.
-        keys = tuple(key for _, _, key in samples[: self._count])
-        return RawBatch(images.permute(0, 3, 1, 2), target, keys, step)
+        return RawBatch(images.permute(0, 3, 1, 2), target, tuple(key for _, key in mine), step, rows, columns)
 
 
 class Finisher:
@@ -207,7 +214,10 @@ class Finisher:
         target = raw.target.to(self._device, non_blocking=True).long()
         images, target, _ = self._augment(images, target, step=raw.step)
         images = normalise(images, self._input)
-        return Batch(images.contiguous(memory_format=self._layout), target, raw.keys)
+        rows, columns = (
+            None if each is None else each.to(self._device, non_blocking=True) for each in (raw.rows, raw.columns)
+        )
+        return Batch(images.contiguous(memory_format=self._layout), target, raw.keys, rows, columns)
 
 
 def evaluation_batches(

@@ -66,7 +66,9 @@ def _cut(batches: dict[str, Batch], parts: int) -> list[dict[str, Batch]]:
 def _part(batch: Batch, number: int, parts: int) -> Batch:
     count = len(batch.images) // parts
     place = slice(number * count, (number + 1) * count)
-    return replace(batch, images=batch.images[place], target=batch.target[place], keys=batch.keys[place])
+    rows, columns = (None if each is None else each[place] for each in (batch.rows, batch.columns))
+    images, target = batch.images[place], batch.target[place]
+    return replace(batch, images=images, target=target, keys=batch.keys[place], rows=rows, columns=columns)
 
 
 def _shares(weights: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:

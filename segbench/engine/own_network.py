@@ -78,8 +78,8 @@ class OwnNetwork(Segmentor):
         self.align_corners = align_corners
         self.name = name
 
-    def forward(self, images: Tensor) -> SegmentorOutput:
-        """Logits, and nothing else.
+    def forward(self, images: Tensor, rows: Tensor | None = None) -> SegmentorOutput:
+        """Logits of (N, 3, H, W) images, and nothing else; ``rows`` are nothing to it.
 
         Raises:
             RunFault: the network fails.

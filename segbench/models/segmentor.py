@@ -49,14 +49,32 @@ class Decoder(nn.Module):
         lr_factor: learning rate of its parameters over that of the backbone.
         layer_channels: channels of layers that it gives in the place of the backbone's, one for each of them at its
             stride; None if it does not.
+        wants_rows: whether it is told where the images' rows lie in their pictures, as `RowDecoder`.
     """
 
     embedding_channels: int
     lr_factor: float = 1.0
     layer_channels: tuple[int, ...] | None = None
+    wants_rows: bool = False
 
     def forward(self, layers: tuple[Tensor, ...], size: Size) -> Decoded:
         """Decode layers of images of ``size`` to (logits, embedding, auxiliary logits[, layers of its own])."""
+        raise NotImplementedError
+
+
+class RowDecoder(Decoder):
+    """Base of a decoder for which a pixel's height in the picture matters."""
+
+    wants_rows = True
+
+    def forward(self, layers: tuple[Tensor, ...], size: Size, rows: Tensor | None = None) -> Decoded:
+        """As of every decoder.
+
+        Args:
+            layers, size: as of every decoder.
+            rows: (N, H) float32, place of each row of the images in its picture, in [0, 1), 1 in the padding; None for
+                images that are whole pictures.
+        """
         raise NotImplementedError
 
 
@@ -85,14 +103,17 @@ class Segmentor(nn.Module):
         self.layer_strides = tuple(backbone.layer_strides)
         self.embedding_channels = decoder.embedding_channels
 
-    def forward(self, images: Tensor) -> SegmentorOutput:
+    def forward(self, images: Tensor, rows: Tensor | None = None) -> SegmentorOutput:
         """Segment normalised images.
 
         Args:
             images: (N, 3, H, W) float, any H, W >= 32.
+            rows: (N, H) places of the rows in their pictures, for a decoder that wants them; None: whole pictures.
         """
         layers = self.backbone(images)
-        logits, embedding, aux, *own = self.decoder(layers, (images.shape[-2], images.shape[-1]))
+        size = (images.shape[-2], images.shape[-1])
+        decoded = self.decoder(layers, size, rows) if self.decoder.wants_rows else self.decoder(layers, size)
+        logits, embedding, aux, *own = decoded
         return SegmentorOutput(logits, own[0] if own else layers, embedding, aux)
 
     def resize(self, logits: Tensor, size: Size) -> Tensor:

@@ -38,7 +38,7 @@ def coordinates(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 def sample(image, label, crop, seed: int = 0, **spec):
     rng = np.random.default_rng(seed)
-    return training_sample(image, label, crop=crop, spec=AugmentationSpec(**spec), fill=FILL, rng=rng)
+    return training_sample(image, label, crop=crop, spec=AugmentationSpec(**spec), fill=FILL, rng=rng)[:2]
 
 
 def test_plain_crop_keeps_pixels_and_labels_together() -> None:
@@ -323,3 +323,25 @@ def test_samples_of_a_batch_that_decides_together_are_merely_cropped() -> None:
     assert of_sample(spec) == AugmentationSpec(padding="random", padding_colour="black")
     alone = AugmentationSpec(scale=(0.75, 1.75), flip=0.5)
     assert of_sample(alone) == alone
+
+
+@pytest.mark.parametrize("padding", ["end", "centre", "random"])
+def test_places_say_where_every_label_comes_from(padding: str) -> None:
+    """Looking the picture up at the places gives the label that was cut."""
+    height, width = 40, 50
+    label = (np.arange(height)[:, None] * 5 + np.arange(width)[None]).astype(np.uint8) % 200
+    image = np.zeros((height, width, 3), np.uint8)
+    spec = AugmentationSpec(scale=(0.5, 2.0), aspect=(0.8, 1.25), flip=0.5, padding=padding)
+    flips = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        cut = training_sample(image, label, crop=(36, 64), spec=spec, fill=FILL, rng=rng)
+        assert cut.rows.dtype == cut.columns.dtype == np.float32
+        inside = (cut.rows < 1)[:, None] & (cut.columns < 1)[None]
+        assert np.array_equal(inside, cut.label != 255)
+        rows = np.minimum(np.round(cut.rows * height).astype(int), height - 1)
+        columns = np.minimum(np.round(cut.columns * width).astype(int), width - 1)
+        assert np.array_equal(label[rows][:, columns][inside], cut.label[inside])
+        within = cut.columns[cut.columns < 1]
+        flips += bool(within[0] > within[-1])
+    assert 5 < flips < 25

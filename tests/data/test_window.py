@@ -86,7 +86,7 @@ def test_window_of_a_map_equals_resizing_the_whole(tmp_path: Path) -> None:
         expected_label = classes[rows][:, columns][top : top + crop[0], left : left + crop[1]]
         if flip:
             expected, expected_label = expected[:, ::-1], expected_label[:, ::-1]
-        seen, seen_label = training_sample(
+        seen, seen_label, *_ = training_sample(
             *prepared.read(index),
             crop=crop,
             spec=AugmentationSpec(scale=(0.1, 4.0), flip=0.5),

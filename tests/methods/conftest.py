@@ -31,7 +31,7 @@ class FakeSegmentor(nn.Module):
         self.classifier = nn.Conv2d(CHANNELS[0], num_classes, 1)
         self.side = nn.Conv2d(CHANNELS[1], num_classes, 1) if aux else None
 
-    def forward(self, images: Tensor) -> Output:
+    def forward(self, images: Tensor, rows: Tensor | None = None) -> Output:
         found, features = [], images
         for layer in self.layers:
             features = layer(features).relu()

@@ -7,6 +7,7 @@ take the nearest pixel.
 """
 
 import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,7 +16,25 @@ from segbench.core.spec import AugmentationSpec, InputSpec, Size
 from segbench.data.classes import IGNORE
 from segbench.data.resample import filtered_window, nearest
 
+OUTSIDE = 1.0  # of a picture: the place of padding
 _FILTERS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
+
+
+class Cut(NamedTuple):
+    """One training sample.
+
+    Attributes:
+        image: uint8 (h, w, 3).
+        label: uint8 (h, w) train ids.
+        rows: float32 (h,), in the source image: number of the row that the label's is taken from over the number of
+            all, in [0, 1), before any rotation; 1 in the padding.
+        columns: float32 (w,), likewise.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
 
 
 def of_sample(spec: AugmentationSpec) -> AugmentationSpec:
@@ -41,7 +60,7 @@ def training_sample(
     spec: AugmentationSpec,
     fill: tuple[int, int, int],
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Cut:
     """Cut one training sample out of an image.
 
     Args:
@@ -54,7 +73,7 @@ def training_sample(
         rng: dice of this sample.
 
     Returns:
-        uint8 (h, w, 3) and uint8 (h, w), both of their own memory.
+        The sample; image and label are of their own memory.
     """
     whole = _scaled_size(label.shape, spec, rng)
     angle = 0.0
@@ -71,7 +90,9 @@ def training_sample(
     assert best is not None
     corner, piece = best
     picture = _image_window(image, whole, corner, size, angle=angle, how=spec.interpolation, fill=fill)
+    rows, columns = (_places(label.shape[side], whole[side], corner[side], size[side]) for side in (0, 1))
     if rng.random() < spec.flip:
+        columns = columns[::-1]
         picture, piece = cv2.flip(picture, 1), cv2.flip(piece, 1)  # copying a reversed view takes 40 times as long
     if size != crop:
         (above, below), (before, after) = (_pad(crop[side] - size[side], spec, rng) for side in (0, 1))
@@ -79,7 +100,13 @@ def training_sample(
         picture = np.ascontiguousarray(picture)
         picture = cv2.copyMakeBorder(picture, *borders, cv2.BORDER_CONSTANT, value=tuple(map(float, fill)))
         piece = np.pad(piece, ((above, below), (before, after)), constant_values=IGNORE)
-    return _own(picture, image), _own(piece, label)
+        rows = np.pad(rows, (above, below), constant_values=OUTSIDE)
+        columns = np.pad(columns, (before, after), constant_values=OUTSIDE)
+    return Cut(_own(picture, image), _own(piece, label), rows, np.ascontiguousarray(columns))
+
+
+def _places(length: int, scaled: int, start: int, count: int) -> np.ndarray:
+    return (nearest(length, scaled, start=start, count=count) / length).astype(np.float32)
 
 
 def largest_share(label: np.ndarray) -> float:

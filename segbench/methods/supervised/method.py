@@ -70,7 +70,7 @@ class Supervised(Method):
 
     def segment(self, batch: Batch, step: int) -> tuple[SegmentorOutput, dict[str, Tensor]]:
         """The network's output and the supervised losses of a batch."""
-        output = self.segmentor(batch.images)
+        output = self.segmentor(batch.images, batch.rows)
         final = self._at(self.loss_at, output.logits, batch.target)
         losses = {"ce": self.ce_weight * cross_entropy(*final, class_weights=self.class_weights)}
         if output.aux:
