@@ -61,6 +61,9 @@ Readings = Annotated[
     list[str] | None,
     typer.Option("--reading", metavar="NAME=OPTION", help="Another answer to an open point. Repeatable."),
 ]
+On = Annotated[
+    str | None, typer.Option("--on", metavar="NAME", help="Run on another data set than that of the figures.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Change one setting; a deviation. Repeatable."),

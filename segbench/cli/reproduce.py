@@ -24,6 +24,7 @@ ASK_SECONDS = 3600.0
 def command(
     target: common.Target,
     dataset: Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Only this data set.")] = None,
+    on: common.On = None,
     budget: common.Budget = "full",
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="How many seeds a row.")] = 1,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The first seed.")] = 0,
@@ -57,6 +58,7 @@ def command(
     Examples:
       segbench reproduce contextrast-table6 --budget smoke
       segbench reproduce contextrast-table6/layers-4-3 --dataset camvid --seeds 3
+      segbench reproduce contrastiveseg-table2 --on camvid --budget small
     """
     catalog = common.open_catalog(recipe)
     table, row = common.split_target(target)
@@ -69,7 +71,7 @@ def command(
     from segbench.recipe.resolve import Request
 
     cut = (("schedule.micro_batch", micro_batch),) if micro_batch is not None else ()
-    request = Request(budget, seed, common.pairs(reading, "--reading"), (*common.settings(setting), *cut))
+    request = Request(budget, seed, common.pairs(reading, "--reading"), (*common.settings(setting), *cut), on)
 
     from segbench.engine.runtime import choose_runtime
     from segbench.reproduce.estimate import estimate_plan
@@ -96,7 +98,7 @@ def command(
         _show_plan(plan, runtime, prepares, started=not dry_run)
     if dry_run:
         return
-    narrowed = f"{target} --dataset {dataset}" if dataset else target
+    narrowed = target + (f" --dataset {dataset}" if dataset else "") + (f" --on {on}" if on else "")
     _may_start(plan, runtime, narrowed, yes=yes, no_input=no_input)
 
     from segbench.reproduce.execute import Context, execute
@@ -184,7 +186,7 @@ def _plan_view(plan: "Plan") -> "View":
     for item in plan.items:
         status = item.reason if item.status == "waits" else f"{item.status} {item.reason}".strip()
         view.add_row(
-            item.name, item.resolved.dataset, str(item.seed), f"{item.steps:,}" if item.steps else "-",
+            item.name, item.resolved.runs_on, str(item.seed), f"{item.steps:,}" if item.steps else "-",
             str(item.batch_total or "-"), common.duration(item.seconds), common.memory(item.memory_bytes), status,
         )  # fmt: skip
     return view
@@ -254,7 +256,7 @@ def _show_failures(failed: "list[Failure]", target: str) -> None:
     runs: dict[str, list[str]] = {}
     for failure in failed:
         for fault in failure.error.faults:
-            runs.setdefault(fault, []).append(f"{failure.item.name} on {failure.item.resolved.dataset}")
+            runs.setdefault(fault, []).append(f"{failure.item.name} on {failure.item.resolved.runs_on}")
     for fault, names in runs.items():
         typer.echo(f"{fault}   ({', '.join(dict.fromkeys(names))})", err=True)
     helps = list(dict.fromkeys(failure.error.next for failure in failed if failure.error.next))

@@ -22,6 +22,7 @@ def command(
     dataset: Annotated[
         str | None, typer.Option("--dataset", metavar="NAME", help="One of the row's data sets.")
     ] = None,
+    on: common.On = None,
     budget: common.Budget = "full",
     readings: Annotated[bool, typer.Option("--readings", help="The open points, with all their options.")] = False,
     reading: common.Readings = None,
@@ -49,7 +50,7 @@ def command(
     from segbench.recipe.resolve import Request, resolve
 
     table.row(row)
-    request = Request(budget, readings=common.pairs(reading, "--reading"), settings=common.settings(setting))
+    request = Request(budget, readings=common.pairs(reading, "--reading"), settings=common.settings(setting), on=on)
     chosen = [dataset] if dataset else list(table.datasets(row))
     resolved = [resolve(catalog, table_name, row, name, request) for name in chosen]
     if json:

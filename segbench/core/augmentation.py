@@ -82,6 +82,21 @@ class BlurSpec(Spec):
         return self
 
 
+class ClassUniformSpec(Spec):
+    """Crops that show every class equally often, beside random ones (HANet's released code, datasets/uniform.py).
+
+    Of the n samples of an epoch each of C classes gets ``int(n * share / C)``, whose crops show a centroid of the class
+    in one tile of an image; the others, and those of a class that no image shows, are random crops of random images.
+    """
+
+    share: float = setting(gt=0, le=1, description="of an epoch's samples")
+    tile: int = setting(
+        gt=0,
+        description="side of a tile in pixels, before data.scale where that resizes the images; each side of an image "
+        "has the nearest whole number of tiles",
+    )
+
+
 class AugmentationSpec(Spec):
     """What is done to a training sample between the file and the network.
 
@@ -98,6 +113,7 @@ class AugmentationSpec(Spec):
     flip: float = setting(0.0, ge=0, le=1, description="probability of a horizontal flip")
     max_class_share: float | None = setting(None, gt=0, le=1, description="crops are drawn again above this")
     crop_draws: int = setting(10, ge=1)
+    class_uniform: ClassUniformSpec | None = setting(None, description="crops around the centroids of classes")
     jitter: JitterSpec | None = None
     brightness_shift: int = setting(0, ge=0, le=255, description="one integer in +-this added to all channels")
     blur: BlurSpec | None = None
@@ -105,8 +121,8 @@ class AugmentationSpec(Spec):
     rotation_probability: float = setting(1.0, ge=0, le=1)
     classmix: float = setting(0.0, ge=0, le=1, description="probability of ClassMix")
     classmix_skips: tuple[int, ...] = setting((), description="classes not pasted where there are any others")
-    interpolation: Literal["bilinear", "bicubic", "lanczos"] = setting(
-        "bilinear", description="of scaled images; lanczos, of 3 lobes, alone averages over more pixels when it shrinks"
+    interpolation: Literal["bilinear", "bicubic", "pillow_bicubic", "lanczos"] = setting(
+        "bilinear", description="of scaled images; the last two, Pillow's, average over more pixels when they shrink"
     )
     padding: Literal["end", "centre", "random"] = setting(
         "end", description="where a sample lies that is smaller than its crop; end: padded below and at the right"
@@ -123,12 +139,15 @@ class AugmentationSpec(Spec):
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise ValueError(f"{name} {low} to {high} is no range of positive factors")
-        alone = {"aspect": (1.0, 1.0), "rotation": 0.0, "max_class_share": None, "interpolation": "bilinear"}
+        alone: dict[str, object] = {"aspect": (1.0, 1.0), "rotation": 0.0, "interpolation": "bilinear"}
+        alone |= {"max_class_share": None, "class_uniform": None}
         wrong = [name for name, value in alone.items() if getattr(self, name) != value]
         if self.decisions == "batch" and wrong:
             raise ValueError(f"decisions of a batch do not go with {', '.join(wrong)}")
         if self.applied_by == "method" and self.decisions != "batch":
             raise ValueError("what a method applies is decided for a batch; decisions: batch is wanted")
-        if self.rotation and self.interpolation == "lanczos":
-            raise ValueError("lanczos does not go with rotation")
+        if self.rotation and self.interpolation in ("pillow_bicubic", "lanczos"):
+            raise ValueError(f"{self.interpolation} does not go with rotation")
+        if self.rotation and self.class_uniform is not None:
+            raise ValueError("class_uniform does not go with rotation, which may turn a centroid out of its crop")
         return self

@@ -33,6 +33,10 @@ class Options(Spec):
 
     across_images: ClassVar[tuple[str, ...]] = ()
 
+    def across_images_of(self, images: int) -> tuple[str, ...]:
+        """Those of ``across_images``, and what else these options make of all of so many images at once."""
+        return self.across_images
+
 
 def digest(data: Any, *, length: int = 12) -> str:
     """First ``length`` hexadecimal digits of the SHA-256 of ``data`` as canonical JSON."""

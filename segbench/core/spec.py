@@ -11,6 +11,7 @@ from pydantic import Field, model_serializer, model_validator
 
 from .augmentation import AugmentationSpec as AugmentationSpec
 from .augmentation import BlurSpec as BlurSpec
+from .augmentation import ClassUniformSpec as ClassUniformSpec
 from .augmentation import JitterSpec as JitterSpec
 from .features import FeatureSpec as FeatureSpec
 from .fields import Options as Options

@@ -15,6 +15,7 @@ class Purpose(IntEnum):
     MIX = 4
     PLACE = 5
     BLUR = 6
+    UNIFORM = 7
 
 
 def dice(purpose: Purpose, *words: int) -> np.random.Generator:

@@ -45,6 +45,7 @@ class DatasetOptions(Options):
         splits: split name to accepted numbers of images, the official one first.
         optional: splits that a data set is whole without.
         secret: splits whose labels are not public: only their server scores them.
+        reported: the split that papers score where they say no more.
         native_size: (height, width) of every image, or None where they differ.
         size_bytes: of the unpacked files that are used.
         licence: one sentence.
@@ -60,6 +61,7 @@ class DatasetOptions(Options):
     splits: dict[str, tuple[int, ...]]
     optional: tuple[str, ...] = ()
     secret: tuple[str, ...] = ()
+    reported: str = "val"
     native_size: Size | None = None
     size_bytes: int
     licence: str

@@ -20,6 +20,7 @@ from segbench.core.spec import AugmentationSpec, InputSpec, StreamSpec
 
 from .augmentation.augment import Cut, of_sample, padding_colour, training_sample
 from .augmentation.batchwise import BatchAugmenter
+from .augmentation.uniform import ANYWHERE, find_centroids, plan_epoch
 from .batch import Batch
 from .colour import normalise
 from .dataset import SegDataset
@@ -71,7 +72,8 @@ class TrainingBatches:
     """Endless training batches from ``start_step`` on; iterate once, close when done.
 
     The images of an epoch are shuffled anew with dice of (seed, stream, epoch). A batch may run over the end of an
-    epoch into the next: none is smaller and no image is left out (neither drop_last of a plain loader).
+    epoch into the next: none is smaller and no image is left out (neither drop_last of a plain loader). With
+    ``class_uniform`` an epoch has as many samples, but some images several times, and every label is read once first.
 
     Args:
         spec: data, crop, batch size and augmentation of the stream.
@@ -85,7 +87,8 @@ class TrainingBatches:
         pin_memory: page-locked tensors, for copies to a CUDA device that do not block.
 
     Raises:
-        InvalidFault: a batch that cannot be dealt out evenly.
+        InvalidFault: a batch that cannot be dealt out evenly, or no labels where ``class_uniform`` needs them.
+        MissingFault: a label cannot be read.
     """
 
     def __init__(
@@ -112,6 +115,10 @@ class TrainingBatches:
         self._fill = (round(255 * red), round(255 * green), round(255 * blue))
         self._step = start_step
         self._pin = pin_memory
+        self._centroids = None
+        if augmentation.class_uniform is not None:
+            tile = max(1, round(augmentation.class_uniform.tile * spec.data.scale))
+            self._centroids = find_centroids(dataset, tile=tile, workers=num_workers)
         self._order = lru_cache(maxsize=8)(self._shuffled)
         self._pool = ThreadPoolExecutor(num_workers, "segbench-data") if num_workers else None
         self._queue: deque[tuple[int, list[Future[tuple[Cut, str]]]]] = deque()
@@ -144,14 +151,27 @@ class TrainingBatches:
         self.close()
 
     def _shuffled(self, epoch: int) -> np.ndarray:
-        return dice(Purpose.EPOCH, self._seed, self._stream, epoch).permutation(len(self._dataset))
+        """Image of each sample of an epoch; with ``class_uniform`` row and column beside it, see ``plan_epoch``."""
+        uniform, images = self._augmentation.class_uniform, len(self._dataset)
+        if uniform is None or self._centroids is None:
+            return dice(Purpose.EPOCH, self._seed, self._stream, epoch).permutation(images)
+        rng = dice(Purpose.UNIFORM, self._seed, self._stream, epoch)
+        return plan_epoch(self._centroids, images=images, share=uniform.share, rng=rng)
 
     def _sample(self, step: int, place: int) -> tuple[Cut, str]:
         epoch, position = divmod(step * self._spec.batch_total + place, len(self._dataset))
-        index = int(self._order(epoch)[position])
+        drawn, around = self._order(epoch)[position], None
+        if self._centroids is None:
+            index = word = int(drawn)
+        else:  # an image may come several times, each with dice of its own
+            index, *shown = map(int, drawn)
+            word = position
+            around = None if ANYWHERE in shown else (shown[0], shown[1])
         image, label = self._dataset.read(index)
-        rng = dice(Purpose.SAMPLE, self._seed, self._stream, epoch, index)
-        cut = training_sample(image, label, crop=self._spec.crop, spec=self._augmentation, fill=self._fill, rng=rng)
+        rng = dice(Purpose.SAMPLE, self._seed, self._stream, epoch, word)
+        cut = training_sample(
+            image, label, crop=self._spec.crop, spec=self._augmentation, fill=self._fill, rng=rng, around=around
+        )
         return cut, self._dataset.key(index)
 
     def _collate(self, step: int, samples: list[tuple[Cut, str]]) -> RawBatch:

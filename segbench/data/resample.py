@@ -13,8 +13,12 @@ from PIL import Image
 
 from segbench.core.spec import Size
 
-Filter = Literal["bilinear", "lanczos"]
-_FILTERS = {"bilinear": (Image.Resampling.BILINEAR, 1), "lanczos": (Image.Resampling.LANCZOS, 3)}
+Filter = Literal["bilinear", "bicubic", "lanczos"]
+_FILTERS = {
+    "bilinear": (Image.Resampling.BILINEAR, 1),
+    "bicubic": (Image.Resampling.BICUBIC, 2),
+    "lanczos": (Image.Resampling.LANCZOS, 3),
+}
 
 
 def scaled(size: tuple[int, ...], factor: float) -> Size:
@@ -62,14 +66,14 @@ def filtered_window(image: np.ndarray, scaled: Size, corner: Size, size: Size, *
 
     With step ``s = old / new`` and ``t = max(s, 1)``, target pixel i takes source pixel j with weight
     ``f((j + 0.5 - (i + 0.5) s) / t)``, scaled to sum 1 over the image, where f is a triangle of half-width 1
-    (bilinear) or ``sinc(x) sinc(x / 3)`` for ``|x| < 3`` (lanczos).
+    (bilinear), Keys' cubic with a = -0.5 (bicubic) or ``sinc(x) sinc(x / 3)`` for ``|x| < 3`` (lanczos).
 
     Args:
         image: uint8 (H, W, 3).
         scaled: size of the whole image after scaling.
         corner: top and left of the window in it.
         size: of the window.
-        how: bilinear or lanczos.
+        how: which filter.
 
     Returns:
         uint8 (*size, 3) of its own memory.

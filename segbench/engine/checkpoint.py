@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from segbench.core import atomic
 from segbench.core.errors import InvalidFault, MissingFault, UsageFault
 from segbench.core.spec import ModelSpec, Size
+from segbench.models.growing import make_room
 from segbench.models.segmentor import Segmentor, build_segmentor
 
 KEY, FORMAT = "segbench", "segbench-weights-1"
@@ -168,9 +169,12 @@ def build_from_weights(path: Path) -> tuple[Segmentor, WeightsHeader]:
 def load_into(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Load strictly: every tensor must be there, wanted, finite and of the right shape.
 
+    Tables that grow (`Growing`) have as many rows as the file says.
+
     Raises:
         InvalidFault: names the first tensor of each kind of misfit.
     """
+    make_room(module, tensors)
     own = module.state_dict()
     missing = [name for name in own if name not in tensors]
     unexpected = [name for name in tensors if name not in own]

@@ -183,7 +183,7 @@ def evaluate_all(
                 if stop():
                     raise Interrupted("Stopped while scoring; what was trained is kept.", next="the same command again")
                 each.count(images.key(index), image, target, instances)
-            _report(observer, phase, index + 1, len(images), began, runtime)
+            report_images(observer, phase, index + 1, len(images), began, runtime)
     peak = runtime.peak_memory_bytes()
     memory = peak if runtime.is_cuda else peak - before
     return [each.result(memory) for each in counting]
@@ -254,7 +254,8 @@ def _read_ahead(images: Images, *, workers: int) -> Generator[tuple[NDArray[np.u
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _report(observer: Observer, phase: str, done: int, total: int, began: float, runtime: Runtime) -> None:
+def report_images(observer: Observer, phase: str, done: int, total: int, began: float, runtime: Runtime) -> None:
+    """Tell how many images are done since ``began``."""
     elapsed = time.perf_counter() - began
     rate = done / elapsed if elapsed > 0 else 0.0
     observer.report(

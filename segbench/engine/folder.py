@@ -22,7 +22,8 @@ class Summary:
     Attributes:
         steps: optimiser steps done.
         seconds: time spent in them, without validation and saving.
-        seconds_per_step: their mean.
+        seconds_per_step: their mean, waiting for data included.
+        seconds_per_iteration: median of the last of them without their data, see ``clock``; None if there were few.
         parameters: of the network that is evaluated.
         peak_memory_bytes: of the device, or of the process on a CPU.
         losses: mean of each term over the steps of the last point of the curve.
@@ -42,6 +43,7 @@ class Summary:
     best: dict[str, float] | None = None
     last: dict[str, float] | None = None
     weights: dict[str, Any] = field(default_factory=dict)
+    seconds_per_iteration: float | None = None
 
 
 def read_summary(folder: Path) -> Summary | None:

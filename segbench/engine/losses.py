@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segbench.core.errors import RunFault
 
@@ -14,6 +14,22 @@ def not_finite(fault: str) -> RunFault:
         f"{fault} The state before is kept.",
         next="the same command with --set schedule.optimizer.lr=SMALLER, or --precision float32",
     )
+
+
+def require_finite(method: nn.Module, optimizer: torch.optim.Optimizer, *, step: int, device: str) -> None:
+    """A finite loss can have a gradient that is not; what it leads to must not take a good state's place.
+
+    Raises:
+        RunFault: a weight, a buffer or the optimiser's memory of a weight is not finite.
+    """
+    tensors = dict(method.state_dict())
+    for number, memory in enumerate(optimizer.state.values()):
+        tensors |= {f"the optimiser's {key} {number}": value for key, value in memory.items()}
+    tensors = {name: value for name, value in tensors.items() if isinstance(value, Tensor)}
+    finite = torch.stack([value.isfinite().all().to(device) for value in tensors.values()]).tolist()
+    bad = [name for name, fine in zip(tensors, finite, strict=True) if not fine]
+    if bad:
+        raise not_finite(f"{len(bad)} tensors, such as {bad[0]}, are not finite after step {step:,}.")
 
 
 class LossMeter:

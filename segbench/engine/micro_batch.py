@@ -35,6 +35,7 @@ def backward(
         InvalidFault: a batch cannot be cut into so many parts.
     """
     cut = _cut(batches, parts)
+    method.before_step(step)
     shares = _shares([method.mean_over(part) for part in cut]) if parts > 1 else []
     total: Tensor | None = None
     names: tuple[str, ...] = ()

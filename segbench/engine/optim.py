@@ -48,15 +48,16 @@ def build_optimizer(spec: OptimizerSpec, method: Method, *, fused: bool) -> torc
     own = method.param_groups()
     _require_complete(own, method)
     for group in own:
-        for decays in (True, False):
-            params = [p for name, p in group.params if (group.decays and name not in spared) == decays]
+        own_decay = spec.weight_decay if group.weight_decay is None else group.weight_decay
+        for decay in dict.fromkeys((own_decay, 0.0)):
+            params = [p for name, p in group.params if (0.0 if name in spared else own_decay) == decay]
             if params:
                 groups.append(
                     {
                         "params": params,
                         "lr": spec.lr * group.lr_multiplier,
                         "lr_multiplier": group.lr_multiplier,
-                        "weight_decay": spec.weight_decay if decays else 0.0,
+                        "weight_decay": decay,
                     }
                 )
     if spec.name == "sgd":

@@ -56,7 +56,7 @@ def predict(
         if mirrored:
             scored = scored.flip(-1)
         if spec.fuse == "probabilities" and spec.overlap == "logits":
-            scored = scored.softmax(1)
+            scored = _shares(segmentor, scored)
         if total is None:
             total = scored
         elif spec.fuse == "exp_logits":
@@ -104,16 +104,17 @@ def _views(
         # Without anti-aliasing: plain bilinear sampling is what evaluation codes of the field do.
         view = image if size == own else F.interpolate(image, size=size, mode="bilinear", align_corners=False)
         full = _padded(size, spec)
+        rows = _rows(size, full, spec.pad, image.device) if segmentor.wants_rows else None
         views = [_pad(each, full, spec.pad) for each in ([view, view.flip(-1)] if spec.flip else [view])]
         if slides and spec.flip and spec.mirror == "window":
             views = views[:1]
         if slides and _is_cut(full, spec):
             for number, each in enumerate(views):
-                scores = _slide(segmentor, each, spec, runtime)
+                scores = _slide(segmentor, each, rows, spec, runtime)
                 yield _cropped(scores, size, spec.pad), bool(number)
             continue
         together = torch.cat(views) if len(views) > 1 else views[0]
-        for number, logits in enumerate(_forward(segmentor, together, runtime).split(1)):
+        for number, logits in enumerate(_forward(segmentor, together, rows, runtime).split(1)):
             if full != size or spec.enlarge == "twice":
                 logits = _cropped(segmentor.resize(logits, full), size, spec.pad)
             yield logits, bool(number)
@@ -145,6 +146,11 @@ def _enlarged(segmentor: Segmentor, scores: Tensor, size: Size) -> Tensor:
         # fast; the values are the same.
         scores = scores.contiguous(memory_format=torch.channels_last)
     return segmentor.resize(scores, size)
+
+
+def _shares(segmentor: Segmentor, scores: Tensor) -> Tensor:
+    """Probabilities, or votes as they are."""
+    return scores if segmentor.votes else scores.softmax(1)
 
 
 def _resized(size: Size, spec: EvaluationSpec, scale: float) -> Size:
@@ -199,6 +205,14 @@ def _pad(image: Tensor, full: Size, pad: PadSpec | None) -> Tensor:
     return F.pad(image, (left, full[1] - size[1] - left, top, full[0] - size[0] - top))
 
 
+def _rows(size: Size, full: Size, pad: PadSpec | None, device: torch.device) -> Tensor:
+    """Places (1, H) of the rows of a padded picture: in [0, 1), and 1 in the padding."""
+    top, _ = _before(size, full, pad)
+    places = torch.ones(1, full[0], device=device)
+    places[0, top : top + size[0]] = torch.arange(size[0], device=device) / size[0]
+    return places
+
+
 def _cropped(scores: Tensor, size: Size, pad: PadSpec | None) -> Tensor:
     top, left = _before(size, (scores.shape[-2], scores.shape[-1]), pad)
     return scores[..., top : top + size[0], left : left + size[1]]
@@ -211,22 +225,28 @@ def _is_cut(size: Size, spec: EvaluationSpec) -> bool:
     return size[0] > spec.window[0] or size[1] > spec.window[1] or together
 
 
-def _forward(segmentor: Segmentor, images: Tensor, runtime: Runtime) -> Tensor:
-    """Logits of several images of one size; one after the other where the device cannot hold all of them."""
+def _forward(segmentor: Segmentor, images: Tensor, rows: Tensor | None, runtime: Runtime) -> Tensor:
+    """Logits of several images of one size; one after the other where the device cannot hold all of them.
+
+    ``rows`` are (N, H) or, of all images, (1, H) places for a network that wants them.
+    """
     if runtime.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
     try:
         with runtime.autocast():
-            return segmentor(images).logits
+            if rows is None:
+                return segmentor(images).logits
+            return segmentor(images, rows.expand(len(images), -1)).logits
     except torch.OutOfMemoryError:
         if len(images) == 1:
             raise
     # Outside of the handler: while an exception is known, so are the tensors of the call that raised it.
     torch.cuda.empty_cache()
-    return torch.cat([_forward(segmentor, image, runtime) for image in images.split(1)])
+    each = [None] * len(images) if rows is None else rows.expand(len(images), -1).split(1)
+    return torch.cat([_forward(segmentor, *one, runtime) for one in zip(images.split(1), each, strict=True)])
 
 
-def _slide(segmentor: Segmentor, image: Tensor, spec: EvaluationSpec, runtime: Runtime) -> Tensor:
+def _slide(segmentor: Segmentor, image: Tensor, rows: Tensor | None, spec: EvaluationSpec, runtime: Runtime) -> Tensor:
     """Mean over overlapping windows, (1, C, H, W); the last window of a row or column ends at the border."""
     assert spec.window is not None
     height, width = image.shape[-2:]
@@ -237,24 +257,27 @@ def _slide(segmentor: Segmentor, image: Tensor, spec: EvaluationSpec, runtime: R
     times = image.new_zeros(1, 1, height, width)
     places = [
         (..., slice(top, top + window[0]), slice(left, left + window[1]))
-        for top in _starts(height, window[0], stride[0])
-        for left in _starts(width, window[1], stride[1])
+        for top in starts(height, window[0], stride[0])
+        for left in starts(width, window[1], stride[1])
     ]
     at_once = 1 if mirrors else WINDOWS_AT_ONCE
     for first in range(0, len(places), at_once):
         some = places[first : first + at_once]
         batch = torch.cat([image[place] for place in some])
-        logits = _forward(segmentor, torch.cat([batch, batch.flip(-1)]) if mirrors else batch, runtime)
+        batch = torch.cat([batch, batch.flip(-1)]) if mirrors else batch
+        seen = None if rows is None else torch.cat([rows[:, down] for _, down, _ in some])
+        logits = _forward(segmentor, batch, seen, runtime)
         for number, each in enumerate(logits.split(1)):
             scores = segmentor.resize(each, window)
             if spec.overlap == "probabilities":
-                scores = scores.softmax(1)
+                scores = _shares(segmentor, scores)
             place = some[0 if mirrors else number]
             total[place] += scores.flip(-1) if mirrors and number else scores
             times[place] += 1
     return total.div_(times)
 
 
-def _starts(length: int, window: int, stride: int) -> list[int]:
+def starts(length: int, window: int, stride: int) -> list[int]:
+    """Where windows begin along a side; the last one ends at the border."""
     count = max(0, -(-(length - window) // stride)) + 1
     return [min(index * stride, length - window) for index in range(count)]

@@ -13,7 +13,7 @@ class Progress:
     """State of a training or an evaluation.
 
     Attributes:
-        phase: ``prepare``, ``train``, ``validate`` or ``evaluate``.
+        phase: ``prepare``, ``train``, ``gather``, ``validate`` or ``evaluate``.
         done: steps or images done.
         total: steps or images in all.
         losses: mean of each named term since the last report (training).

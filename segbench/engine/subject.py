@@ -154,6 +154,7 @@ def open_other(
         model_label(foreign.model),
         (foreign.model.input, foreign.model.align_corners),
         foreign.model,
+        foreign.classes,
         protocol=foreign.protocol,
         report=report,
         notes=foreign.notes,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from segbench.core import atomic, support
 from segbench.core.errors import Interrupted, InvalidFault, RunFault
@@ -25,10 +24,12 @@ from segbench.methods.build import build_method
 from segbench.models.weights import load_backbone_weights
 
 from . import checkpoint
+from .clock import StepClock
 from .evaluate import evaluate
 from .folder import BEST, LAST, STATE, SUMMARY, Summary, alone, read_summary
+from .gathering import gather
 from .labelled import note_labelled
-from .losses import LossMeter, not_finite
+from .losses import LossMeter, require_finite
 from .micro_batch import backward
 from .optim import build_optimizer, learning_rate, set_learning_rate
 from .progress import Observer, Progress, Silent, watching
@@ -107,6 +108,7 @@ class _Run:
         self.best: dict[str, float] | None = None
         self.weights: dict[str, Any] = {}
         self.losses = LossMeter()
+        self.clock = StepClock(runtime)
         self.reported = (0, 0.0)  # step and time
 
     def prepare(self, start: Path | None) -> None:
@@ -162,10 +164,11 @@ class _Run:
     def _train_step(self, batches: dict[str, Batch]) -> None:
         """One step; nothing here waits for the device."""
         set_learning_rate(self.optimizer, self._lr(self.step))
-        names, losses = backward(self.method, batches, step=self.step, parts=self.stage.parts, runtime=self.runtime)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.method.after_step(self.step)
+        with self.clock.step():
+            names, losses = backward(self.method, batches, step=self.step, parts=self.stage.parts, runtime=self.runtime)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            self.method.after_step(self.step)
         self.losses.add(names, losses, step=self.step)
         self.step += 1
 
@@ -208,6 +211,7 @@ class _Run:
             RunFault: a loss was not finite.
         """
         losses = self.losses.fetch()
+        self.clock.fetch()  # the losses have waited for the device
         (step, since), now = self.reported, time.perf_counter()
         self.seconds += now - since
         images = sum(stream.batch_total for stream in self.stage.streams.values())
@@ -235,7 +239,7 @@ class _Run:
 
     def _measure(self) -> None:
         """Add a point to the curve, with the validation's score if there is one; keep state and best weights."""
-        miou = None if self.validation is None else self._validate(self.validation)
+        miou = self._evaluate()
         point = {"step": float(self.step), "lr": self._lr(self.step - 1)}
         point |= {f"loss_{name}": value for name, value in self.losses.take().items()}
         better = False
@@ -253,26 +257,38 @@ class _Run:
             self._save_weights(BEST)
         self.reported = self.step, time.perf_counter()
 
-    def _validate(self, images: SegDataset) -> float:
-        """mIoU in percent on the validation split at single scale."""
+    def _evaluate(self) -> float | None:
+        """Let the method gather what its network needs; mIoU in percent on the validation split at single scale."""
         self._require_finite()
         try:
-            result = evaluate(
-                self.method.predictor(),
-                images,
-                EvaluationSpec(data=DataSpec(name=self.classes.name, splits=("val",))),
+            gather(
+                self.method,
+                self.data[next(iter(self.stage.streams))],
+                self._first_stream(),
                 input=self.stage.model.input,
                 runtime=self.runtime,
-                phase="validate",
                 observer=self.observer,
                 stop=self.stop,
             )
+            return None if self.validation is None else self._validate(self.validation)
         except Interrupted:
             self._save()
             raise Interrupted(f"Saved at step {self.step:,}, before its validation.", next=AGAIN) from None
         except Exception:  # a broken image or a device without memory for whole images must not cost the steps
             self._save()
             raise
+
+    def _validate(self, images: SegDataset) -> float:
+        result = evaluate(
+            self.method.predictor(),
+            images,
+            EvaluationSpec(data=DataSpec(name=self.classes.name, splits=("val",))),
+            input=self.stage.model.input,
+            runtime=self.runtime,
+            phase="validate",
+            observer=self.observer,
+            stop=self.stop,
+        )
         return result.figures(absent="exclude")["miou"]
 
     def _open(self, data: DataSpec, cache: CacheUse) -> SegDataset:
@@ -316,6 +332,7 @@ class _Run:
             "best": self.best,
             "weights": self.weights,
             "losses": self.losses.state_dict(),
+            "step_seconds": self.clock.fetch(),
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),
@@ -324,19 +341,7 @@ class _Run:
         checkpoint.save_state(self.folder / STATE, state)
 
     def _require_finite(self) -> None:
-        """A finite loss can have a gradient that is not; what it leads to must not take a good state's place.
-
-        Raises:
-            RunFault: a weight, a buffer or the optimiser's memory of a weight is not finite.
-        """
-        tensors = dict(self.method.state_dict())
-        for number, memory in enumerate(self.optimizer.state.values()):
-            tensors |= {f"the optimiser's {key} {number}": value for key, value in memory.items()}
-        tensors = {name: value for name, value in tensors.items() if isinstance(value, Tensor)}
-        finite = torch.stack([value.isfinite().all().to(self.runtime.device) for value in tensors.values()]).tolist()
-        bad = [name for name, fine in zip(tensors, finite, strict=True) if not fine]
-        if bad:
-            raise not_finite(f"{len(bad)} tensors, such as {bad[0]}, are not finite after step {self.step:,}.")
+        require_finite(self.method, self.optimizer, step=self.step, device=self.runtime.device)
 
     def _restore(self, state: dict[str, Any]) -> None:
         path = self.folder / STATE
@@ -349,6 +354,7 @@ class _Run:
             self.step, self.seconds = state["step"], state["seconds"]
             self.curve, self.best, self.weights = state["curve"], state["best"], state["weights"]
             self.losses.load_state_dict(state["losses"])
+            self.clock = StepClock(self.runtime, state.get("step_seconds", ()))
             torch.set_rng_state(state["rng"])
         except InvalidFault as fault:
             raise InvalidFault(*fault.faults, next=advice) from None
@@ -367,6 +373,7 @@ class _Run:
             steps=self.step,
             seconds=self.seconds,
             seconds_per_step=self.seconds / self.step,
+            seconds_per_iteration=self.clock.median(),
             parameters=sum(parameter.numel() for parameter in self.method.predictor().parameters()),
             peak_memory_bytes=self.runtime.peak_memory_bytes(),
             losses={name.removeprefix("loss_"): value for name, value in last.items() if name.startswith("loss_")},

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from segbench.models.scheduled import tell_progress
 from segbench.models.segmentor import Decoder
 
 if TYPE_CHECKING:
@@ -25,13 +26,39 @@ class ParamGroup:
         name: name of the group, unique in its method.
         params: (name, parameter) pairs; names are those of `Method.named_parameters`.
         lr_multiplier: factor on the schedule's learning rate.
-        decays: whether they have weight decay, where the schedule has one.
+        weight_decay: theirs; None: the schedule's.
     """
 
     name: str
     params: list[tuple[str, nn.Parameter]] = field(repr=False)
     lr_multiplier: float = 1.0
-    decays: bool = True
+    weight_decay: float | None = None
+
+
+class Gatherer(ABC):
+    """Takes from the training images what a network needs that its steps do not give it.
+
+    Attributes:
+        images: about how many images it wants, evenly spread; None: all.
+    """
+
+    images: int | None = None
+
+    @abstractmethod
+    def embed(self, images: Tensor) -> Tensor:
+        """What is kept of normalised images (N, 3, h, w), windows of whole ones: (N, D, h', w')."""
+
+    @abstractmethod
+    def add(self, embedding: Tensor, target: Tensor) -> None:
+        """Take one image: the sum over its windows, enlarged, (1, D, H, W) and its labels (1, H, W) int64."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Give the network what was gathered.
+
+        Raises:
+            RunFault: that is nothing.
+        """
 
 
 class Method(nn.Module, ABC):
@@ -40,7 +67,12 @@ class Method(nn.Module, ABC):
     Args:
         segmentor: the network that is evaluated in the end.
         seed: of all random draws of the method.
+
+    Attributes:
+        wants_logits: whether it trains a classifier, so that it cannot do with a network that has none.
     """
+
+    wants_logits: bool = True
 
     def __init__(self, segmentor: Segmentor, *, seed: int) -> None:
         super().__init__()
@@ -72,7 +104,10 @@ class Method(nn.Module, ABC):
         return min(step / self.steps, 1.0)
 
     def param_groups(self) -> list[ParamGroup]:
-        """All parameters that are trained, each in exactly one group; a decoder with a rate of its own is one."""
+        """All parameters that are trained, each in exactly one group.
+
+        A decoder with a learning rate of its own is one, and its parameters with weight decay of their own are others.
+        """
         trained = [item for item in self.named_parameters() if item[1].requires_grad]
         factors = {
             f"{name}.": module.lr_factor
@@ -83,7 +118,17 @@ class Method(nn.Module, ABC):
         for prefix, factor in factors.items():
             params = [item for item in trained if item[0].startswith(prefix)]
             groups += [ParamGroup(prefix.rstrip("."), params, factor)] if params else []
-        return groups
+        decays = {
+            f"{name}.{prefix}": decay
+            for name, module in self.named_modules()
+            if isinstance(module, Decoder)
+            for prefix, decay in module.weight_decays.items()
+        }
+        return [part for group in groups for part in _by_decay(group, decays)]
+
+    def before_step(self, step: int) -> None:
+        """Called before each step's first forward pass: every network is told how far the training is."""
+        tell_progress(self, self.progress(step))
 
     def after_step(self, step: int) -> None:
         """Called after each optimiser step; nothing by default."""
@@ -91,6 +136,10 @@ class Method(nn.Module, ABC):
     def training_pass(self, images: Tensor) -> object:
         """Everything that training computes from images before the losses: what the cost of training counts."""
         return self.segmentor(images)
+
+    def gatherer(self) -> Gatherer | None:
+        """What is shown the training images before the network is evaluated; None if it needs nothing of them."""
+        return None
 
     def predictor(self) -> Segmentor:
         """The network to evaluate."""
@@ -102,3 +151,16 @@ class Method(nn.Module, ABC):
         key = hashlib.blake2b(words.encode(), digest_size=8).digest()
         generator = torch.Generator(device=next(self.parameters()).device)
         return generator.manual_seed(int.from_bytes(key) >> 1)
+
+
+def _by_decay(group: ParamGroup, decays: dict[str, float]) -> list[ParamGroup]:
+    """A group cut into the parameters whose names begin so, with their own weight decay, and the others."""
+    if not decays:
+        return [group]
+    own = [
+        replace(group, name=prefix.rstrip("."), weight_decay=decay, params=params)
+        for prefix, decay in decays.items()
+        if (params := [item for item in group.params if item[0].startswith(prefix)])
+    ]
+    others = [item for item in group.params if not item[0].startswith(tuple(decays))]
+    return [replace(group, params=others), *own]

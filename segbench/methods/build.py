@@ -1,6 +1,7 @@
 """A stage's method from its spec."""
 
 from segbench.core import registry
+from segbench.core.errors import InvalidFault
 from segbench.core.spec import StageSpec
 from segbench.models.segmentor import build_segmentor
 
@@ -12,11 +13,19 @@ def build_method(stage: StageSpec, *, num_classes: int, seed: int = 0) -> Method
 
     Raises:
         UsageFault: a part is not registered.
-        InvalidFault: an option does not exist or has an impossible value.
+        InvalidFault: an option does not exist or has an impossible value, the batches would lack what the network
+            asks for, or the method trains a classifier where the network has none.
     """
     segmentor = build_segmentor(stage.model, num_classes=num_classes)
+    lost = [name for name, stream in stage.streams.items() if stream.augmentation.decisions == "batch"]
+    if segmentor.wants_rows and lost:
+        reason = f"decoder {stage.model.decoder.name} asks where a crop's rows lie, which decisions of a batch lose"
+        raise InvalidFault(*(f"stream {name!r}: {reason}." for name in lost), next="segbench list")
     options = registry.options_of("method", stage.method.name).model_validate(stage.method.options)
     module = registry.implementation("method", stage.method.name, "method")
     method: Method = module.build(options, segmentor, num_classes=num_classes, seed=seed)
+    if segmentor.votes and method.wants_logits:
+        fault = f"The method {stage.method.name} trains a classifier; the decoder {stage.model.decoder.name} has none."
+        raise InvalidFault(fault, next="segbench list")
     method.steps = stage.schedule.steps
     return method

@@ -19,7 +19,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 # What autocast on CUDA computes in the low precision, and what in float32, as far as networks here use it
 # (PyTorch's documentation, "CUDA Ops that can autocast").
 _LOW = {
-    torch.conv2d, torch.conv_transpose2d, F.linear, torch.matmul, torch.bmm, torch.mm, torch.addmm, torch.baddbmm,
+    torch.conv1d, torch.conv2d, torch.conv_transpose2d, F.linear, torch.matmul, torch.bmm, torch.mm, torch.addmm,
+    torch.baddbmm,
     torch.einsum, torch.Tensor.matmul, torch.Tensor.__matmul__, torch.Tensor.bmm, torch.Tensor.mm,
 }  # fmt: skip
 _HIGH = {

@@ -179,10 +179,17 @@ def checkpoint(name: str) -> PublishedCheckpoint:
     """
     known = {each.name: each for each in checkpoint_table()}
     if name not in known:
-        close = ", ".join(close_names(name, list(known)))
+        close = ", ".join(close_to(name, list(known)))
         said = f"No published checkpoint {name!r} is registered."
         raise UsageFault(f"{said} Close: {close}." if close else said, next="segbench weights list")
     return known[name]
+
+
+def close_to(name: str, known: list[str], *, limit: int = 3) -> list[str]:
+    """Names that begin like this one or have it within them, else those that a slip could have meant."""
+    begun = [each for each in known if name and each.startswith(name)]
+    within = [each for each in known if len(name) > 2 and name in each]
+    return (begun or within or close_names(name, known))[:limit]
 
 
 def published_for(*, file_name: str = "", sha256: str = "") -> PublishedCheckpoint | None:

@@ -9,7 +9,7 @@ from segbench.core.errors import InvalidFault
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_COUNTER = ".num_batches_tracked"  # of batch norm; old files lack it, and nothing depends on it
+COUNTER = ".num_batches_tracked"  # of batch norm; old files lack it, and nothing depends on it
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,14 @@ def match(
     own = {name: tensor.shape for name, tensor in module.state_dict().items()}
     left_out = {name for name in state if _is_dropped(name, drop)}
     kept = {name: tensor.shape for name, tensor in state.items() if name not in left_out}
-    plain = [name for name in own if not name.endswith(_COUNTER)]
+    plain = [name for name in own if not name.endswith(COUNTER)]
     return LoadReport(
         source,
         sum(own.get(name) == shape for name, shape in kept.items()),
         len(plain),
         dropped=(*dropped, *(name for name in state if name in left_out)),
         missing=tuple(name for name in plain if name not in kept and not name.startswith(tuple(fresh))),
-        unexpected=tuple(name for name in kept if name not in own and not name.endswith(_COUNTER)),
+        unexpected=tuple(name for name in kept if name not in own and not name.endswith(COUNTER)),
         misshapen=tuple(name for name, shape in kept.items() if name in own and own[name] != shape),
         sha256=sha256,
     )

@@ -1,5 +1,7 @@
 """A segmentation network: a backbone, a decoder and what every part of the program may ask of them."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch.nn.functional as F
@@ -18,7 +20,7 @@ class SegmentorOutput(NamedTuple):
     """What one forward pass yields.
 
     Attributes:
-        logits: (N, C, h, w) at the decoder's own stride.
+        logits: (N, C, h, w) at the decoder's own stride; or votes, of a decoder that gives these: 0 in training.
         layers: encoder layers, or those that the decoder gives in their place; finest first.
         embedding: input of the last 1x1 classifier, (N, K, h, w).
         aux: logits of auxiliary classifiers by name; empty if there are none.
@@ -50,12 +52,16 @@ class Decoder(nn.Module):
         layer_channels: channels of layers that it gives in the place of the backbone's, one for each of them at its
             stride; None if it does not.
         wants_rows: whether it is told where the images' rows lie in their pictures, as `RowDecoder`.
+        votes: whether its logits are votes on classes, without a gradient and in evaluation only.
+        weight_decays: weight decay of parameters by the beginning of their names, where it is not the schedule's.
     """
 
     embedding_channels: int
     lr_factor: float = 1.0
     layer_channels: tuple[int, ...] | None = None
     wants_rows: bool = False
+    votes: bool = False
+    weight_decays: Mapping[str, float] = MappingProxyType({})
 
     def forward(self, layers: tuple[Tensor, ...], size: Size) -> Decoded:
         """Decode layers of images of ``size`` to (logits, embedding, auxiliary logits[, layers of its own])."""
@@ -87,11 +93,15 @@ class Segmentor(nn.Module):
         layer_channels: channels of each of the output's layers, finest first.
         layer_strides: stride of each of them.
         embedding_channels: channels K of the classifier's input.
+        wants_rows: whether the places of the rows make a difference to its decoder.
+        votes: whether its logits are votes, which are shares already and need no soft-max.
     """
 
     layer_channels: tuple[int, ...]
     layer_strides: tuple[int, ...]
     embedding_channels: int
+    wants_rows: bool = False
+    votes: bool = False
 
     def __init__(self, backbone: Backbone, decoder: Decoder, *, num_classes: int, align_corners: bool) -> None:
         super().__init__()
@@ -102,6 +112,7 @@ class Segmentor(nn.Module):
         self.layer_channels = tuple(decoder.layer_channels or backbone.layer_channels)
         self.layer_strides = tuple(backbone.layer_strides)
         self.embedding_channels = decoder.embedding_channels
+        self.wants_rows, self.votes = decoder.wants_rows, decoder.votes
 
     def forward(self, images: Tensor, rows: Tensor | None = None) -> SegmentorOutput:
         """Segment normalised images.
@@ -112,7 +123,7 @@ class Segmentor(nn.Module):
         """
         layers = self.backbone(images)
         size = (images.shape[-2], images.shape[-1])
-        decoded = self.decoder(layers, size, rows) if self.decoder.wants_rows else self.decoder(layers, size)
+        decoded = self.decoder(layers, size, rows) if self.wants_rows else self.decoder(layers, size)
         logits, embedding, aux, *own = decoded
         return SegmentorOutput(logits, own[0] if own else layers, embedding, aux)
 

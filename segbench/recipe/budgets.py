@@ -93,6 +93,20 @@ def _wanted(tree: Values, budget: Budget, factor: float) -> Values:
     for section, values in fixed.items():
         for path, value in flatten(values, f"{section}.").items():
             wanted[path] = _at_most(pick(tree, path), value)
+    return wanted | _norms(tree, budget)
+
+
+def _norms(tree: Values, budget: Budget) -> Values:
+    """In few steps a running mean of many is still that of the initial weights."""
+    wanted: Values = {}
+    for kind in ("backbone", "decoder"):
+        path, name = f"model.{kind}.bn_momentum", str(pick(tree, f"model.{kind}.name"))
+        momentum = pick(tree, path)
+        if momentum is None and registry.is_registered(kind, name):
+            field = registry.options_of(kind, name).model_fields.get("bn_momentum")
+            momentum = None if field is None else field.default
+        if budget.min_bn_momentum is not None and momentum is not None and momentum < budget.min_bn_momentum:
+            wanted[path] = budget.min_bn_momentum
     return wanted
 
 

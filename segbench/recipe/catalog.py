@@ -42,6 +42,12 @@ class Table:
             )
         return self.file.rows[name]
 
+    def over(self, row: str) -> str | None:
+        """The row that a row improves on: as it says itself, or as its gain is printed."""
+        entry = self.row(row)
+        printed = (figure.over for group in entry.figures.values() for figure in group.metrics.values())
+        return entry.over or next((name for name in printed if name), None)
+
     def datasets(self, row: str) -> tuple[str, ...]:
         """Data sets of a row, in the order printed; a row of mere settings has the one it names."""
         entry = self.row(row)

@@ -73,6 +73,9 @@ def _bases(catalog: "Catalog", table: "Table", *, whole: bool) -> Iterator[tuple
 def _gains(table: "Table") -> Iterator[tuple[Location, str]]:
     rows = table.file.rows
     for name, row in rows.items():
+        if row.over is not None and (row.over not in rows or row.over == name):
+            close = _close(row.over, rows)
+            yield ("rows", name, "over"), f"over {row.over!r}, which is no other row of the table{close}"
         for key, group in row.figures.items():
             for metric, entry in group.metrics.items():
                 location = ("rows", name, "figures", key, metric)

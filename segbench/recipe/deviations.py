@@ -99,7 +99,8 @@ def _worded(each: _Difference, published: BaseModel, ran: BaseModel) -> _Differe
         return each
     subjects = ["batch statistics"]
     if registry.is_registered("method", ran.method.name):
-        subjects += registry.options_of("method", ran.method.name).across_images
+        options: Any = registry.options_of("method", ran.method.name).model_validate(ran.method.options)
+        subjects += options.across_images_of(ran.images_at_once)
     listed = " and ".join(part for part in (", ".join(subjects[:-1]), subjects[-1]) if part)
     return replace(each, says=f"{listed} of {ran.images_at_once} instead of {published.images_at_once} images")
 

@@ -38,7 +38,7 @@ METRICS: dict[str, Metric] = {
         Metric("category_iiou", "trained", "%", True, ("cityscapes",)),
         Metric("params_m", "exact", "M", True),
         Metric("flops_g", "exact", "G", True),
-        Metric("sec_per_iter", "time", "s", False),
+        Metric("sec_per_iter", "time", "s", True),
         Metric("sec_per_epoch", "time", "s", False),
         Metric("alignment", "feature", "", True),
         Metric("uniformity", "feature", "", True),
@@ -51,7 +51,11 @@ GAIN, INCREASE = "_gain", "_increase_percent"
 
 @dataclass(frozen=True)
 class Figure:
-    """One printed value. ``printed`` is the string as printed; ``read_as`` corrects a plain slip."""
+    """One printed value.
+
+    ``printed`` is the string as printed; ``read_as`` corrects a plain slip. ``over`` is the row that a gain or an
+    increase is over, or that a time is compared with: seconds of another machine mean little, their ratio much.
+    """
 
     table: str
     row: str
@@ -97,7 +101,7 @@ class Figure:
 
     @property
     def is_relative(self) -> bool:
-        """Whether the figure compares the row with another one (``over``)."""
+        """Whether the figure itself compares the row with another one (``over``)."""
         return self.metric != self.base_metric
 
     @property
@@ -118,7 +122,7 @@ class Figure:
             "class": self.class_name,
             "printed": self.printed,
             "value": self.value,
-            "baseline": self.over,
+            "baseline": self.over if self.is_relative else None,
             "runs": self.runs,
             "note": self.note,
         }

@@ -10,7 +10,7 @@ from segbench.core.errors import InvalidFault, UsageFault
 from segbench.core.registry import has_part, is_registered, options_of
 from segbench.core.spec import DataSpec, EvaluationSpec
 
-from . import budgets, readings
+from . import budgets, elsewhere, readings
 from .catalog import Catalog, Table
 from .figures import Figure
 from .protocol import STREAM, Origin, Protocol, Traced, build, deep_merge, flatten, is_section, pick, plain, put
@@ -23,16 +23,21 @@ STAND_IN = "val"  # what is scored here where only a server has the labels
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asks of a row: everything beyond the recipe that changes the protocol."""
+    """What the user asks of a row: everything beyond the recipe that changes the protocol.
+
+    Attributes:
+        on: name of another data set that the row is run on, see ``elsewhere``.
+    """
 
     budget: str = "full"
     seed: int = 0
     readings: tuple[tuple[str, str], ...] = ()
     settings: tuple[tuple[str, Any], ...] = ()
+    on: str | None = None
 
     @property
     def is_plain(self) -> bool:
-        return not self.readings and not self.settings
+        return not self.readings and not self.settings and self.on is None
 
 
 @dataclass
@@ -80,9 +85,14 @@ class Resolved:
         return list(dict.fromkeys(waits))
 
     @property
+    def runs_on(self) -> str:
+        """Name of the data set that is trained on and scored, the one of its figures or another."""
+        return self.request.on or self.dataset
+
+    @property
     def server(self) -> str | None:
         """Who alone can score the row's figures, because the labels are not public."""
-        return self.table.row(self.row).server
+        return None if self.request.on else self.table.row(self.row).server
 
     @property
     def scored(self) -> EvaluationSpec | None:
@@ -102,7 +112,8 @@ def resolve(catalog: Catalog, table: str, row: str, dataset: str, request: Reque
     """Resolve one row on one data set.
 
     Raises:
-        UsageFault: unknown table, row, data set, budget, reading or option; a setting of what is not there.
+        UsageFault: unknown table, row, data set, budget, reading or option; a setting of what is not there; a row that
+            is to be moved to data that it has figures on.
         InvalidFault: the resolved protocol has faults; all of them, each with file and line.
     """
     request = request or Request()
@@ -118,6 +129,13 @@ def resolve(catalog: Catalog, table: str, row: str, dataset: str, request: Reque
     facts = {"table": table, "row": row, "dataset": dataset}
     uses = readings.apply(catalog, found, facts, tree, dict(request.readings))
     published = _checked(tree, found, row, request.seed)
+    if request.on is not None:
+        if request.on in known:
+            raise UsageFault(
+                f"{table}/{row} has figures on {request.on} itself; --on is for other data.",
+                next=f"segbench reproduce {table}/{row} --dataset {request.on}",
+            )
+        elsewhere.move(tree, request.on)
     budget = catalog.budget(request.budget)
     if budget is not None:
         document = catalog.budget_document
@@ -127,7 +145,8 @@ def resolve(catalog: Catalog, table: str, row: str, dataset: str, request: Reque
         fault = readings.assign(tree, path, value, Origin("command line", f"--set {path}"))
         if fault:
             raise UsageFault(f"--set {path}: {fault}.", next=f"segbench show {table}/{row}")
-    ran = _checked(tree, found, row, request.seed) if budget is not None or request.settings else published
+    changed = budget is not None or request.settings or request.on is not None
+    ran = _checked(tree, found, row, request.seed) if changed else published
     return Resolved(found, row, dataset, request, published, ran, tree, uses)
 
 
@@ -179,8 +198,7 @@ def _of_row(table: Table, row: str, dataset: str, layer: str) -> dict[str, Any]:
 def _traced(
     part: Sections, place: tuple[str, ...], layer: str, document: strict_yaml.Document, file: TableFile
 ) -> dict[str, Any]:
-    """A part's sections with an origin at every leaf; sources of the part win over the file's."""
-    sources = {**file.sources, **part.sources}
+    """A part's sections with an origin at every leaf; any source of the part wins over the file's, however exact."""
     stages = {stage.name: str(index) for index, stage in enumerate(part.stages)}
 
     def walk(value: Any, path: tuple[str, ...]) -> Any:
@@ -190,7 +208,8 @@ def _traced(
             return {"name": walk(value, (*path, "name"))}  # readings and budgets ask for the name
         dotted = ".".join(path)
         parents = [dotted.rsplit(".", cut)[0] for cut in range(dotted.count(".") + 1)]
-        source = next((sources[parent] for parent in parents if parent in sources), None)
+        every = (said.get(parent) for said in (part.sources, file.sources) for parent in parents)
+        source = next((entry for entry in every if entry), None)
         written = ("stages", stages[path[1]], *path[2:]) if path[0] == "stages" else path
         origin = Origin(
             layer,

@@ -96,8 +96,13 @@ class FigureGroup(_Closed):
     def _complete(self) -> Self:
         faults = []
         for name, entry in [*self.metrics.items(), *((f"iou.{name}", entry) for name, entry in self.iou.items())]:
-            if name.endswith((GAIN, INCREASE)) != (entry.over is not None):
-                faults.append(f"{name}: a gain or increase, and nothing else, names the row it is over")
+            metric = METRICS.get(name.removesuffix(GAIN).removesuffix(INCREASE))
+            timed = metric is not None and metric.kind == "time"
+            relative = name.endswith((GAIN, INCREASE))
+            if relative and entry.over is None:
+                faults.append(f"{name}: a gain or increase names the row it is over")
+            elif entry.over is not None and not relative and not timed:
+                faults.append(f"{name}: only a gain, an increase or a time names a row it is over")
         if not self.metrics and not self.iou:
             faults.append("figures are missing: a data set without any printed figure")
         if faults:
@@ -208,11 +213,16 @@ class Sections(_Closed):
 
 
 class RowEntry(Sections):
-    """One line of a table. ``base`` is the row that it builds on, or one for each of its data sets."""
+    """One line of a table.
+
+    ``base`` is the row that it builds on, or one for each of its data sets; ``over`` the row that it improves on,
+    where the table prints no gain that says it.
+    """
 
     title: StrictStr | None = None
     note: StrictStr | None = None
     base: StrictStr | dict[str, StrictStr] | None = None
+    over: StrictStr | None = None
     datasets: dict[str, Sections] = {}
     figures: dict[str, FigureGroup] = {}
     server: StrictStr | None = None
@@ -269,6 +279,7 @@ class Budget(_Closed):
     max_batch: int | None = Field(None, gt=0)
     optimizer: Tree = Field({}, description="takes the place of every optimiser; not a limit")
     scale_range: tuple[float, float] | None = Field(None, description="widest range of training scales")
+    min_bn_momentum: float | None = Field(None, gt=0, le=1, description="of every batch norm; not a limit: it raises")
     evaluation: Tree = {}
     weights: Tree = {}
     schedule: Tree = {}

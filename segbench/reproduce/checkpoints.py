@@ -99,6 +99,8 @@ def find_checkpoint(
         UsageFault: it is neither a file nor the name of a registered checkpoint.
     """
     path = Path(text).expanduser()
+    if path.is_dir():
+        path = _in_folder(path)
     if path.is_file():
         return path, published_for(file_name=text)
     if path.suffix in _FILES or path.name != text:
@@ -108,6 +110,21 @@ def find_checkpoint(
     except UsageFault as error:
         raise UsageFault(f"There is no file {text}.", *error.faults, next=error.next) from None
     return fetch_checkpoint(published, progress=progress, note=note, manners=manners), published
+
+
+def _in_folder(folder: Path) -> Path:
+    """The weights in a folder as transformers saves it.
+
+    Raises:
+        MissingFault: there are none.
+    """
+    found = next((folder / name for name in HUB_FILES if (folder / name).is_file()), None)
+    if found is not None:
+        return found
+    raise MissingFault(
+        f"There is no file {folder}; it is a folder, which has none of {', '.join(HUB_FILES)}.",
+        next="segbench eval --checkpoint FOLDER/FILE",
+    )
 
 
 def known_sha256(published: PublishedCheckpoint) -> str:

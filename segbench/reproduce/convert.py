@@ -18,15 +18,20 @@ from segbench.data.classes import class_table, table_names
 from segbench.engine.checkpoint import WeightsHeader, build_from_weights, is_weights, save_weights
 from segbench.models.checkpoints import PublishedCheckpoint
 from segbench.models.foreign import family as families
+from segbench.models.foreign.family import Foreign
 from segbench.models.foreign.open import open_foreign
 from segbench.models.segmentor import Segmentor
+
+from .class_names import table_of
 
 SEGBENCH = "segbench"
 TOLERANCE = 1e-5  # of the largest logit; the same tensors in the same network differ by nothing
 _SIZE = (96, 128)
-_SUFFIX = {SEGBENCH: ".safetensors", "huggingface": ".safetensors"}
-# Projects whose programs look for the tensors inside of a checkpoint, and for the classes beside them.
-_WRAPPED = {"mmsegmentation"}
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+# Projects whose test programs look for the tensors under ``state_dict``; the others take them as they are.
+_WRAPPED = {"mmsegmentation", "nvlabs", "openseg", "semseg", "swin"}
+# Those of them that look for names and colours of the classes under ``meta``.
+_WITH_META = {"mmsegmentation", "nvlabs", "swin"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ class Converted:
     """What was written.
 
     Attributes:
-        path: the new file.
+        path: the new file of weights.
+        beside: names of the files that were written beside it.
         source: the old one.
         tensors: how many the new one has.
         difference: largest difference of the logits of one random input between the two, relative to the largest.
@@ -65,6 +71,7 @@ class Converted:
     source: Source
     tensors: int
     difference: float
+    beside: tuple[str, ...] = ()
 
 
 def targets() -> tuple[str, ...]:
@@ -87,7 +94,8 @@ def convert(
     Args:
         path: a weights file of segbench, or a checkpoint of a family.
         to: one of `targets`.
-        output: the new file; ``.safetensors``, or else what ``torch.save`` writes.
+        output: the new file; ``.safetensors``, or else what ``torch.save`` writes. Of a project whose programs load
+            folders the folder, or the file in it.
         force: write over a file that is there.
         dataset: the data set whose classes a foreign checkpoint predicts; None to conclude it.
         family: whose checkpoint it is; None to find out.
@@ -101,13 +109,17 @@ def convert(
         RunFault: the disk is full or not writable.
     """
     _check_target(to)
-    if output.exists() and not force:
-        raise UsageFault(f"{output} is there already; it is not written over.", next="the same command with --force")
+    output = _weights_file(output, to)
+    if not force:
+        _require_free(output)
     source = open_source(path, dataset=dataset, family=family, published=published)
     if source.family == to:
         raise UsageFault(f"{path} is a checkpoint of {to} already.", next=f"segbench eval --checkpoint {path}")
     if to == SEGBENCH and output.suffix != ".safetensors":
         raise UsageFault(f"Weights of segbench are *.safetensors, not {output.name}.", next="--output FILE.safetensors")
+    texts = _beside(to, source)
+    if not force:
+        _require_free(*(output.with_name(name) for name in texts))
     with _new(output) as new:
         if to == SEGBENCH:
             save_weights(new, source.segmentor, source.header)
@@ -124,9 +136,11 @@ def convert(
                 f"{path.name} as a checkpoint of {to} computes other logits (relative difference {difference:.1e}).",
                 next=f"segbench eval --checkpoint {path}",
             )
+        for name, text in texts.items():
+            atomic.write_text(output.with_name(name), text)
         with atomic.guarded(output):
             new.replace(output)
-    return Converted(output, source, count, difference)
+    return Converted(output, source, count, difference, tuple(texts))
 
 
 def open_source(
@@ -140,7 +154,7 @@ def open_source(
         return Source(segmentor, header, SEGBENCH, f"network of {header.dataset}")
     opened = open_foreign(path, family=family)
     foreign = opened.foreign
-    name = dataset or (published.classes if published else None) or _only_table(foreign.num_classes, path)
+    name = dataset or (published.classes if published else None) or _named_table(foreign, path)
     if name not in table_names():
         close = close_names(name, table_names()) or list(table_names())
         raise UsageFault(f"No data set {name!r}. Known: {', '.join(close)}.", next="segbench data list")
@@ -148,15 +162,63 @@ def open_source(
     if len(classes) != foreign.num_classes:
         raise InvalidFault(
             f"{path.name} predicts {foreign.num_classes} classes, {name} has {len(classes)}.",
-            next="segbench weights convert FILE --dataset NAME",
+            next="the same command with --dataset NAME",
         )
     header = WeightsHeader(foreign.model, classes, name)
     return Source(opened.segmentor, header, foreign.family, foreign.title, foreign.dropped, foreign.notes)
 
 
 def default_output(stem: str, to: str) -> Path:
-    """The new file's name where the user says none: in the current folder."""
-    return Path(f"{stem}-{to}{_SUFFIX.get(to, '.pth')}")
+    """The new file's name, or the new folder's, where the user says none: in the current folder."""
+    if _folder_file(to):
+        return Path(f"{stem}-{to}")
+    return Path(f"{stem}-{to}{'.safetensors' if to == SEGBENCH else '.pth'}")
+
+
+def _folder_file(to: str) -> str:
+    """What the file of weights is called in the folders that a project's programs load; empty if they load files."""
+    return "" if to not in families.family_names() else getattr(families.family(to), "FILE_NAME", "")
+
+
+def _weights_file(output: Path, to: str) -> Path:
+    """Where the weights go.
+
+    Raises:
+        UsageFault: it is a file where a folder is wanted, or a folder where a file is.
+    """
+    name = _folder_file(to)
+    if name and output.name != name:
+        if output.suffix in _SUFFIXES or output.is_file():
+            raise UsageFault(
+                f"A checkpoint of {to} is a folder with {name} and what belongs to it, not {output.name}.",
+                next=f"--output {output.with_suffix('')}",
+            )
+        return output / name
+    if output.is_dir():
+        raise UsageFault(f"{output} is a folder; the new file's name is wanted.", next="--output FILE")
+    return output
+
+
+def _require_free(*files: Path) -> None:
+    """Refuse to write over something.
+
+    Raises:
+        UsageFault: one of the files is there.
+    """
+    for each in files:
+        if each.exists():
+            raise UsageFault(f"{each} is there already; it is not written over.", next="the same command with --force")
+
+
+def _beside(to: str, source: Source) -> dict[str, str]:
+    """The texts that a project's programs want beside the weights, by file name."""
+    beside = None if to == SEGBENCH else getattr(families.family(to), "beside", None)
+    if beside is None:
+        return {}
+    # what the project does not have at all is said by its way back, and better
+    families.family(to).write(source.segmentor.state_dict(), source.header.model)
+    texts: dict[str, str] = beside(source.header.model, source.header.classes)
+    return texts
 
 
 def _check_target(to: str) -> None:
@@ -170,14 +232,37 @@ def _check_target(to: str) -> None:
     raise UsageFault(f"{said}. Known: {', '.join(known)}.", next="segbench weights convert --help")
 
 
+def _named_table(foreign: Foreign, path: Path) -> str:
+    """The class table of the names that the file gives, or else the only one of as many classes.
+
+    Raises:
+        UsageFault: there is no such table, or several of them.
+    """
+    if not foreign.classes:
+        return _only_table(foreign.num_classes, path)
+    if table := table_of(foreign.classes):
+        return table
+    first = ", ".join(foreign.classes[:3])
+    raise UsageFault(
+        f"{path.name} names its {foreign.num_classes} classes {first}, ..., which are of no data set that segbench "
+        "reads; whose names the new file shall have must be said.",
+        next="the same command with --dataset NAME",
+    )
+
+
 def _only_table(count: int, path: Path) -> str:
     found = [name for name in table_names() if class_table(name).num_classes == count]
     if len(found) == 1:
         return found[0]
-    which = f"those of {' or '.join(found)}" if found else "of no data set that segbench knows"
+    if not found:
+        raise UsageFault(
+            f"{path.name} predicts {count} classes, of no data set that segbench knows: what the new file should call "
+            "them cannot be told.",
+            next="segbench data list",
+        )
     raise UsageFault(
-        f"{path.name} predicts {count} classes, {which}; which they are must be said.",
-        next=f"segbench weights convert {path} --dataset {found[0] if found else 'NAME'}",
+        f"{path.name} predicts {count} classes, those of {' or '.join(found)}; which they are must be said.",
+        next=f"the same command with --dataset {found[0]}",
     )
 
 
@@ -192,9 +277,9 @@ def _write_foreign(path: Path, to: str, source: Source) -> int:
     if path.suffix == ".safetensors":
         atomic.write_bytes(path, to_safetensors(tensors, {"format": "pt"}))
         return len(tensors)
-    content: dict[str, Any] = dict(tensors)
-    if to in _WRAPPED:
-        content = {"meta": _meta(source.header), "state_dict": tensors}
+    content: dict[str, Any] = {"state_dict": tensors} if to in _WRAPPED else dict(tensors)
+    if to in _WITH_META:
+        content = {"meta": _meta(source.header), **content}
     atomic.write(path, lambda file: torch.save(content, file))
     return len(tensors)
 
@@ -242,6 +327,7 @@ def _difference(one: Segmentor, other: Segmentor) -> float:
 def _new(output: Path) -> Iterator[Path]:
     """A place beside ``output`` with its suffix; whatever lies there at the end is removed."""
     new = output.with_name(f".{output.stem}.new{output.suffix}")
+    made = not output.parent.exists()
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -250,3 +336,6 @@ def _new(output: Path) -> Iterator[Path]:
         yield new
     finally:
         new.unlink(missing_ok=True)
+        if made and not output.exists():
+            with contextlib.suppress(OSError):  # not empty, or gone
+                output.parent.rmdir()

@@ -1,5 +1,7 @@
 """How long and how much: a short probe of the real method on this machine, scaled by FLOPs."""
 
+import math
+import sys
 import time
 from dataclasses import dataclass
 from math import prod
@@ -24,6 +26,7 @@ SMALL: Size = (128, 128)
 CHEAP_MACS = 5e9  # forward, of a whole step: below this the step itself is the probe
 PROBE_SECONDS = 0.5
 BACKWARD = 3.0  # a training step costs about three forward passes
+OVERLAP = 2.0  # how often a pixel of a training image is shown where a method gathers from windows
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,24 @@ class Estimate:
     memory_bytes: int
 
 
+@dataclass(frozen=True)
+class Probed:
+    """What a probe of a stage found.
+
+    Attributes:
+        seconds: of a step.
+        gathers: whether the method is shown training images before each evaluation.
+        images: about how many; None: all.
+    """
+
+    seconds: float
+    gathers: bool = False
+    images: int | None = None
+
+
 def estimate_plan(plan: Plan, runtime: Runtime) -> None:
     """Fill in seconds and memory of every item that runs; equal networks and methods are probed once."""
-    probed: dict[Any, float] = {}
+    probed: dict[Any, Probed] = {}
     for spec, items in plan.trainings().values():
         evaluation = items[0].resolved.scored
         assert evaluation is not None
@@ -50,7 +68,7 @@ def estimate_plan(plan: Plan, runtime: Runtime) -> None:
 
 
 def estimate(
-    training: TrainingSpec, evaluation: EvaluationSpec, runtime: Runtime, probed: dict[Any, float]
+    training: TrainingSpec, evaluation: EvaluationSpec, runtime: Runtime, probed: dict[Any, Probed]
 ) -> Estimate:
     """Time and memory of a training with one evaluation.
 
@@ -58,7 +76,7 @@ def estimate(
         training: what is trained.
         evaluation: how it is scored.
         runtime: the machine.
-        probed: seconds of a step by network, method, crop and batch; filled as probes are made.
+        probed: what is known by network, method, crop and batch; filled as probes are made.
     """
     memory = training_memory(training, precision=runtime.precision, checkpoint=runtime.checkpoint_activations)
     seconds = 0.0
@@ -68,27 +86,37 @@ def estimate(
         key = (stage.model.id(), stage.method.name, stream.crop, images, stage.parts)
         if key not in probed:
             probed[key] = _probe(stage, images, runtime, fits=_fits(memory.total, runtime))
-        per_step = probed[key]
+        per_step = probed[key].seconds
         seconds += per_step * stage.schedule.steps
         crop = prod(stream.crop)
         per_pixel = per_step / images / BACKWARD / crop
         if stage.schedule.validate_every:
             rounds = stage.schedule.steps // stage.schedule.validate_every
             seconds += rounds * _pixels(stage, EvaluationSpec(data=stream.data), split="val") * per_pixel
+        if probed[key].gathers:
+            seconds += _gathered_pixels(stage, probed[key].images) * per_pixel
     passes = sum(scale**2 for scale in evaluation.scales) * (2 if evaluation.flip else 1)
     seconds += passes * _pixels(training.stages[-1], evaluation, split=evaluation.data.splits[0]) * per_pixel
     return Estimate(seconds, memory.total)
 
 
-def _pixels(stage: StageSpec, evaluation: EvaluationSpec, *, split: str) -> float:
-    """Pixels of a whole split at the size of the evaluation."""
+def _pixels(stage: StageSpec, evaluation: EvaluationSpec, *, split: str, most: int | None = None) -> float:
+    """Pixels of a whole split, or of so many images of it, at the size of the evaluation."""
     data = evaluation.data
     crop = next(iter(stage.streams.values())).crop
     if data.source == "generated":
-        return float((data.images or 1) * prod(crop))
+        return float(min(data.images or 1, most or sys.maxsize) * prod(crop))
     known = facts(data.name)
     size = data.size or tuple(side * data.scale for side in known.native_size or crop)
-    return float(known.splits.get(split, (0,))[0] * prod(size))
+    return float(min(known.splits.get(split, (0,))[0], most or sys.maxsize) * prod(size))
+
+
+def _gathered_pixels(stage: StageSpec, images: int | None) -> float:
+    """Pixels of the windows of training images that are shown before every validation and at the end."""
+    schedule, stream = stage.schedule, next(iter(stage.streams.values()))
+    times = math.ceil(schedule.steps / (schedule.validate_every or schedule.steps))
+    evaluation = EvaluationSpec(data=stream.data)
+    return times * OVERLAP * _pixels(stage, evaluation, split=stream.data.splits[0], most=images)
 
 
 def _fits(memory_bytes: int, runtime: Runtime) -> bool:
@@ -97,8 +125,8 @@ def _fits(memory_bytes: int, runtime: Runtime) -> bool:
     return there is None or memory_bytes <= there
 
 
-def _probe(stage: StageSpec, images: int, runtime: Runtime, *, fits: bool) -> float:
-    """Seconds of one step of a stage at its full crop and batch, from a forward and backward pass."""
+def _probe(stage: StageSpec, images: int, runtime: Runtime, *, fits: bool) -> Probed:
+    """One step of a stage at its full crop and batch, from a forward and backward pass."""
     stream = next(iter(stage.streams.values()))
     num_classes = class_table(stream.data.classes or stream.data.name).num_classes
     method = build_method(stage, num_classes=num_classes)
@@ -121,7 +149,8 @@ def _probe(stage: StageSpec, images: int, runtime: Runtime, *, fits: bool) -> fl
     seconds = _step(method, batches, runtime)
     if seconds < PROBE_SECONDS:  # a short one is easily disturbed
         seconds = min(seconds, *(_step(method, batches, runtime) for _ in range(2)))
-    return scale * seconds
+    gatherer = method.gatherer()
+    return Probed(scale * seconds, gatherer is not None, None if gatherer is None else gatherer.images)
 
 
 def _step(method: Method, batches: dict[str, Batch], runtime: Runtime) -> float:

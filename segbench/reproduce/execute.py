@@ -68,7 +68,7 @@ def execute(plan: Plan, context: Context, *, announce: Callable[[str, int, int, 
     for number, (training, (spec, items)) in enumerate(trainings.items(), 1):
         first = items[0]
         later -= first.seconds or 0.0
-        announce(f"{first.name} · {first.resolved.dataset} · seed {first.seed}", number, len(trainings), later)
+        announce(f"{first.name} · {first.resolved.runs_on} · seed {first.seed}", number, len(trainings), later)
         try:
             _train_and_score(training, spec, items, context)
         except Interrupted:
@@ -170,7 +170,11 @@ def _record(
         split=protocol.data.splits[0],
         training_spec=spec.canonical(),
         evaluation_spec=protocol.canonical(),
-        figures={**result.figures(absent=protocol.absent), "params_m": subject.parameters},
+        figures={
+            **result.figures(absent=protocol.absent),
+            "params_m": subject.parameters,
+            **({} if summary.seconds_per_iteration is None else {"sec_per_iter": summary.seconds_per_iteration}),
+        },
         per_class=dict(zip(subject.classes, result.per_class(), strict=True)),
         benchmark=result.benchmark_scores(),
         images=len(result.keys),

@@ -1,7 +1,7 @@
 """What a table needs: trainings, evaluations and counts, equal ones once, with what is there already."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,7 +142,7 @@ def make_plan(
                     resolve(catalog, table, name, dataset, request)  # raises with the row's data sets
                 continue
             for seed in range(seeds):
-                seeded = Request(request.budget, request.seed + seed, request.readings, request.settings)
+                seeded = replace(request, seed=request.seed + seed)
                 plan.items.append(_item(resolve(catalog, table, name, data, seeded), store, data_root))
     _check_readings(plan, request)
     _share(plan)
@@ -160,6 +160,7 @@ def attempt_of(item: Item) -> Attempt:
         seed=item.seed,
         readings=dict(request.readings),
         settings=dict(request.settings),
+        on=request.on,
         training=item.training,
         evaluation=item.evaluation,
     )
@@ -248,6 +249,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
             {
                 "row": item.name,
                 "dataset": item.resolved.dataset,
+                "on": item.resolved.request.on,
                 "seed": item.seed,
                 "status": item.status,
                 "reason": item.reason,

@@ -1,5 +1,6 @@
 """From what a user types for a checkpoint to a file: a path, an address, the Hugging Face Hub, or a registered name."""
 
+import contextlib
 import hashlib
 import re
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from segbench.core.download import Manners, Progress, fetch, forget
 from segbench.core.errors import MissingFault, UsageFault
-from segbench.core.offline import offline
+from segbench.core.offline import hub_at_rest, offline
 from segbench.data.places import cache_root
 from segbench.models.checkpoints import HUB_FILES, PublishedCheckpoint, published_for
 
@@ -59,6 +60,10 @@ def find_source(
         return _from_hub(text, progress, note, manners)
     if urlsplit(text).scheme.lower() in ("http", "https"):
         return _from_address(text, progress, note, manners)
+    if "://" in text:
+        raise UsageFault(
+            f"{text} is no address that is fetched: http, https and hf:ORG/NAME are.", next="segbench eval --help"
+        )
     path, published = find_checkpoint(text, note=note)
     origin = published.name if published is not None and text == published.name else ""
     return Source(path, text, published, origin)
@@ -125,7 +130,8 @@ def _download(name: str, files: list[str], revision: str | None) -> Path:
     try:
         for file in files:
             try:
-                return Path(hf_hub_download(name, file, revision=revision, local_files_only=bool(offline())))
+                with hub_at_rest() if offline() else contextlib.nullcontext():
+                    return Path(hf_hub_download(name, file, revision=revision, local_files_only=bool(offline())))
             except LocalEntryNotFoundError:
                 if not offline() or file == files[-1]:
                     raise

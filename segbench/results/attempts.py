@@ -115,7 +115,7 @@ class Finder:
         budget = self._catalog.budgets.get(request.budget)
         steps = budget.max_steps if budget and budget.max_steps else math.inf
         pixels = budget.max_crop_pixels if budget and budget.max_crop_pixels else math.inf
-        special = 2 if request.settings else 1 if request.readings else 0
+        special = 3 if request.settings else 2 if request.on else 1 if request.readings else 0
         return (-steps, -pixels, "" if request.budget == "full" else request.budget, special)
 
 
@@ -143,16 +143,16 @@ def _identity(resolved: Resolved, kind: Kind) -> str:
 
 def _request(attempt: Attempt) -> Request:
     readings = tuple(sorted(attempt.readings.items()))
-    return Request(budget=attempt.budget, readings=readings, settings=tuple(attempt.settings.items()))
+    return Request(attempt.budget, readings=readings, settings=tuple(attempt.settings.items()), on=attempt.on)
 
 
 def _key(request: Request) -> str:
-    return digest([request.budget, dict(request.readings), list(request.settings)])
+    return digest([request.budget, dict(request.readings), list(request.settings), request.on])
 
 
 def _words(request: Request) -> str:
     parts = [f"{name}={value}" for name, value in (*request.readings, *request.settings)]
-    return ", ".join([f"budget {request.budget}", *parts])
+    return ", ".join([f"budget {request.budget}", *([f"on {request.on}"] if request.on else []), *parts])
 
 
 def class_key(name: str) -> str:

@@ -86,6 +86,7 @@ def _row(table: Table, finder: Finder, row: str, dataset: str) -> RowReport:
         attempts=tuple(attempts),
         lost=tuple(finder.lost(row, dataset)),
         per_class={name: sum(values) / len(values) if values else None for name, values in sums.items()},
+        over=table.over(row),
     )
 
 

@@ -49,16 +49,42 @@ def judge_exact(entry: Judged, values: Sequence[float], *, bases: Sequence[Figur
     return _entry(entry, measured, word, "must match to the printed digit")
 
 
-def judge_time(entry: Judged, values: Sequence[float], *, device: str) -> Judged:
-    """Faster or slower than printed; seconds on other hardware are shown as their ratio."""
+def judge_time(entry: Judged, values: Sequence[float], *, device: str, bases: Sequence[Figure] = ()) -> Judged:
+    """Faster or slower than printed; seconds on other hardware are shown as their ratio.
+
+    Where both rows of a pair are printed, their ratio is judged: it is reproduced if the printed one, with the rounding
+    of both, holds it.
+
+    Args:
+        entry: of a time.
+        values: measured seconds: of the row, and of the row that it is over.
+        device: where.
+        bases: the printed figures of the two rows.
+    """
     figure = entry.figure
     measured = relate(figure, values)
     where = f" on {device}" if device else ""
+    if len(bases) == 2 and not figure.is_relative:
+        row, over = bases
+        low, high = (
+            (row.value + sign * row.half_digit) / (over.value - sign * over.half_digit) for sign in (-1.0, 1.0)
+        )
+        share = values[0] / values[1]
+        word: Verdict = "slower" if share > high else "faster" if share < low else "reproduced"
+        return _entry(entry, measured, word, compared_times(figure, values, bases) + where)
     ratio = "measured" if figure.is_relative else f"{measured / figure.value:.2f} x the printed time"
     reason = ratio + where
     if abs(measured - figure.value) <= figure.half_digit:
         return _entry(entry, measured, "reproduced", reason)
     return _entry(entry, measured, "slower" if measured > figure.value else "faster", reason)
+
+
+def compared_times(figure: Figure, values: Sequence[float], bases: Sequence[Figure]) -> str:
+    """A measured time beside the other row's, or beside the printed one where there is no other row."""
+    if len(values) < 2 or len(bases) < 2:
+        return f"{values[0] / figure.value:.2f} x the printed time"
+    printed = bases[0].value / bases[1].value
+    return f"{values[0] / values[1]:.2f} x the time of {figure.over}, printed {printed:.2f} x"
 
 
 def _entry(entry: Judged, measured: float, verdict: Verdict, reason: str) -> Judged:

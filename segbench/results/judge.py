@@ -9,7 +9,7 @@ from segbench.recipe.resolve import RANK, STAND_IN
 from segbench.recipe.schema import Contradiction
 
 from .attempts import Finder, Kind, value_of
-from .exact import judge_exact, judge_time, relate
+from .exact import compared_times, judge_exact, judge_time, relate
 from .pools import Pools, values_of
 from .statistics import Side, correlation, deviation, half_width, p_value, seeds_needed
 from .verdicts import Judged, Tried
@@ -94,8 +94,8 @@ class Judge:
             difference=relate(entry.figure, evidence.means) - entry.figure.value,
             values=tuple(relate(entry.figure, values) for values in by_seed),
             seeds=tuple(common),
-            deviation=None if None in own else sum(s**2 for s in own if s is not None) ** 0.5,
-            correlation=correlation([(a, b) for a, b in by_seed]) if entry.figure.over else None,
+            deviation=_joined(own if entry.figure.is_relative else own[:1]),
+            correlation=correlation([(a, b) for a, b in by_seed]) if entry.figure.is_relative else None,
             deviations=tuple(str(each) for each in found if each.material),
             recorded=(*recorded, *runtime_words(evidence.sides)),
             confidence=min((name for name in confidences if name), key=RANK.__getitem__, default=None),
@@ -108,12 +108,19 @@ class Judge:
         if entry.deviations:
             full = all(side.budget == "full" for side in evidence.sides)
             command = "" if full else self._command(figure.row, figure.dataset)
-            return replace(entry, verdict="not comparable", reason=str(evidence.sides[0]), next=command)
+            reason = str(evidence.sides[0])
+            if figure.kind == "time" and len(evidence.means) == 2:
+                reason += f"; {self._times(figure, evidence)}"
+            return replace(entry, verdict="not comparable", reason=reason, next=command)
         if figure.kind == "exact":
             return judge_exact(entry, evidence.means, bases=self._bases(figure))
         if figure.kind == "time":
-            device = evidence.sides[0].records[0].provenance.get("device_name", "")
-            return judge_time(entry, evidence.means, device=str(device))
+            facts = evidence.sides[0].records[0].provenance
+            if evidence.kind == "training" and not str(facts.get("device", "")).startswith("cuda"):
+                reason = f"training times compare on a CUDA device only; {self._times(figure, evidence)}"
+                return replace(entry, verdict="not comparable", reason=reason)
+            device = str(facts.get("device_name", ""))
+            return judge_time(entry, evidence.means, device=device, bases=self._bases(figure))
         return self._trained(entry, evidence)
 
     def _trained(self, entry: Judged, evidence: _Evidence) -> Judged:
@@ -168,7 +175,7 @@ class Judge:
         if not figure.measured:
             reason = f"{figure.base_metric} is not measured by this version"
             if figure.kind == "time":
-                reason = "training times compare on a CUDA device only, and this version does not measure them"
+                reason = "whole epochs are not timed by this version"
             return replace(entry, verdict="unavailable", reason=reason)
         rows, kind = _rows(figure), _KINDS.get(figure.kind, ("training",))[0]
         tried = {name: self._finder.tried(name, figure.dataset, kind) for name in rows}
@@ -196,8 +203,11 @@ class Judge:
         scored = evaluation.data.splits
         return "" if scored == (figure.split,) else f"the protocol scores {'+'.join(scored)}, not {figure.split}"
 
+    def _times(self, figure: Figure, evidence: _Evidence) -> str:
+        return compared_times(figure, evidence.means, self._bases(figure))
+
     def _bases(self, figure: Figure) -> list[Figure]:
-        """The printed figures that a gain or increase was computed from, if both are printed."""
+        """The printed figures that a gain, an increase or a ratio rests on, if both are printed."""
         found = {
             other.row: other
             for other in self._table.figures()
@@ -231,6 +241,11 @@ def runtime_words(sides: tuple[Tried, ...]) -> list[str]:
             scored = facts.get("scored")
             words[f"scored by {scored['by']} on {scored['day']}" if scored else ""] = None
     return [word for word in words if word]
+
+
+def _joined(deviations: list[float | None]) -> float | None:
+    """The standard deviation of a difference; None if one of the sides has none."""
+    return None if None in deviations else sum(s**2 for s in deviations if s is not None) ** 0.5
 
 
 def _rows(figure: Figure) -> list[str]:

@@ -53,7 +53,11 @@ class Record(BaseModel):
 
 
 class Attempt(BaseModel):
-    """That somebody asked a row to be run so: kept for ever, so that nobody can quietly try until it fits."""
+    """That somebody asked a row to be run so: kept for ever, so that nobody can quietly try until it fits.
+
+    Attributes:
+        dataset: of the figures; ``on`` is the data set that was used in its place, if any.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -64,5 +68,6 @@ class Attempt(BaseModel):
     seed: int = 0
     readings: dict[str, str] = {}
     settings: dict[str, Any] = {}
+    on: str | None = None
     training: str
     evaluation: str

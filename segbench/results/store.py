@@ -87,7 +87,7 @@ class Store:
 
     def note_attempt(self, attempt: Attempt) -> None:
         """Remember that a row was asked for under these readings, settings and seed."""
-        data = attempt.model_dump(mode="json")
+        data = attempt.model_dump(mode="json", exclude={"on"} if attempt.on is None else None)
         path = self.root / "attempts" / f"{digest(data)}.json"
         if not path.exists():
             atomic.write_json(path, data)

@@ -64,7 +64,8 @@ class Tried:
         return frozenset(record.training for record in self.records if record.kind == "training")
 
     def __str__(self) -> str:
-        words = [f"budget {self.budget}"]
+        on = self.resolved.request.on
+        words = [f"budget {self.budget}", *([f"on {on}"] if on else [])]
         words += [f"{name}={option}" for name, option in self.readings.items()]
         words += [f"--set {path}={value}" for path, value in self.settings.items()]
         return ", ".join(words)
@@ -127,7 +128,14 @@ class Judged:
 
 @dataclass(frozen=True)
 class RowReport:
-    """One row on one data set: the attempt shown, all attempts, and the shown one's IoU of every class (percent)."""
+    """One row on one data set.
+
+    Attributes:
+        plain: the row as published.
+        shown: the attempt shown, ``attempts`` all of them, ``lost`` those that the recipe no longer understands.
+        per_class: the shown one's IoU of every class, in percent.
+        over: name of the row that this one improves on, if any.
+    """
 
     row: str
     title: str
@@ -137,6 +145,7 @@ class RowReport:
     attempts: tuple[Tried, ...] = ()
     lost: tuple[str, ...] = ()
     per_class: dict[str, float | None] = field(default_factory=dict)
+    over: str | None = None
 
     @property
     def readings(self) -> list[ReadingUse]:

@@ -110,16 +110,28 @@ def test_the_form_of_the_file_follows_its_name(own: Path) -> None:
     assert "*.safetensors" in done.fails(2)
 
 
-def test_mmsegmentation_finds_tensors_and_classes_where_it_looks(
-    own: Path, theirs: ModuleType, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("family", "found"),
+    [
+        ("mmsegmentation", {"meta", "state_dict"}),
+        ("nvlabs", {"meta", "state_dict"}),
+        ("swin", {"meta", "state_dict"}),
+        ("openseg", {"state_dict"}),
+        ("semseg", {"state_dict"}),
+    ],
+)
+def test_projects_find_tensors_and_classes_where_they_look(
+    family: str, found: set[str], own: Path, theirs: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, f"{package.__name__}.mmsegmentation", theirs)
-    monkeypatch.setattr(families, "family_names", lambda: ("mmsegmentation",))
-    assert segbench("weights", "convert", own, "--to", "mmsegmentation").code == 0
-    content = torch.load("own-mmsegmentation.pth", weights_only=True)
-    assert set(content) == {"meta", "state_dict"}
-    assert content["meta"]["CLASSES"] == list(CAMVID)
-    assert content["meta"]["PALETTE"][0] == list(class_table("camvid").classes[0].color)
+    """Of each the lines of its test program that open a checkpoint; the others take the tensors as they are."""
+    monkeypatch.setitem(sys.modules, f"{package.__name__}.{family}", theirs)
+    monkeypatch.setattr(families, "family_names", lambda: (family,))
+    assert segbench("weights", "convert", own, "--to", family).code == 0
+    content = torch.load(f"own-{family}.pth", weights_only=True)
+    assert set(content) == found
+    if "meta" in found:
+        assert content["meta"]["CLASSES"] == list(CAMVID)
+        assert content["meta"]["PALETTE"][0] == list(class_table("camvid").classes[0].color)
     assert set(content["state_dict"]) == {their_name(name) for name in load_file(own)}
 
 

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large
 
+from segbench.cli.weights.convert import FORMS
+from segbench.reproduce.convert import targets
 from tests.program import segbench
 
 
@@ -35,3 +37,8 @@ def test_a_network_that_torchvision_does_not_have(tmp_path: Path, monkeypatch: p
     own = write_weights(tmp_path / "own.safetensors", class_table("camvid").names, "camvid")
     assert "torchvision has no concat on hrnetv2" in segbench("weights", "convert", own, "--to", "torchvision").fails(4)
     assert [path.name for path in tmp_path.iterdir()] == ["own.safetensors"]
+
+
+def test_the_help_names_every_form() -> None:
+    words = FORMS.removesuffix(".").replace(" or ", ", ").split(", ")
+    assert sorted(words) == sorted(targets())

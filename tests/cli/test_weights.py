@@ -177,6 +177,7 @@ def test_a_cache_that_cannot_be_written_to(server: FileServer, tmp_path: Path, m
 def test_no_name_and_wrong_names(server: FileServer) -> None:
     assert "names are wanted" in segbench("weights", "download").fails(2)
     assert "Close: one-true." in segbench("weights", "download", "one-treu").fails(2)
+    assert "Close: one-true." in segbench("weights", "list", "one-t").fails(2), "the beginning of a name"
     assert segbench("weights", "download", "one-true", "?").fails(2)
     assert server.paths == [], "names are looked at before anything is fetched"
 
@@ -237,6 +238,7 @@ def test_lists_of_a_family_and_of_a_data_set() -> None:
     (voc,) = segbench("weights", "list", "--dataset", "voc2012", "--family", "mmsegmentation", "--json").json
     assert voc["figures"][0]["evaluation"] == {
         "data": {"name": "voc2012", "splits": ["val"]}, "short_side": 512, "max_side": 2048,
+        "enlarge": "twice",
     }  # fmt: skip
     imagenet = segbench("weights", "list", "--dataset", "imagenet", "--json").json
     assert {entry["kind"] for entry in imagenet} == {"backbone"}

@@ -286,13 +286,14 @@ def test_colours_of_padding() -> None:
     assert padding_colour(AugmentationSpec(padding_colour="black"), grey) == (0, 0, 0)
 
 
+@pytest.mark.parametrize(("how", "filter_"), [("lanczos", "LANCZOS"), ("pillow_bicubic", "BICUBIC")])
 @pytest.mark.parametrize("scale", [0.5, 0.73, 1.6])
-def test_lanczos_window_equals_pillow_then_crop(scale: float) -> None:
+def test_filtered_windows_equal_pillow_then_crop(how: str, filter_: str, scale: float) -> None:
     image, label = smooth(60, 80), (smooth(60, 80)[..., 0] // 30).astype(np.uint8)
     height, width = round(60 * scale), round(80 * scale)
-    whole = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)).astype(int)
+    whole = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling[filter_])).astype(int)
     for seed in range(4):
-        picture = sample(image, label, (24, 28), seed, scale=(scale, scale), interpolation="lanczos")[0]
+        picture = sample(image, label, (24, 28), seed, scale=(scale, scale), interpolation=how)[0]
         found = [
             np.abs(whole[top : top + 24, left : left + 28] - picture).max()
             for top in range(height - 23)

@@ -21,7 +21,15 @@ def lanczos(x: float) -> float:
     return inner * math.sin(math.pi * x / 3) / (math.pi * x / 3) if abs(x) < 3 else 0.0
 
 
-TRUTH = {"bilinear": triangle, "lanczos": lanczos}
+def keys(x: float) -> float:
+    """Keys' cubic convolution with a = -1/2."""
+    x = abs(x)
+    if x < 1:
+        return 1.5 * x**3 - 2.5 * x**2 + 1
+    return -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0.0
+
+
+TRUTH = {"bilinear": triangle, "bicubic": keys, "lanczos": lanczos}
 
 
 def weights(source: int, target: int, kernel) -> np.ndarray:

@@ -13,6 +13,7 @@ from segbench.core.spec import StageSpec
 from segbench.engine.recompute import checkpoint_activations, pieces
 from segbench.engine.runtime import Runtime, choose_runtime
 from segbench.metrics.footprint import count_kept
+from segbench.models.scheduled import tell_progress
 from tests.engine.tiny import BACKBONE, last, same, stage, stopped, train
 from tests.metrics.allocated import held_bytes
 
@@ -22,6 +23,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "swin": {"embed": 8, "depths": [2, 2, 2, 2], "heads": [1, 2, 2, 4], "window": 4, "drop_path": 0.5},
     "resnet": {"width": 0.25, "blocks": [2, 3, 3, 2], "stem": "deep-narrow"},
     "xception71": {"width": 0.125, "middle_blocks": 1},
+    "auto-deeplab": {"filters": 4, "stem_channels": 8, "drop_path": 0.5},
 }
 RECOMPUTING = Runtime(workers=0, checkpoint_activations=True, checkpoint_seconds=1e9)
 
@@ -31,6 +33,7 @@ def backbone(name: str) -> nn.Module:
     torch.manual_seed(0)
     options = registry.options_of("backbone", name).model_validate(SMALL.get(name, {"width": 0.25}))
     network: nn.Module = registry.implementation("backbone", name, "network").build(options, align_corners=False)
+    tell_progress(network, 1.0)
     return network.train()
 
 

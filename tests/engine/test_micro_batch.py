@@ -24,6 +24,7 @@ from tests.engine.tiny import DATA, last, model, same, stage, stopped, train
 
 CLASSES, IMAGES = 5, 4
 STREAMS = ("labelled", "unlabelled", "source")  # of all recipes; a method takes those that it trains on
+OWN_DECODERS = {"segsort": Choice(name="segsort", options={"channels": 8, "embedding_dim": 8})}
 WEIGHTS = [0.5, 1.0, 2.0, 0.25, 4.0]
 
 
@@ -31,6 +32,8 @@ def method_of(name: str, *, statistics: str = "running", **options: Any) -> Meth
     """A method on a small network, always the same, without dropout."""
     torch.manual_seed(0)
     spec = stage().model_copy(update={"method": Choice(name=name, options=options)})
+    if name in OWN_DECODERS:
+        spec = spec.model_copy(update={"model": model().model_copy(update={"decoder": OWN_DECODERS[name]})})
     method = build_method(spec, num_classes=CLASSES, seed=3).train()
     for module in method.modules():
         resting = isinstance(module, nn.modules.batchnorm._NormBase) and statistics == "running"
@@ -102,6 +105,38 @@ def test_batch_statistics_are_what_remains() -> None:
     method = method_of("supervised", statistics="batch")
     whole, cut = gradients(method, 1)[0], gradients(method, 2)[0]
     assert abs(whole["ce"] - cut["ce"]) > 1e-4
+
+
+def hard(*, group: int | None = None, **more: Any) -> dict[str, Any]:
+    return {"ohem": {"threshold": 0.1, "min_share": 0.3, "images_per_group": group, **more}}
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_hard_pixels_are_the_batchs_where_no_part_cuts_a_group(group: int) -> None:
+    method = method_of("supervised", **hard(group=group))
+    whole, expected = gradients(method, 1)
+    cut, found = gradients(method, 2)
+    assert cut == pytest.approx(whole, rel=1e-6)
+    largest = max(value.abs().max() for value in expected.values())
+    for name, value in expected.items():
+        assert (found[name] - value).abs().max() < 1e-6 * largest, name
+
+
+def test_hard_pixels_of_a_cut_group_are_others_and_the_options_say_so() -> None:
+    method = method_of("supervised", **hard())
+    assert gradients(method, 2)[0]["ce"] != pytest.approx(gradients(method, 1)[0]["ce"], rel=1e-4)
+    for name, others in (("supervised", ()), ("contextrast", ("class anchors", "negatives"))):
+        known: Any = registry.options_of("method", name)
+        for group, images, said in ((None, 2, True), (2, 1, True), (2, 2, False), (2, 4, False), (2, 3, True)):
+            options = known.model_validate(hard(group=group))
+            assert options.across_images_of(images) == (*others, *(("hard pixels",) if said else ()))
+        assert known().across_images_of(1) == others
+
+
+def test_mined_losses_are_not_weighed_by_what_is_labelled() -> None:
+    assert set(method_of("supervised").mean_over(batch())) == {"ce", "aux"}
+    assert set(method_of("supervised", **hard()).mean_over(batch())) == {"aux"}
+    assert set(method_of("supervised", **hard(on="all")).mean_over(batch())) == set()
 
 
 @pytest.mark.parametrize("name", registry.names("method"))
@@ -231,6 +266,21 @@ def test_it_is_a_material_deviation(table: str, row: str, words: str) -> None:
     assert (str(deviation), deviation.path, deviation.material) == (words, "schedule.micro_batch", True)
     assert found.ran.training is not None and found.published.training is not None
     assert found.ran.training.id() != found.published.training.id()
+
+
+@pytest.mark.parametrize(
+    ("reading", "micro_batch", "words"),
+    [
+        ("yes", 2, "batch statistics of 2 instead of 8 images"),
+        ("yes", 1, "batch statistics and hard pixels of 1 instead of 8 images"),
+        ("batch", 2, "batch statistics and hard pixels of 2 instead of 8 images"),
+    ],
+)
+def test_the_deviation_speaks_of_hard_pixels_where_they_are_others(reading: str, micro_batch: int, words: str) -> None:
+    request = Request(readings=(("acf-hard-examples", reading),), settings=(("schedule.micro_batch", micro_batch),))
+    found = resolve(default_catalog(), "contrastiveseg-table1", "acf-r101", "cityscapes", request)
+    (deviation,) = [each for each in between(found.published, found.ran) if each.path == "schedule.micro_batch"]
+    assert str(deviation) == words
 
 
 def test_a_micro_batch_of_the_whole_batch_is_none() -> None:

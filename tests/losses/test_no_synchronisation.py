@@ -11,6 +11,7 @@ import torch
 from segbench.losses.aaf import affinity_loss, field_sums
 from segbench.losses.bane import select_pixels
 from segbench.losses.cross_entropy import cross_entropy
+from segbench.losses.hard_pixels import hard_cross_entropy
 from segbench.losses.key_memory import KeyMemory, ReleasedMemory, keys_of_images
 from segbench.losses.lovasz import lovasz_softmax
 from segbench.losses.memory_contrast import contrast_with_all, draw_candidates, semi_hard_contrast
@@ -48,7 +49,9 @@ def test_the_device_would_have_noticed(labels):
 
 def test_cross_entropy(labels):
     logits = torch.zeros(2, 5, 8, 12, device="meta", requires_grad=True)
-    cross_entropy(logits, labels, class_weights=torch.ones(5, device="meta")).backward()
+    weights = torch.ones(5, device="meta")
+    cross_entropy(logits, labels, class_weights=weights).backward()
+    hard_cross_entropy(logits, labels, threshold=0.7, min_pixels=9, class_weights=weights).backward()
 
 
 def test_losses_beside_it(labels):

@@ -1,10 +1,13 @@
 """What every loss on logits promises: no value is lost on odd batches, and what should not matter does not."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from segbench.losses.aaf import affinity_loss, field_sums
 from segbench.losses.cross_entropy import cross_entropy
+from segbench.losses.hard_pixels import hard_cross_entropy
 from segbench.losses.lovasz import lovasz_softmax
 from segbench.losses.rmi import binary_cross_entropy, region_mutual_information
 
@@ -22,6 +25,8 @@ LOSSES = {
     "aaf": affinity,
     "binary": binary_cross_entropy,
     "rmi": region_mutual_information,
+    "hard pixels": partial(hard_cross_entropy, threshold=0.7),
+    "hard pixels, at least 200": partial(hard_cross_entropy, threshold=0.2, min_pixels=200),
     "lovasz": lovasz_softmax,
     "lovasz, all": lambda logits, target: lovasz_softmax(logits, target, classes="all"),
 }

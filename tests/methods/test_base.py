@@ -69,3 +69,21 @@ def test_a_decoder_with_a_rate_of_its_own_is_a_group(segmentor):
     assert [name for name, _ in model.params] == [
         f"segmentor.layers.{number}.{kind}" for number in range(4) for kind in ("weight", "bias")
     ]
+
+
+def test_a_decoder_with_weight_decay_of_its_own_for_some(segmentor):
+    network = segmentor(3)
+    network.decoder = Decoder()
+    network.decoder.units = torch.nn.Linear(2, 2)
+    network.decoder.units_besides = torch.nn.Linear(2, 2, bias=False)
+    network.decoder.weight_decays = {"units.": 1e-4}
+    for factor in (1.0, 10.0):
+        network.decoder.lr_factor = factor
+        groups = {group.name: group for group in Plain(network, seed=7).param_groups()}
+        units = groups.pop("segmentor.decoder.units")
+        assert (units.lr_multiplier, units.weight_decay) == (factor, 1e-4)
+        assert {name for name, _ in units.params} == {f"segmentor.decoder.units.{kind}" for kind in ("weight", "bias")}
+        assert {group.weight_decay for group in groups.values()} == {None}
+        besides = groups["model" if factor == 1 else "segmentor.decoder"]
+        assert "segmentor.decoder.units_besides.weight" in dict(besides.params)
+    assert Decoder.weight_decays == {}

@@ -124,8 +124,8 @@ def test_field_weights_alone_do_not_decay(segmentor, data):
     method = make(segmentor, AAF)
     groups = {group.name: group for group in method.param_groups()}
     assert {name for name, _ in groups["extra loss"].params} == {"extra.free.edge", "extra.free.non_edge"}
-    assert not groups["extra loss"].decays
-    assert groups["model"].decays
+    assert groups["extra loss"].weight_decay == 0
+    assert groups["model"].weight_decay is None
     for parameter in method.parameters():
         torch.nn.init.ones_(parameter)
         parameter.grad = torch.zeros_like(parameter)

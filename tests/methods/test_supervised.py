@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 from segbench.core.errors import InvalidFault
+from segbench.losses.hard_pixels import hard_cross_entropy
 from segbench.methods.supervised.method import build
 from segbench.methods.supervised.options import Options
 
@@ -46,7 +47,20 @@ def test_named_weights(segmentor):
         build(Options(class_weights="cityscapes"), segmentor(11), num_classes=11, seed=0)
 
 
-@pytest.mark.parametrize("options", [{"class_weights": "citys"}, {"class_weights": [1, -1]}, {"aux_weight": -1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"class_weights": "citys"},
+        {"class_weights": [1, -1]},
+        {"aux_weight": -1},
+        {"aux_weight": {"aux": -1}},
+        {"ohem": {"threshold": 0}},
+        {"ohem": {"min_share": 1.5}},
+        {"ohem": {"min_pixels": 100000}},
+        {"ohem": {"on": "aux"}},
+        {"ohem": {"images_per_group": 0}},
+    ],
+)
 def test_refuses_options(options):
     with pytest.raises(ValidationError):
         Options.model_validate(options)
@@ -55,3 +69,112 @@ def test_refuses_options(options):
 def test_predictor_is_the_bare_network(segmentor):
     network = segmentor(5)
     assert build(Options(), network, num_classes=5, seed=0).predictor() is network
+
+
+@pytest.fixture
+def two_heads(segmentor):
+    """A function that makes a network with auxiliary logits of two names."""
+
+    def make(num_classes):
+        network = segmentor(num_classes, aux=True)
+        plain = network.forward
+
+        def forward(images, rows=None):
+            output = plain(images, rows)
+            return output._replace(aux={**output.aux, "coarse": output.logits.flip(1)})
+
+        network.forward = forward
+        return network
+
+    return make
+
+
+def test_auxiliary_weights_by_name(two_heads, batch):
+    network, data = two_heads(5), batch()
+    method = build(Options(ce_weight=0.7, aux_weight={"side": 0.4, "coarse": 0.6}), network, num_classes=5, seed=0)
+    losses = method({"labelled": data}, 0)
+    output = network(data.images)
+
+    def plain(logits):
+        return F.cross_entropy(network.resize(logits, (64, 96)), data.target, ignore_index=255)
+
+    torch.testing.assert_close(losses["ce"], 0.7 * plain(output.logits))
+    torch.testing.assert_close(losses["aux"], 0.4 * plain(output.aux["side"]) + 0.6 * plain(output.aux["coarse"]))
+    alike = build(Options(aux_weight=0.3), network, num_classes=5, seed=0)({"labelled": data}, 0)
+    torch.testing.assert_close(alike["aux"], 0.3 * (plain(output.aux["side"]) + plain(output.aux["coarse"])))
+
+
+@pytest.mark.parametrize(
+    ("weights", "faults"),
+    [
+        (
+            {"side": 0.4, "coarse": 0.6, "fine": 1.0},
+            ["aux_weight names 'fine'; the network's auxiliary logits: 'side', 'coarse'."],
+        ),
+        ({"side": 0.4}, ["aux_weight lacks the auxiliary logits 'coarse'."]),
+        (
+            {"aux": 0.5},
+            [
+                "aux_weight names 'aux'; the network's auxiliary logits: 'side', 'coarse'.",
+                "aux_weight lacks the auxiliary logits 'side'.",
+                "aux_weight lacks the auxiliary logits 'coarse'.",
+            ],
+        ),
+    ],
+)
+def test_auxiliary_weights_must_be_those_of_the_network(two_heads, batch, weights, faults):
+    method = build(Options(aux_weight=weights), two_heads(5), num_classes=5, seed=0)
+    with pytest.raises(InvalidFault) as caught:
+        method({"labelled": batch()}, 0)
+    assert list(caught.value.faults) == faults
+    assert caught.value.next.startswith('the same command with --set "method.aux_weight={side: 0.4, coarse: 0.')
+    method.eval()  # in evaluation a network may give fewer, never unknown ones
+    if "coarse" in weights:
+        method({"labelled": batch()}, 0)
+
+
+def test_auxiliary_weights_of_a_network_without_auxiliary_logits(segmentor, batch):
+    method = build(Options(aux_weight={"aux": 0.4}), segmentor(5), num_classes=5, seed=0)
+    with pytest.raises(InvalidFault, match="names 'aux'; the network's auxiliary logits: none") as caught:
+        method({"labelled": batch()}, 0)
+    assert caught.value.next == "the same command with --set method.aux_weight=0.4"
+
+
+@pytest.mark.parametrize("on", ["main", "all"])
+@pytest.mark.parametrize("group", [None, 1, 2, 3])
+def test_hard_pixels_of_each_group(segmentor, batch, on, group):
+    """Each group of images gives one mean, over its own hard pixels; at least the share of its own pixels."""
+    network, data = segmentor(5, aux=True), batch(images=5)
+    weights = (1.0, 2.0, 0.5, 1.0, 3.0)
+    ohem = {"threshold": 0.1, "min_share": 0.25, "on": on, "images_per_group": group}
+    options = Options.model_validate({"class_weights": weights, "ce_weight": 0.7, "ohem": ohem})
+    losses = build(options, network, num_classes=5, seed=0)({"labelled": data}, 0)
+    output = network(data.images)
+
+    def mined(logits):
+        logits, size, means = network.resize(logits, (64, 96)), group or 5, []
+        for start in range(0, 5, size):
+            part = slice(start, min(start + size, 5))
+            count = (part.stop - start) * 64 * 96 // 4
+            loss = hard_cross_entropy(
+                logits[part], data.target[part], threshold=0.1, min_pixels=count, class_weights=torch.tensor(weights)
+            )
+            means.append(loss)
+        return sum(means) / len(means)
+
+    plain = F.cross_entropy(
+        network.resize(output.aux["side"], (64, 96)), data.target, torch.tensor(weights), ignore_index=255
+    )
+    torch.testing.assert_close(losses["ce"], 0.7 * mined(output.logits))
+    torch.testing.assert_close(losses["aux"], 0.4 * (mined(output.aux["side"]) if on == "all" else plain))
+    assert not torch.isclose(mined(output.aux["side"]), plain, rtol=0.01)
+
+
+def test_hard_pixels_with_nothing_labelled(segmentor, batch):
+    data = batch()
+    data = dataclasses.replace(data, target=torch.full_like(data.target, 255))
+    options = Options.model_validate({"ohem": {"min_share": 0.1, "images_per_group": 1}})
+    method = build(options, segmentor(5), num_classes=5, seed=0)
+    loss = method({"labelled": data}, 0)["ce"]
+    loss.backward()
+    assert loss == 0

@@ -162,3 +162,11 @@ def test_the_peak_of_a_network_is_below_all_and_above_the_largest() -> None:
             module.register_forward_hook(lambda _module, _inputs, out: sizes.append(4 * out.numel()))
     peak = count_peak(lambda: network(image))
     assert 2 * max(sizes) <= peak < sum(sizes) / 2
+
+
+def test_sequences_are_convolved_in_low_precision_too() -> None:
+    """Weights and biases of a 1-D convolution are cast like those of a 2-D one."""
+    with torch.device("meta"):
+        network, sequence = nn.Conv1d(4, 8, 3), torch.empty(2, 4, 16)
+    cast_within([network], torch.bfloat16)
+    assert network(sequence).dtype == torch.bfloat16

@@ -12,12 +12,9 @@ BUDGETS = default_catalog().budgets
 @pytest.mark.parametrize(
     ("budget", "name"), [(budget, name) for budget in BUDGETS for name in BUDGETS[budget].backbones]
 )
-def test_backbones_of_budgets_are_small_and_learn_their_statistics(budget: str, name: str) -> None:
+def test_backbones_of_budgets_are_small(budget: str, name: str) -> None:
     scaled = BUDGETS[budget].backbones[name]
     options = registry.options_of("backbone", name).model_validate(scaled)
     with torch.device("meta"):
         network = registry.implementation("backbone", name, "network").build(options, align_corners=True)
     assert sum(p.numel() for p in network.parameters()) < 1_500_000
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            assert module.momentum == 0.1  # less would keep the first statistics for longer than the training

@@ -230,5 +230,10 @@ def test_options_and_labels() -> None:
     ]
     assert Options(drop_path=0.1).label() == "Swin-T"
     assert TINY.label() == "Swin-T-small"
+    large = {"embed": 192, "depths": (2, 2, 18, 2), "heads": (6, 12, 24, 48)}
+    assert Options.model_validate(large).label() == "Swin-L"
+    assert Options.model_validate({**large, "window": 12}).label() == "Swin-L, windows of 12x12"
+    assert Options(size="base", window=12).label() == "Swin-B, windows of 12x12"
+    assert Options.model_validate({**large, "depths": (2, 2, 6, 2)}).label() == "Swin-T-small"
     with pytest.raises(ValidationError, match="100 channels of stage 1 do not divide among 3 heads"):
         Options(embed=100)

@@ -1,7 +1,9 @@
 """A budget limits what is above its limits, in proportion where things belong together, and nothing else."""
 
 import pytest
+import torch
 
+from segbench.models.segmentor import build_segmentor
 from segbench.recipe.protocol import flatten, pick, plain
 from segbench.recipe.resolve import Request, resolve, resolve_all
 from tests.recipe.made import HEAD, ROWS
@@ -220,3 +222,23 @@ def test_numbers_written_as_words_are_scaled_too(made):
     (stage,) = ran(made(text)).training.stages
     assert (stage.schedule.steps, stage.schedule.optimizer.lr) == (10, 0.6)
     assert stage.streams["labelled"].batch_total == 3
+
+
+def test_running_statistics_keep_up_with_few_steps(shipped):
+    """A momentum below the budget's is raised, stated (SpyGR's 3e-4) or a default (Xception's); others stay.
+
+    Less would keep the first statistics for longer than the training.
+    """
+    for row, published in (("spygr-r101", None), ("deeplabv3plus-xception71", 3e-4), ("hrnetv2-w48", None)):
+        resolved = resolve(shipped, "contrastiveseg-table1", row, "cityscapes", Request("small"))
+        (stage,) = resolved.ran.training.stages
+        for part in (stage.model.backbone, stage.model.decoder):
+            assert part.options.get("bn_momentum", 0.1) == 0.1, (row, part)
+        with torch.device("meta"):
+            network = build_segmentor(stage.model, num_classes=19)
+        norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+        assert norms
+        assert {module.momentum for module in norms} == {0.1}
+        if published is not None:
+            (was,) = resolved.published.training.stages
+            assert was.model.decoder.options["bn_momentum"] == published

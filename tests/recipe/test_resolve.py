@@ -150,3 +150,16 @@ def test_unknown_row_or_data_set(shipped):
         resolve(shipped, "contextrast-table6", "layers-4", "ade20k")
     with pytest.raises(UsageFault, match="No row"):
         resolve(shipped, "contextrast-table6", "layers-5", "camvid")
+
+
+def test_a_source_of_the_row_wins_over_a_more_exact_one_of_the_table(write):
+    """What a row states is not credited to where the table has its own value of that name from."""
+    own = LAYERS.replace("{method.alpha: page 7}", "{augmentation: the row's}").replace(
+        "augmentation: {flip: 0.1}", "augmentation: {flip: 0.1, scale: [0.8, 1.2]}"
+    )
+    found = resolve(write(one=own), "made-one", "base", "camvid")
+    assert leaf(found, "augmentation.scale").origin.source == "the row's"
+    assert leaf(found, "augmentation.scale").origin.confidence is None
+    assert leaf(found, "augmentation.flip").origin.source == "the row's"
+    more = resolve(write(one=LAYERS), "made-one", "base", "camvid")
+    assert leaf(more, "augmentation.scale").origin.source == "nearby"

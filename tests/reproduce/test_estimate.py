@@ -76,6 +76,25 @@ def test_more_steps_and_more_images_take_longer(monkeypatch: pytest.MonkeyPatch)
     assert estimated(stage(10), images=7)[0] == pytest.approx(ten + 6 * 0.5 / 2 / 3)
 
 
+def test_training_images_that_are_gathered_from_take_time_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At two thirds of the way and at the end, each pixel of three images about twice."""
+    monkeypatch.setattr(module, "_step", lambda *_: 0.5)
+    plain = stage(12).model_copy(
+        update={
+            "model": ModelSpec(
+                backbone=Choice(name="hrnetv2", options=BACKBONE),
+                decoder=Choice(name="segsort", options={"channels": 8}),
+            ),
+            "method": Choice(name="segsort", options={"bank_images": 3}),
+        }
+    )
+    often = plain.model_copy(update={"schedule": plain.schedule.model_copy(update={"validate_every": 8})})
+    per_image = 0.5 / 2 / 3
+    assert estimated(plain)[0] == pytest.approx(0.5 * 12 + per_image + 2 * 3 * per_image)
+    # One validation of four images more is counted, and all of the images are gathered from twice.
+    assert estimated(often)[0] == pytest.approx(0.5 * 12 + (1 + 4) * per_image + 2 * 2 * 3 * per_image)
+
+
 def test_memory_grows_with_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_step", lambda *_: 0.5)
     one, two, three = (estimated(stage(batch=count))[1] for count in (1, 2, 3))

@@ -3,7 +3,9 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import huggingface_hub
 import pytest
 
 from segbench.core.download import Manners
@@ -147,3 +149,43 @@ def test_paths(tmp_path: Path) -> None:
     assert find(str(path)) == Source(path, str(path), None)
     with pytest.raises(MissingFault, match="There is no file"):
         find(str(tmp_path / "nosuch.pth"))
+
+
+@pytest.mark.parametrize("switch", ["SEGBENCH_OFFLINE", "HF_HUB_OFFLINE"])
+def test_offline_the_hub_is_at_rest_while_its_cache_is_looked_into(
+    switch: str, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some versions ask the hub about their caller even then."""
+    resting = []
+    download = huggingface_hub.hf_hub_download
+
+    def watched(*words: Any, **options: Any) -> Any:
+        resting.append(huggingface_hub.constants.HF_HUB_OFFLINE)
+        return download(*words, **options)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", watched)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    found = find("hf:one/old")
+    assert resting and not any(resting)
+    asked = len(hub.paths)
+    monkeypatch.setenv(switch, "1")
+    resting.clear()
+    assert find("hf:one/old") == found
+    assert f"{switch} is set" in fault("hf:two/other")
+    assert len(resting) == 4 and all(resting) and len(hub.paths) == asked
+    assert not huggingface_hub.constants.HF_HUB_OFFLINE
+
+
+def test_addresses_of_other_kinds() -> None:
+    for text in ("ftp://host/net.pth", "s3://bucket/net.pth"):
+        assert f"{text} is no address that is fetched" in fault(text)
+
+
+def test_a_folder_as_transformers_saves_it(tmp_path: Path) -> None:
+    folder = tmp_path / "net"
+    folder.mkdir()
+    assert "has none of model.safetensors, pytorch_model.bin" in fault(str(folder))
+    (folder / "pytorch_model.bin").write_bytes(b"x")
+    assert find(str(folder)).path == folder / "pytorch_model.bin"
+    (folder / "model.safetensors").write_bytes(b"y")
+    assert find(str(folder)).path == folder / "model.safetensors"

@@ -418,6 +418,32 @@ def test_counts_are_found_by_what_was_counted(lab):
     assert all(entry.p is None for entry in report.entries)
 
 
+TIMES = """
+rows:
+  base: {figures: {camvid.train: {sec_per_iter: "0.20"}}}
+  more:
+    method: {alpha: 0.5}
+    figures: {camvid.train: {sec_per_iter: {printed: "0.30", over: base}}}
+"""
+
+
+def test_times_are_compared_within_a_pair_and_on_a_cuda_device(lab):
+    lab = lab(made_one=TIMES)
+    card = {"device": "cuda:0", "device_name": "a card"}
+    lab.run(T, "more", [1.5], metric="sec_per_iter", provenance=card)
+    assert [(e.verdict, e.reason) for e in compare(lab).entries] == [("not run", ""), ("not run", "base is not run")]
+    lab.run(T, "base", [1.0], metric="sec_per_iter", provenance=card)
+    base, more = compare(lab).entries
+    assert (base.verdict, base.reason) == ("slower", "5.00 x the printed time on a card")
+    assert (more.verdict, more.reason) == ("reproduced", "1.50 x the time of base, printed 1.50 x on a card")
+    assert more.measured == 1.5
+    lab.run(T, "base", [1.0], metric="sec_per_iter", provenance={"device": "cpu"})
+    lab.run(T, "more", [2.0], metric="sec_per_iter", provenance={"device": "cpu"})
+    _, more = compare(lab).entries
+    assert more.verdict == "not comparable"
+    assert more.reason == "training times compare on a CUDA device only; 2.00 x the time of base, printed 1.50 x"
+
+
 def test_counts_of_another_input_size_are_not_taken(lab):
     lab = lab(made_one=COSTS, made_two=COSTS.replace("[64, 64]", "[64, 32]"))
     lab.count("made-two", "base", params_m=70.006560)

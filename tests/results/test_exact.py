@@ -77,3 +77,15 @@ def test_overhead_is_a_ratio_of_rows():
     assert judge_time(judged(of), [110.0, 100.0], device="").verdict == "faster"
     assert judge_time(judged(of), [130.0, 100.0], device="").verdict == "slower"
     assert judge_time(judged(of), [117.9, 100.0], device="").verdict == "reproduced"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "word"),
+    # printed 0.31 and 0.19: between 0.305/0.195 = 1.564 and 0.315/0.185 = 1.703
+    [([1.56, 1.0], "faster"), ([1.57, 1.0], "reproduced"), ([3.40, 2.0], "reproduced"), ([1.71, 1.0], "slower")],
+)
+def test_times_of_a_pair_are_compared_as_their_ratio(seconds, word):
+    pair = [figure("0.31", "sec_per_iter", "b", "a"), figure("0.19", "sec_per_iter")]
+    entry = judge_time(judged(pair[0]), seconds, device="a card", bases=pair)
+    assert (entry.verdict, entry.measured) == (word, seconds[0])
+    assert entry.reason == f"{seconds[0] / seconds[1]:.2f} x the time of a, printed 1.63 x on a card"

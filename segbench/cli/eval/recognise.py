@@ -54,7 +54,7 @@ def choose_data(asked: Asked, subject: "Subject", published: "PublishedCheckpoin
     from segbench.data.facts import facts
 
     header = subject.header
-    default = header.dataset if header is not None else _likely(asked, subject.num_classes, published)
+    default = header.dataset if header is not None else _likely(asked, subject, published)
     name = asked.dataset or default
     table = _table(asked, name, subject, published)
     generated = header is not None and header.data_source == "generated"
@@ -90,13 +90,28 @@ def require_dataset(name: str) -> None:
         raise UsageFault(f"No data set {name!r}. Known: {', '.join(close)}.", next="segbench data list")
 
 
+def names_note(subject: "Subject", data: "DataSpec") -> str:
+    """What to know where the names in the file are others than those of the data set; empty if they are the same."""
+    from segbench.data.classes import class_table
+    from segbench.data.facts import facts
+    from segbench.reproduce.class_names import same_order
+
+    table = class_table(data.classes or facts(data.name).table)
+    if subject.header is not None or not subject.classes or same_order(subject.classes, table.names):
+        return ""
+    return (
+        f"The file names its classes {_some(subject.classes)}; they are scored as {_some(table.names)}, place by place."
+    )
+
+
 def sentence(subject: "Subject") -> str:
     """What the file was recognised as, in a line."""
     from segbench.models.conventions import describe_input
 
     matched, wanted = subject.matched
     backbone = subject.network.partition(" (")[0]
-    parts = [subject.title, *([] if backbone in subject.title else [backbone]), f"{subject.num_classes} classes"]
+    said = backbone.removeprefix("D-").removesuffix("-small") in subject.title
+    parts = [subject.title, *([] if said else [backbone]), f"{subject.num_classes} classes"]
     parts += [f"align_corners={subject.align_corners}", describe_input(subject.input)]
     dropped = subject.report.dropped if subject.report is not None else ()
     left = f" Left out: {_groups(dropped)}." if dropped else ""
@@ -116,11 +131,26 @@ def _outputs(asked: Asked) -> int:
     return class_table(facts(asked.dataset).table).num_classes
 
 
-def _likely(asked: Asked, number: int, published: "PublishedCheckpoint | None") -> str:
-    """The data set of a class table that is named, of a published figure, or of a number of classes."""
+def _likely(asked: Asked, subject: "Subject", published: "PublishedCheckpoint | None") -> str:
+    """The data set of a class table that is named, of a published figure, of names of classes, or of a number of them.
+
+    Raises:
+        UsageFault: no data set is known for these classes.
+    """
+    from segbench.reproduce.class_names import table_of
+
     if asked.dataset is not None:
         return asked.dataset
+    number = subject.num_classes
     table = asked.classes or (published.classes if published is not None else None)
+    if table is None and subject.classes:
+        table = table_of(subject.classes)
+        if not table:
+            raise UsageFault(
+                f"{asked.checkpoint} names its {number} classes {_some(subject.classes)}, which are of no data set "
+                "that segbench reads: --dataset is wanted.",
+                next="segbench data list",
+            )
     if table is not None and (homes := _homes(table)):
         return homes[0]
     if number in LIKELY:
@@ -148,6 +178,7 @@ def _table(asked: Asked, name: str, subject: "Subject", published: "PublishedChe
     """The data set's class table that is the network's."""
     from segbench.data.classes import class_table
     from segbench.data.facts import facts
+    from segbench.reproduce.class_names import same_order, turned_round
 
     require_dataset(name)
     tables = [facts(name).table, *facts(name).variants]
@@ -164,7 +195,13 @@ def _table(asked: Asked, name: str, subject: "Subject", published: "PublishedChe
             "its scores would mean nothing.",
             next=_instead(asked, subject, published),
         )
-    same = [table for table in fitting if subject.classes in ((), class_table(table).names)]
+    names = subject.classes
+    if subject.header is None and names:
+        # names of other projects are spelled otherwise, or made up; only an order that is wrong for sure is refused
+        alike = [table for table in fitting if same_order(names, class_table(table).names)]
+        same = alike or [table for table in fitting if not turned_round(names, class_table(table).names)]
+    else:
+        same = [table for table in fitting if names in ((), class_table(table).names)]
     if not same:
         raise InvalidFault(
             f"The checkpoint's classes are not those of {name}, or in another order.",
@@ -178,18 +215,26 @@ def _instead(asked: Asked, subject: "Subject", published: "PublishedCheckpoint |
     from segbench.core import registry
     from segbench.data.classes import class_table
     from segbench.data.facts import facts
+    from segbench.reproduce.class_names import table_of
 
     home = ""
-    if subject.classes:
+    if subject.header is None and (table := table_of(subject.classes) if subject.classes else ""):
+        home = next(iter(_homes(table)), "")
+    elif subject.header is not None:
         for name in registry.names("dataset"):
             tables = (facts(name).table, *facts(name).variants)
             if any(class_table(table).names == subject.classes for table in tables):
                 home = home or name
-        home = home or (subject.header.dataset if subject.header is not None else "")
+        home = home or subject.header.dataset
     elif published is not None and (homes := _homes(published.classes)):
         home = homes[0]
     home = home or LIKELY.get(subject.num_classes, "")
     return f"segbench eval --checkpoint {asked.checkpoint} --dataset {home}" if home else "segbench data list"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    """The first three, and that there are more."""
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _groups(names: tuple[str, ...]) -> str:

@@ -90,7 +90,8 @@ def compared(
     fields = next((each.protocol.fields for each in figures if each.evaluation is not None), None)
     if fields is None:
         return said, ""
-    plain = fields == {"scales": [*SCALES], "flip": True}
+    sizing = {"enlarge"}  # the project's own in every protocol
+    plain = {key: value for key, value in fields.items() if key not in sizing} == {"scales": [*SCALES], "flip": True}
     return said, f"{command} --protocol {'ms-flip' if plain else 'published'}"
 
 

@@ -12,7 +12,7 @@ from segbench.cli.stopping import Stopper
 
 from .asked import Asked
 from .protocol import evaluation_spec
-from .recognise import choose_data, open_subject, sentence
+from .recognise import choose_data, names_note, open_subject, sentence
 from .show import compared, published_as_data, show
 
 if TYPE_CHECKING:
@@ -88,6 +88,10 @@ def find(
     if published is None or published.disowns(subject.sha256):
         published = None if subject.header is not None else published_for(sha256=subject.sha256)
     data = choose_data(asked, subject, published)
+    if said := names_note(subject, data):
+        subject = replace(subject, notes=(*subject.notes, said))
+    if subject.header is None:
+        subject = replace(subject, classes=())  # they have decided; what is scored has the names of the data set
     spec = evaluation_spec(asked, subject, data, published)
     require_labels(spec)
     require_verified(needed_splits([], spec), context)

@@ -8,6 +8,8 @@ import typer
 from segbench.cli import common
 from segbench.cli.data.shared import say
 
+FORMS = "segbench, mmsegmentation, huggingface, torchvision, hrnet, openseg, nvlabs, semseg or swin."
+
 
 def command(
     file: Annotated[
@@ -15,12 +17,11 @@ def command(
     ],
     to: Annotated[
         str,
-        typer.Option(
-            "--to", metavar="FORM", help="segbench, mmsegmentation, torchvision or huggingface.", show_default=False
-        ),
+        typer.Option("--to", metavar="FORM", help=FORMS, show_default=False),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Default: named after FILE, in this folder.")
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Of huggingface a folder; default: named after FILE, here."),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", metavar="NAME", help="Whose classes a foreign checkpoint predicts.")
@@ -63,6 +64,9 @@ def command(
         say(" --  ", note)
     say(" ok  ", f"loaded again, its logits differ by {done.difference:.1g} of the largest")
     say(" ok  ", f"{common.many(done.tensors, 'tensor')}, {common.memory(done.path.stat().st_size)}: {done.path}")
+    if done.beside:
+        folder = done.path.parent
+        say(" ok  ", f"with {', '.join(done.beside)} beside it: from_pretrained({str(folder)!r}) loads the folder")
     if published is not None:
         say(" --  ", f"Licence of the original: {published.licence}")
     typer.echo(f"Next: segbench eval --checkpoint {done.path}")

@@ -28,8 +28,7 @@ def find(name: str) -> "PublishedCheckpoint | ListedWeights":
     Raises:
         UsageFault: nothing is.
     """
-    from segbench.core.registry import close_names
-    from segbench.models.checkpoints import checkpoint_table
+    from segbench.models.checkpoints import checkpoint_table, close_to
     from segbench.models.weights import listed_weights
 
     known: dict[str, PublishedCheckpoint | ListedWeights] = {}
@@ -38,7 +37,7 @@ def find(name: str) -> "PublishedCheckpoint | ListedWeights":
     known |= {each.name: each for each in checkpoint_table()}
     if name in known:
         return known[name]
-    close = ", ".join(close_names(name, list(known)))
+    close = ", ".join(close_to(name, list(known)))
     raise UsageFault(
         f"No weights {name!r} are registered." + (f" Close: {close}." if close else ""), next="segbench weights list"
     )

@@ -2,7 +2,7 @@
 
 Equal to "resize and rotate the whole image, then crop" but only the crop's own window is resampled, and once. Images
 are resampled at half-pixel centres: with plain bilinear or bicubic weights (no low-pass when shrinking, as
-``cv2.resize``), at a precision of 1/32 pixel, or with Pillow's Lanczos filter, which widens when it shrinks. Labels
+``cv2.resize``), at a precision of 1/32 pixel, or with Pillow's filters, which widen when they shrink. Labels
 take the nearest pixel.
 """
 
@@ -14,9 +14,10 @@ import numpy as np
 
 from segbench.core.spec import AugmentationSpec, InputSpec, Size
 from segbench.data.classes import IGNORE
-from segbench.data.resample import filtered_window, nearest
+from segbench.data.resample import Filter, filtered_window, nearest
 
 OUTSIDE = 1.0  # of a picture: the place of padding
+_PILLOW: dict[str, Filter] = {"pillow_bicubic": "bicubic", "lanczos": "lanczos"}
 _FILTERS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 
 
@@ -60,6 +61,7 @@ def training_sample(
     spec: AugmentationSpec,
     fill: tuple[int, int, int],
     rng: np.random.Generator,
+    around: Size | None = None,
 ) -> Cut:
     """Cut one training sample out of an image.
 
@@ -71,6 +73,7 @@ def training_sample(
             The scaled image is turned about its middle without growing.
         fill: colour of the padding and of what a rotation uncovers, in the image's channel order.
         rng: dice of this sample.
+        around: row and column of the image that the crop shows; None: it may lie anywhere.
 
     Returns:
         The sample; image and label are of their own memory.
@@ -80,9 +83,10 @@ def training_sample(
     if spec.rotation and rng.random() < spec.rotation_probability:
         angle = float(rng.uniform(-spec.rotation, spec.rotation))
     size = min(crop[0], whole[0]), min(crop[1], whole[1])
+    row, column = (None, None) if around is None else map(_scaled_place, around, label.shape, whole)
     best = None
     for _ in range(spec.crop_draws if spec.max_class_share is not None else 1):
-        corner = int(rng.integers(whole[0] - size[0] + 1)), int(rng.integers(whole[1] - size[1] + 1))
+        corner = _start(whole[0], size[0], row, rng), _start(whole[1], size[1], column, rng)
         piece = _label_window(label, whole, corner, size, angle=angle)
         best = (corner, piece)
         if spec.max_class_share is None or largest_share(piece) <= spec.max_class_share:
@@ -103,6 +107,21 @@ def training_sample(
         rows = np.pad(rows, (above, below), constant_values=OUTSIDE)
         columns = np.pad(columns, (before, after), constant_values=OUTSIDE)
     return Cut(_own(picture, image), _own(piece, label), rows, np.ascontiguousarray(columns))
+
+
+def _scaled_place(place: int, length: int, scaled: int) -> int:
+    """The target pixel in which the middle of a source pixel lies."""
+    return (2 * place + 1) * scaled // (2 * length)
+
+
+def _start(length: int, count: int, shown: int | None, rng: np.random.Generator) -> int:
+    """Where a window of ``count`` of ``length`` pixels begins.
+
+    One that has to show a pixel begins with equal chances wherever it does, and is then moved inside of the image.
+    """
+    if shown is None:
+        return int(rng.integers(length - count + 1))
+    return min(max(int(rng.integers(shown - count + 1, shown + 1)), 0), length - count)
 
 
 def _places(length: int, scaled: int, start: int, count: int) -> np.ndarray:
@@ -152,8 +171,8 @@ def _image_window(
     (top, left), (rows, columns) = corner, size
     if image.shape[:2] == scaled and not angle:
         return image[top : top + rows, left : left + columns]
-    if how == "lanczos":
-        return filtered_window(image, scaled, corner, size, how="lanczos")
+    if how in _PILLOW:
+        return filtered_window(image, scaled, corner, size, how=_PILLOW[how])
     # The image's borders are repeated where it is merely scaled; beyond a rotated image is nothing.
     border = cv2.BORDER_CONSTANT if angle else cv2.BORDER_REPLICATE
     return _warped(image, scaled, corner, size, angle=angle, how=_FILTERS[how], border=border, fill=fill)

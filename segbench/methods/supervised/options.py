@@ -1,14 +1,33 @@
 """What supervised training can be told."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from segbench.core.spec import Options as BaseOptions
 from segbench.core.spec import setting
 from segbench.losses.class_weights import resolve_class_weights
 
 from .extra_options import ExtraLoss
+
+Factor = Annotated[float, Field(ge=0)]
+
+
+class HardPixels(BaseOptions):
+    """Online hard example mining: the cross-entropy counts the pixels alone whose true class is improbable.
+
+    The least number of them is a share, so that it shrinks with crop and batch. A published number divides by the
+    pixels that it was meant for: 100000 of a GPU's two crops of 769x769 are a share of 0.0845507.
+    """
+
+    threshold: float = setting(0.7, gt=0, le=1, description="pixels below this probability of the true class count")
+    min_share: float = setting(
+        0.0, ge=0, le=1, description="share of the pixels, labelled or not, that count at least: the least probable"
+    )
+    on: Literal["main", "all"] = setting("main", description="the final logits alone, or the auxiliary ones too")
+    images_per_group: int | None = setting(
+        None, gt=0, description="images that min_share is of, those of one GPU in the releases; None: the batch"
+    )
 
 
 class Options(BaseOptions):
@@ -18,11 +37,18 @@ class Options(BaseOptions):
         None, description="weights of the classes in the cross-entropy, or the name of published ones"
     )
     ce_weight: float = setting(1.0, ge=0, description="factor of the cross-entropy on the final logits")
-    aux_weight: float = setting(0.4, ge=0, description="factor of the cross-entropy of each auxiliary head")
+    aux_weight: Factor | dict[str, Factor] = setting(
+        0.4, description="factor of the cross-entropy of each auxiliary head, or one for each by its name"
+    )
     loss_at: Literal["labels", "logits"] = setting(
         "labels", description="whether logits are enlarged to the labels or labels shrunk to the logits"
     )
+    ohem: HardPixels | None = setting(None, description="which pixels the cross-entropy counts; None: all labelled")
     extra_loss: ExtraLoss | None = setting(None, description="a loss beside the cross-entropy")
+
+    def across_images_of(self, images: int) -> tuple[str, ...]:
+        size = 1 if self.ohem is None else self.ohem.images_per_group
+        return self.across_images if size and images % size == 0 else (*self.across_images, "hard pixels")
 
     @field_validator("class_weights")
     @classmethod

@@ -10,18 +10,21 @@ from .layers import Norm, conv_norm_relu, separable_conv
 
 
 class ASPP(nn.Module):
-    """1x1 convolution, 3x3 convolutions at some rates and, beside them, the mean over the image; all fused by one.
+    """1x1 convolution, 3x3 convolutions at some rates and, beside them, the mean over the image; fused by one, or not.
 
     Args:
         channels: of the map.
-        width: channels of each branch and of the result.
+        width: channels of each branch and after the fusing convolution.
         rates: dilations of the 3x3 convolutions.
         eval_rates: their dilations in evaluation, where these differ.
         norm: of all batch norms.
         separable: whether the 3x3 convolutions are depthwise separable; the fusing one never is.
         image_pooling: whether there is a branch for the image's mean.
         pooling_first: whether that branch's channels come first (mmsegmentation) or last (all others).
-        project_kernel: of the fusing convolution.
+        project_kernel: of the fusing convolution; None: there is none, the branches are the result.
+
+    Attributes:
+        out_channels: channels of the result.
     """
 
     def __init__(
@@ -35,7 +38,7 @@ class ASPP(nn.Module):
         separable: bool = False,
         image_pooling: bool = True,
         pooling_first: bool = False,
-        project_kernel: int = 1,
+        project_kernel: int | None = 1,
     ) -> None:
         super().__init__()
         self.pooling_first = pooling_first
@@ -50,7 +53,8 @@ class ASPP(nn.Module):
             self.branches.append(branch)
         self.pooling = conv_norm_relu(channels, width, 1, norm=norm) if image_pooling else None
         total = (len(self.branches) + image_pooling) * width
-        self.project = conv_norm_relu(total, width, project_kernel, norm=norm)
+        self.out_channels = total if project_kernel is None else width
+        self.project = None if project_kernel is None else conv_norm_relu(total, width, project_kernel, norm=norm)
 
     def train(self, mode: bool = True) -> Self:
         """Switch modes, and with them the dilations."""
@@ -60,11 +64,11 @@ class ASPP(nn.Module):
         return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, channels, h, w) to (N, width, h, w)."""
+        """Map (N, channels, h, w) to (N, out_channels, h, w)."""
         maps = [branch(x) for branch in self.branches]
         if self.pooling is not None:
             # a single value resized bilinearly is that value everywhere
             pooled = self.pooling(x.mean((2, 3), keepdim=True)).expand(-1, -1, *x.shape[-2:])
             maps.insert(0 if self.pooling_first else len(maps), pooled)
-        fused: Tensor = self.project(torch.cat(maps, dim=1))
-        return fused
+        beside = torch.cat(maps, dim=1)
+        return beside if self.project is None else self.project(beside)

@@ -79,7 +79,7 @@ def initialise(decoder: nn.Module, init: Init, *, classifier: nn.Conv2d | None =
     if init not in ("kaiming", "normal"):
         return
     for module in decoder.modules():
-        if not isinstance(module, nn.Conv2d):
+        if not isinstance(module, nn.Conv1d | nn.Conv2d):
             continue
         if init == "normal":
             nn.init.normal_(module.weight, std=NORMAL_STD)

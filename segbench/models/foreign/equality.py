@@ -44,8 +44,17 @@ def _computing(model: ModelSpec) -> dict[str, Any]:
     }
 
 
+def _concat(options: dict[str, Any]) -> dict[str, Any]:
+    """With what the kernel decides where nothing is said: the 1x1 head has an activation, and a bias after it."""
+    small = options["head"] == "conv1x1"
+    decided = ("relu", "classifier_bias")
+    return {name: small if name in decided and value is None else value for name, value in options.items()}
+
+
 def _options(kind: str, choice: Choice) -> dict[str, Any]:
     found = registry.options_of(kind, choice.name).model_validate(choice.options).model_dump()
+    if (kind, choice.name) == ("decoder", "concat"):
+        found = _concat(found)
     absent = "aux_" if found.get("auxiliary") is False else None
     kept = {
         f"{kind}.{name}": value

@@ -16,7 +16,10 @@ PROJECTIONS = re.compile(r"decoder\.projections\.\d+\.weight")
 FEED_FORWARD = re.compile(r"backbone\.block\d+\.\d+\.mlp\.fc[12]\.weight")
 
 _CITYSCAPES, _ADE20K = 19, 150
-_SLIDING: dict[str, object] = {"mode": "slide", "window": (1024, 1024), "stride": (768, 768)}
+# All of them resize as MMSegmentation does, on which the authors' code is built (encode_decode and whole_inference of
+# its EncoderDecoder): logits become the size that was shown, and then the image's.
+_WHOLE: dict[str, object] = {"mode": "whole", "enlarge": "twice"}
+_SLIDING: dict[str, object] = {"mode": "slide", "window": (1024, 1024), "stride": (768, 768), "enlarge": "twice"}
 _CROPS = (
     "By its 19 classes it is taken for one of Cityscapes, trained on crops of 1024x1024: windows are of that size, "
     "every 768x768. Tensors do not show the crops."
@@ -24,7 +27,9 @@ _CROPS = (
 _OTHER_CROPS = "Of its authors' files, those trained on 512x1024 and 640x1280 are scored on whole images."
 _SIDES = "By its 150 classes it is taken for one of ADE20K, shown at a short side of {side}{multiple}."
 _WIDER = "The file of B5 that was trained on crops of 640x640 is scored at a short side of 640."
-_ASSUMED = (
+# Beginnings of the notes that say how a file is taken to be scored.
+ASSUMED = (_CROPS, _OTHER_CROPS, _SIDES.partition("{")[0], _WIDER)
+_UNUSUAL = (
     "It is no published size: as in those, its attention heads are taken to be as wide as the first stage ({heads} in "
     "the four stages), and its patches to have strides 4, 2, 2 and 2. Tensors show neither."
 )
@@ -105,7 +110,7 @@ def assumptions(model: ModelSpec) -> tuple[str, ...]:
     if "widths" not in model.backbone.options:
         return ()
     *others, last = _options(model).shape().heads
-    return (_ASSUMED.format(heads=f"{', '.join(map(str, others))} and {last}"),)
+    return (_UNUSUAL.format(heads=f"{', '.join(map(str, others))} and {last}"),)
 
 
 def segformer_scoring(
@@ -123,10 +128,10 @@ def segformer_scoring(
     if num_classes == _CITYSCAPES:
         return dict(_SLIDING), (_CROPS, _OTHER_CROPS) if authors else (_CROPS,)
     if num_classes != _ADE20K:
-        return {"mode": "whole"}, ()
+        return dict(_WHOLE), ()
     side = 640 if largest and authors else 512
     note = _SIDES.format(side=side, multiple=", both sides a multiple of 32" if authors else "")
-    sizing = {"mode": "whole", "short_side": side, "max_side": 2048, **({"multiple_of": 32} if authors else {})}
+    sizing = {**_WHOLE, "short_side": side, "max_side": 2048, **({"multiple_of": 32} if authors else {})}
     return sizing, (note, _WIDER) if largest and not authors else (note,)
 
 

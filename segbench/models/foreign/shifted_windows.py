@@ -22,10 +22,14 @@ from .stages import STAGES, encoder_options, spelled_out
 INDEX = "relative_position_index"
 UPERNET = "decode_head.fpn_bottleneck.conv.weight"
 
+# Logits become the size that was shown, and then the image's, as MMSegmentation's EncoderDecoder does it.
+_WHOLE: dict[str, object] = {"mode": "whole", "enlarge": "twice"}
 _TABLE = "relative_position_bias_table"
 _BINS = 4
 _ADE20K = 150
 _SHORT_512 = "Its classes are those of ADE20K: images are shown at a short side of 512 and a long one of at most 2048."
+
+ASSUMED = (_SHORT_512,)  # notes that say how a file is taken to be scored
 
 
 def upernet_model(tensors: State) -> ModelSpec:
@@ -52,11 +56,10 @@ def upernet_model(tensors: State) -> ModelSpec:
 def upernet_label(model: ModelSpec) -> str:
     """``UPerNet, Swin-T``, with the windows where they are not of 7x7."""
     options = _options(model)
-    shape, name = options.shape(), f"Swin-{options.size[0].upper()}"
-    if "depths" in model.backbone.options:
-        name = "Swin-L" if shape == _LARGE else f"Swin of {shape.embed} channels in the first stage"
+    if not options.label().endswith("-small"):
+        return f"UPerNet, {options.label()}"
     windows = "" if options.window == 7 else f", windows of {options.window}x{options.window}"
-    return f"UPerNet, {name}{windows}"
+    return f"UPerNet, Swin of {options.shape().embed} channels in the first stage{windows}"
 
 
 def upernet_pairs(*, norm: str, classifier: str) -> tuple[Pair, ...]:
@@ -122,8 +125,8 @@ def upernet_of(
 def upernet_scoring(num_classes: int) -> tuple[dict[str, object], tuple[str, ...]]:
     """How the projects score it, and what to say of that."""
     if num_classes != _ADE20K:
-        return {"mode": "whole"}, ()
-    return {"mode": "whole", "short_side": 512, "max_side": 2048}, (_SHORT_512,)
+        return dict(_WHOLE), ()
+    return {**_WHOLE, "short_side": 512, "max_side": 2048}, (_SHORT_512,)
 
 
 def upernet_spelled_out(model: ModelSpec) -> ModelSpec:
@@ -149,10 +152,6 @@ def with_indices(written: State) -> dict[str, Tensor]:
         if name.endswith(f".{_TABLE}"):
             found[f"{name.removesuffix(_TABLE)}{INDEX}"] = relative_positions(_window(table))
     return found
-
-
-# The fourth size of Liu et al. 2021, section 3.3.
-_LARGE = Options(embed=192, depths=(2, 2, 18, 2), heads=(6, 12, 24, 48)).shape()
 
 
 def _options(model: ModelSpec) -> Options:

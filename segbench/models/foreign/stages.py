@@ -55,7 +55,7 @@ def check_parts(model: ModelSpec, *, backbone: str, decoder: str, title: str) ->
     if (model.backbone.name, model.decoder.name) != (backbone, decoder):
         raise InvalidFault(
             f"{title} has no {model.decoder.name} on {model.backbone.name} that segbench could write.",
-            next="segbench weights list",
+            next="segbench weights convert --help",
         )
 
 

@@ -4,9 +4,11 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from segbench.results.flat import attempt_fields, entry_fields
+from segbench.results.gains import gains
 from segbench.results.verdicts import TableReport
 
 from . import words
@@ -42,6 +44,11 @@ def report_data(report: TableReport) -> dict[str, Any]:
                 "per_class": row.per_class,
             }
             for row in report.rows
+        ],
+        "gains": [
+            {**asdict(gain), "section": list(section), "same_sign": gain.same_sign}
+            for section in report.sections()
+            for gain in gains(report, section)
         ],
         "contradictions": report.contradictions,
         "attempts": words.attempts(report),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from segbench.metrics.rules import COST_RULES
 from segbench.recipe.figures import INCREASE, METRICS
 from segbench.results.flat import class_rows
+from segbench.results.gains import gains
 from segbench.results.verdicts import WORDS, Judged, TableReport
 
 NAMES = {"miou": "mIoU", "iou": "IoU by class", "dice": "Dice", "iiou": "iIoU", "params_m": "parameters",
@@ -35,7 +36,7 @@ def digits(entry: Judged) -> int:
 def label(report: TableReport, entry: Judged) -> str:
     """What a line is about: the row, its class, or the two rows that a gain compares."""
     figure = entry.figure
-    if figure.over is not None:
+    if figure.is_relative:
         over = next((row.title for row in report.rows if row.row == figure.over), figure.over)
         what = "increase, percent, of" if figure.metric.endswith(INCREASE) else "gain of"
         return f"{what} {entry.title} over {over}"
@@ -266,6 +267,22 @@ def ratio_lines(report: TableReport, entries: Sequence[Judged]) -> list[str]:
     return [f"alignment over uniformity, which no scale changes (printed): {', '.join(rows)}"] if rows else []
 
 
+def gain_lines(report: TableReport, section: Section) -> list[str]:
+    """What rows have over those they improve on, as printed and as measured, and how many signs agree."""
+    found = gains(report, section)
+    if not found:
+        return []
+    lines = [
+        f"gain of {gain.title} over {gain.over_title}: {gain.printed:+.2f} printed, {gain.measured:+.2f} measured"
+        f"{'' if gain.same_sign else ', without the published sign'}"
+        for gain in found
+    ]
+    agree = sum(gain.same_sign for gain in found)
+    chance = "; of one seed, a sign may be chance" if min(gain.seeds for gain in found) < 2 else ""
+    have = "has" if agree == 1 else "have"
+    return [*lines, f"{agree} of {_many(len(found), 'gain')} {have} the published sign{chance}"]
+
+
 def dagger_lines(entries: Iterable[Judged]) -> list[str]:
     return [f"{DAGGER} {text}" for text in dict.fromkeys(text for entry in entries for text in entry.daggers)]
 
@@ -292,6 +309,9 @@ def next_command(report: TableReport) -> str:
     """The one command that helps most; empty if none does."""
     budgets = {row.shown.budget for row in report.rows if row.shown is not None}
     scaled = next(iter(budgets)) if len(budgets) == 1 and "full" not in budgets else ""
+    places = {row.shown.resolved.request.on for row in report.rows if row.shown is not None}
+    place = next(iter(places)) if len(places) == 1 else None
+    more = (f" --on {place}" if place else "") + (f" --budget {scaled}" if scaled else "")
     for verdict in ("not run", "undecided", "not comparable"):
         if scaled and verdict == "not comparable":
             continue  # it asks for the full budget, which is not for the machine that chose another
@@ -299,9 +319,9 @@ def next_command(report: TableReport) -> str:
         entries.sort(key=lambda entry: entry.seeds_needed or 0)
         commands = list(dict.fromkeys(entry.next for entry in entries))
         if len(commands) > 1 and verdict == "not run":
-            return f"segbench reproduce {report.table}" + (f" --budget {scaled}" if scaled else "")
+            return f"segbench reproduce {report.table}{more}"
         if commands:
-            return commands[0] + (f" --budget {scaled}" if scaled else "")
+            return commands[0] + more
     return f"segbench report {report.table} --per-class" if any(row.per_class for row in report.rows) else ""
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from segbench.core.errors import InvalidFault, MissingFault, UsageFault
+from segbench.core.errors import InvalidFault, MissingFault, RunFault, UsageFault
 from segbench.core.spec import Choice, ModelSpec
 from segbench.models.foreign import family as families
+from segbench.models.foreign.equality import check_same_network
 from segbench.models.foreign.family import Foreign, family, family_names, recognise
 from segbench.models.foreign.open import open_foreign
 from segbench.models.foreign.renaming import Names
@@ -202,3 +203,112 @@ def test_the_innermost_module_decides_a_name() -> None:
     assert list(names.theirs(own, title="theirs")) == list(state)
     with pytest.raises(InvalidFault, match=r"Theirs has no place for 1 tensors .* decoder\.w"):
         names.theirs({"decoder.w": torch.ones(1)}, title="Theirs")
+
+
+def test_a_tensor_of_another_form_is_a_fault_and_no_bug(
+    register: Callable[..., None], network: nn.Module, tmp_path: Path
+) -> None:
+    register(made_up("one"))
+    more = {f"{MARK}.decoder.classifier.weight": torch.tensor(1.0)}
+    path = saved(tmp_path / "net.pth", network, more=more)
+    with pytest.raises(InvalidFault, match=r"net\.pth is laid out as one, but a tensor in it has a form or a name"):
+        open_foreign(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "equal"),
+    [
+        ({}, True),
+        ({"relu": True}, True),
+        ({"classifier_bias": True, "relu": True, "dropout": 0.3}, True),
+        ({"relu": False}, False),
+        ({"classifier_bias": False}, False),
+        ({"head": "conv3x3", "relu": True, "classifier_bias": True}, False),
+    ],
+)
+def test_what_a_kernel_decides_is_the_same_as_what_is_said(options: dict[str, object], equal: bool) -> None:
+    theirs = ModelSpec(backbone=TINY.backbone, decoder=Choice(name="concat", options={"head": "conv1x1"}))
+    ours = theirs.model_copy(update={"decoder": Choice(name="concat", options={"head": "conv1x1", **options})})
+    if equal:
+        check_same_network(theirs, ours, title="Theirs")
+        check_same_network(ours, theirs, title="Theirs")
+    else:
+        with pytest.raises(InvalidFault, match=r"Theirs has decoder\."):
+            check_same_network(theirs, ours, title="Theirs")
+
+
+def test_the_wide_kernel_decides_otherwise() -> None:
+    wide = ModelSpec(backbone=TINY.backbone, decoder=Choice(name="concat"))
+    said = {"relu": False, "classifier_bias": False}
+    check_same_network(wide, wide.model_copy(update={"decoder": Choice(name="concat", options=said)}), title="Theirs")
+
+
+def test_a_network_under_a_name_of_its_own(register: Callable[..., None], network: nn.Module) -> None:
+    """As programs that wrap networks save it: Lightning under ``model.``, teachers and students under theirs."""
+    register(made_up("one"), made_up("other", mark="elsewhere"))
+    state = {f"{MARK}.{name}": tensor for name, tensor in network.state_dict().items()}
+    wrapped = {f"model.{name}": tensor for name, tensor in state.items()}
+    loss = {"criterion.weight": torch.ones(3), "model.made.up.loss.weight": torch.ones(3)}
+    for name in (None, "one"):
+        found = recognise({**wrapped, **loss}, source="net.pth", name=name)
+        assert found.family == "one" and found.tensors.keys() == network.state_dict().keys()
+        assert set(found.dropped) == set(loss)
+    with pytest.raises(InvalidFault, match="laid out as one, not as other"):
+        recognise(wrapped, source="net.pth", name="other")
+
+
+def test_what_lies_beside_a_wrapped_network_is_not_forgotten(
+    register: Callable[..., None], network: nn.Module, tmp_path: Path
+) -> None:
+    register(made_up("one"))
+    wrapped = {f"model.{MARK}.{name}": tensor for name, tensor in network.state_dict().items()}
+    torch.save({**wrapped, "refinement.weight": torch.ones(3)}, tmp_path / "net.pth")
+    with pytest.raises(InvalidFault, match=r"1 tensors are unexpected, e\.g\. refinement\.weight"):
+        open_foreign(tmp_path / "net.pth")
+
+
+def test_of_two_networks_none_is_chosen(register: Callable[..., None], network: nn.Module) -> None:
+    register(made_up("one"))
+    state = {f"{MARK}.{name}": tensor for name, tensor in network.state_dict().items()}
+    both = {f"{part}.{name}": tensor for part in ("student", "teacher") for name, tensor in state.items()}
+    with pytest.raises(InvalidFault, match=r"net\.pth holds several networks, student and teacher"):
+        recognise(both, source="net.pth")
+
+
+def test_a_family_that_it_is_not_by_any_sign(register: Callable[..., None]) -> None:
+    register(made_up("one"))
+    with pytest.raises(InvalidFault, match=r"net\.pth is not laid out as one: 'made\.up\.decoder\S+' is missing"):
+        recognise({"fc.weight": torch.ones(2, 2)}, source="net.pth", name="one")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_network_that_diverged_is_not_scored(
+    value: float, register: Callable[..., None], network: nn.Module, tmp_path: Path
+) -> None:
+    register(made_up("one"))
+    state = network.state_dict()
+    state["backbone.conv1.weight"][0, 0, 0, 0] = value
+    path = saved(tmp_path / "net.pth", network, more={f"{MARK}.loss.weight": torch.tensor([value])})
+    with pytest.raises(InvalidFault, match=r"1 tensor of the network holds values that .* backbone\.conv1\.weight; "):
+        open_foreign(path)
+    state["backbone.conv1.weight"][0, 0, 0, 0] = 1.0
+    path = saved(tmp_path / "net.pth", network, more={f"{MARK}.loss.weight": torch.tensor([value])})
+    assert open_foreign(path).report.faults == [], "of what is left out it does not matter"
+
+
+@pytest.mark.parametrize(
+    ("short", "meant"),
+    [("mmseg", "mmsegmentation"), ("hf", "huggingface"), ("torch", "torchvision"), ("transformers", "huggingface")],
+)
+def test_what_people_call_families(short: str, meant: str) -> None:
+    with pytest.raises(UsageFault, match=rf"No checkpoint family '{short}'\. Known: {meant}\."):
+        family(short)
+
+
+def test_a_network_that_no_memory_holds(register: Callable[..., None], network: nn.Module, tmp_path: Path) -> None:
+    """A tensor of one number that says it has a tera of rows takes no room in a file."""
+    register(made_up("one"))
+    vast = torch.zeros(1, 1, 1, 1).expand(1 << 44, 28, 1, 1)
+    path = saved(tmp_path / "net.pth", network, more={f"{MARK}.decoder.classifier.weight": vast})
+    with pytest.raises(RunFault, match=r"net\.pth: the memory of this machine does not hold .* 17,592,"):
+        open_foreign(path)

@@ -136,7 +136,7 @@ def test_conventions() -> None:
         assert model.align_corners is False and model.input.channels == "rgb"
         assert model.input.mean == pytest.approx([each / 255 for each in (123.675, 116.28, 103.53)], rel=1e-12)
         assert model.input.std == pytest.approx([each / 255 for each in (58.395, 57.12, 57.375)], rel=1e-12)
-        assert foreign.protocol == {"mode": "whole"}
+        assert foreign.protocol == {"mode": "whole", "enlarge": "twice"}
         assert ("769x769" in foreign.notes[-1]) == (name == "pspnet_r101"), "what the tensors cannot tell"
 
 
@@ -180,10 +180,14 @@ def renamed(build: Build, *pairs: tuple[str, str]) -> dict[str, Tensor]:
 
 
 REFUSED = {
-    "FCN on ResNet": (lambda: on_meta(fcn_resnet), r"with decode_head\.convs\.0\.conv\.weight, on backbone resnet"),
+    "FCN on ResNet": (lambda: on_meta(fcn_resnet), "^It is FCN on ResNet; of MMSegmentation's .* FCN on HRNet"),
     "UPerNet on ResNet": (
         lambda: {**on_meta(NARROW["pspnet"][0]), "decode_head.lateral_convs.0.conv.weight": torch.ones(1)},
-        "is none of DeepLabV3",
+        "^It is UPerNet on ResNet; of MMSegmentation's .* UPerNet on Swin",
+    ),
+    "a head of nobody's": (
+        lambda: renamed(NARROW["pspnet"][0], ("psp_modules", "other_modules")),
+        r"^It is a head with decode_head\.other_modules\.\S+ on ResNet; of MMSegmentation's networks",
     ),
     "ResNet-18": (
         lambda: {n: t for n, t in on_meta(NARROW["pspnet"][0]).items() if ".conv3." not in n and ".bn3." not in n},

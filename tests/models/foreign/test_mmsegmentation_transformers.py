@@ -145,7 +145,7 @@ def test_conventions_and_protocols_are_those_of_the_registered_files() -> None:
             found += 1
     assert found == 14
     other = recognise(full("SegFormer, MiT-B0", 7), source="net.pth")
-    assert other.protocol == {"mode": "whole"} and other.notes == ()
+    assert other.protocol == {"mode": "whole", "enlarge": "twice"} and other.notes == ()
 
 
 def changed(kind: str, pattern: str, becomes: str | None = None) -> dict[str, Tensor]:

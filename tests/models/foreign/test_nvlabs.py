@@ -108,7 +108,7 @@ def test_conventions_and_protocols_are_those_of_the_registered_files() -> None:
             found += 1
     assert found >= 9
     other = recognise(full("B0", 7), source="net.pth")
-    assert other.protocol == {"mode": "whole"} and other.notes == ()
+    assert other.protocol == {"mode": "whole", "enlarge": "twice"} and other.notes == ()
 
 
 def test_what_tensors_cannot_tell_is_said() -> None:

@@ -124,7 +124,7 @@ def test_conventions_and_protocols_are_those_of_the_registered_files() -> None:
     assert EvaluationSpec.model_validate({"data": file.evaluation.data, **foreign.protocol}) == file.evaluation
     assert "2048" in foreign.notes[0]
     other = recognise(full("T", 19), source="net.pth")
-    assert other.protocol == {"mode": "whole"} and other.notes == ()
+    assert other.protocol == {"mode": "whole", "enlarge": "twice"} and other.notes == ()
 
 
 def changed(pattern: str, becomes: str | None) -> dict[str, Tensor]:

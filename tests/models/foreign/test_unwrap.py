@@ -2,6 +2,8 @@
 
 import argparse
 import pickle
+import re
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -198,4 +200,74 @@ def test_files_that_never_were_checkpoints(content: bytes, suffix: str, tmp_path
     path = tmp_path / f"net{suffix}"
     path.write_bytes(content)
     with pytest.raises(InvalidFault, match="is damaged or no"):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "it is empty."),
+        (b"\n <!DOCTYPE HTML><title>Sign in</title>", "it is a web page, which a server gave"),
+        (b"<html>404</html>", "it is a web page, which a server gave"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "it is a pointer of Git LFS"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_what_was_fetched_in_the_place_of_a_checkpoint_is_named(
+    suffix: str, content: bytes, says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"net{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(InvalidFault, match=re.escape(says)) as caught:
+        read_tensors(path)
+    assert caught.value.next == f"segbench eval --checkpoint {path}, once it has been downloaded or copied again"
+
+
+def test_half_a_file_says_that_its_end_is_missing(tmp_path: Path) -> None:
+    path = saved(tmp_path / "net.pth", {"state_dict": NETWORK})
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InvalidFault, match=r"net\.pth is damaged or no checkpoint: its end is missing\.$"):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize("name", ["state_dict_ema", "model_ema", "ema_state_dict", "ema"])
+def test_an_average_alone_is_found_where_it_is_asked_for(name: str, tmp_path: Path) -> None:
+    path = saved(tmp_path / "net.pth", {name: OTHER, "optimizer": OPTIMISER})
+    with pytest.raises(InvalidFault, match="holds a moving average of weights alone") as caught:
+        read_tensors(path)
+    assert caught.value.next == f"segbench eval --checkpoint {path} --ema"
+    assert same(read_tensors(path, averaged=True), OTHER)
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_newer_pickle_is_no_damage_and_says_what_to_do(protocol: int, zipped: bool, tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    content = {"state_dict": NETWORK}
+    torch.save(content, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InvalidFault, match=f"written with pickle protocol {protocol}, which is not read") as caught:
+            read_tensors(path)
+    assert "damaged" not in caught.value.faults[0] and "saved its state_dict" in caught.value.next
+
+
+def test_torchs_word_about_an_old_protocol_is_kept_back_and_others_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "net.pth"
+    torch.save({"state_dict": NETWORK}, path, pickle_protocol=3)
+    with pytest.warns(UserWarning, match="pickle protocol 3"):
+        torch.load(path, weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert same(read_tensors(path), NETWORK)
+    load = torch.load
+
+    def warned(*words: Any, **options: Any) -> Any:
+        warnings.warn("Something else.", UserWarning, stacklevel=2)
+        return load(*words, **options)
+
+    monkeypatch.setattr(torch, "load", warned)
+    with pytest.warns(UserWarning, match=r"Something else\."):
         read_tensors(path)

@@ -15,6 +15,7 @@ class Options(DatasetOptions):
     table: str = "camvid"
     variants: tuple[str, ...] = ("camvid-12",)
     splits: dict[str, tuple[int, ...]] = Field(default={"train": (367,), "val": (101,), "test": (233,)})
+    reported: str = "test"
     native_size: Size | None = (360, 480)
     size_bytes: int = 186_882_646
     licence: str = (

@@ -14,6 +14,7 @@ class Options(DatasetOptions):
     title: str = "COCO-Stuff 10k"
     table: str = "coco-stuff-10k"
     splits: dict[str, tuple[int, ...]] = Field(default={"train": (9000,), "test": (1000,)})
+    reported: str = "test"
     native_size: Size | None = None
     size_bytes: int = 2_000_000_000
     licence: str = "Annotations CC BY 4.0, images under Flickr terms; cite Caesar et al., CVPR 2018."

@@ -27,6 +27,7 @@ _SHAPES = {
     "small": Shape(96, (2, 2, 18, 2), (3, 6, 12, 24)),
     "base": Shape(128, (2, 2, 18, 2), (4, 8, 16, 32)),
 }
+_LARGE = Shape(192, (2, 2, 18, 2), (6, 12, 24, 48))  # of checkpoints; no size that recipes name
 
 
 class Options(BaseOptions):
@@ -55,6 +56,9 @@ class Options(BaseOptions):
         return Shape(self.embed or usual.embed, self.depths or usual.depths, self.heads or usual.heads)
 
     def label(self) -> str:
-        """``Swin-T``; a network of another shape is called small."""
-        usual = self.shape() == _SHAPES[self.size] and self.window == 7
-        return f"Swin-{self.size[0].upper()}" + ("" if usual else "-small")
+        """``Swin-T``, with windows that are not of 7x7; a network of no published shape is called small."""
+        letters = {shape: size[0].upper() for size, shape in _SHAPES.items()} | {_LARGE: "L"}
+        if self.shape() not in letters:
+            return f"Swin-{self.size[0].upper()}-small"
+        windows = "" if self.window == 7 else f", windows of {self.window}x{self.window}"
+        return f"Swin-{letters[self.shape()]}{windows}"

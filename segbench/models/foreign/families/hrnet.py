@@ -25,10 +25,11 @@ TITLE = "official HRNet"
 _NETWORK, _LOSS = "model.", "loss."
 _ALIGNED_CLASSES = (150, 171)  # ADE20K, COCO-Stuff
 _SMALL_IMAGES = (59, 60, 150, 171)  # those and PASCAL-Context, without and with background
-_WHOLE: dict[str, object] = {"mode": "whole"}
+# Logits become the size that was shown before that becomes the image's (lib/datasets/base_dataset.py, cityscapes.py).
+_WHOLE: dict[str, object] = {"mode": "whole", "enlarge": "twice"}
 _LONG_520: dict[str, object] = {
     "short_side": 520, "max_side": 520, "mode": "slide", "window": (520, 520), "stride": (346, 346),
-    "pad": {"to_window": True},
+    "pad": {"to_window": True}, "enlarge": "twice",
 }  # fmt: skip
 _UNALIGNED = (
     "Whether resizes align corners is not in the file; taken not to, as its project's configurations of this network "
@@ -106,7 +107,7 @@ def write(state: State, model: ModelSpec) -> dict[str, Tensor]:
     if model.backbone.name != "hrnetv2" or model.decoder.name not in ("concat", "ocr"):
         raise InvalidFault(
             f"{TITLE} has no {model.decoder.name} on {model.backbone.name} that segbench could write.",
-            next="segbench weights list",
+            next="segbench weights convert --help",
         )
     written = (_OCR if model.decoder.name == "ocr" else _PLAIN).theirs(state, title=TITLE)
     ours = with_aux_channels(model, state)

@@ -4,6 +4,9 @@ Its encoder's names are segbench's. Files hold a classifier that is never comput
 ``linear_pred``.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor
 
 from segbench.core.spec import ModelSpec
@@ -12,12 +15,14 @@ from ..equality import check_same_network
 from ..family import Foreign, State
 from ..layer_forms import as_convolution, as_linear
 from ..mix_transformer import (
+    ASSUMED,
     PROJECTIONS,
     segformer_of,
     segformer_spelled_out,
 )
 from ..renaming import Names
 from ..stages import STAGES, check_parts, written_out
+from ..stated import read_words, settled
 
 TITLE = "NVlabs"
 
@@ -51,6 +56,16 @@ def read(state: State) -> Foreign:
     tensors = as_convolution(_NAMES.ours(kept), PROJECTIONS)
     classes = state[f"{_HEAD}linear_pred.weight"].shape[0]
     return segformer_of(tensors, classes, family="nvlabs", title=TITLE, variant="nv", dropped=dropped)
+
+
+def settle(foreign: Foreign, meta: Mapping[str, Any]) -> Foreign:
+    """What shapes do not show, where the file's own configuration and class names state it.
+
+    Args:
+        foreign: as the tensors show it.
+        meta: what lies beside them.
+    """
+    return settled(foreign, read_words(meta), assumed=ASSUMED)
 
 
 def write(state: State, model: ModelSpec) -> dict[str, Tensor]:

@@ -127,7 +127,7 @@ def write(state: State, model: ModelSpec) -> dict[str, Tensor]:
     kind = (model.backbone.name, model.decoder.name)
     if kind not in _LAYOUTS:
         raise InvalidFault(
-            f"{TITLE} has no {kind[1]} on {kind[0]} that segbench could write.", next="segbench weights list"
+            f"{TITLE} has no {kind[1]} on {kind[0]} that segbench could write.", next="segbench weights convert --help"
         )
     written = _names(kind, inside=".0").theirs(state, title=TITLE)
     check_same_network(read(written).model, with_aux_channels(model, state), title=TITLE)

@@ -102,7 +102,7 @@ def write(state: State, model: ModelSpec) -> dict[str, Tensor]:
     if (model.backbone.name, model.decoder.name) != ("resnet", "pspnet"):
         raise InvalidFault(
             f"{TITLE} has no {model.decoder.name} on {model.backbone.name} that segbench could write.",
-            next="segbench weights list",
+            next="segbench weights convert --help",
         )
     written = _NAMES.theirs(state, title=TITLE)
     check_same_network(read(written).model, model, title=TITLE)

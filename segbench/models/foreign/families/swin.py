@@ -3,6 +3,9 @@
 Its backbone's names are segbench's; it also saves the places of the position biases, which follow from the windows.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor
 
 from segbench.core.errors import InvalidFault
@@ -12,6 +15,7 @@ from ..equality import check_same_network
 from ..family import Foreign, State
 from ..renaming import Names
 from ..shifted_windows import (
+    ASSUMED,
     UPERNET,
     upernet_of,
     upernet_pairs,
@@ -20,6 +24,7 @@ from ..shifted_windows import (
     without_indices,
 )
 from ..stages import check_parts
+from ..stated import read_words, settled
 
 TITLE = "Swin Transformer"
 
@@ -46,6 +51,16 @@ def read(state: State) -> Foreign:
     return upernet_of(
         tensors, state["decode_head.conv_seg.weight"].shape[0], family="swin", title=TITLE, dropped=dropped
     )
+
+
+def settle(foreign: Foreign, meta: Mapping[str, Any]) -> Foreign:
+    """What shapes do not show, where the file's own configuration and class names state it.
+
+    Args:
+        foreign: as the tensors show it.
+        meta: what lies beside them.
+    """
+    return settled(foreign, read_words(meta), assumed=ASSUMED)
 
 
 def write(state: State, model: ModelSpec) -> dict[str, Tensor]:

@@ -82,7 +82,7 @@ def write(state: State, model: ModelSpec) -> dict[str, Tensor]:
     if model.decoder.name != "deeplabv3" or model.backbone.name not in _BACKBONES:
         raise InvalidFault(
             f"{TITLE} has no {model.decoder.name} on {model.backbone.name} that segbench could write.",
-            next="segbench weights list",
+            next="segbench weights convert --help",
         )
     written = _names(model.backbone).theirs(state, title=TITLE)
     check_same_network(read(written).model, model, title=TITLE)

@@ -1,8 +1,13 @@
 """Hugging Face's transformers (version 5.23, and the names of the files published before): SegFormer, UPerNet on Swin.
 
 Both are fed RGB images by ImageNet's mean and std. The image processors published beside the files squash each image to
-a square; the published figures are those of images that keep their ratio, and so are those here.
+a square; the published figures are those of images that keep their ratio, and so are those here. They were measured by
+the code of the files' authors, which enlarges logits twice; transformers' own post-processing does so once, and no
+figure is published of it.
 """
+
+import json
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -20,6 +25,7 @@ from ...shifted_windows import (
 from . import segformer, upernet
 
 TITLE = "Hugging Face"
+FILE_NAME = "model.safetensors"  # the only name that transformers looks for in a folder
 
 _SQUARE = (
     "The image processor published with such files squashes images to a square, which does not give the published "
@@ -43,7 +49,7 @@ def read(state: State) -> Foreign:
 
 
 def write(state: State, model: ModelSpec) -> dict[str, Tensor]:
-    """The way back, to the names of the published files; ``config.json`` is not written.
+    """The way back, to the names of the published files; `beside` is what they need to be loaded.
 
     Args:
         state: tensors of a `Segmentor`.
@@ -62,10 +68,30 @@ def write(state: State, model: ModelSpec) -> dict[str, Tensor]:
     else:
         raise InvalidFault(
             f"{TITLE} has no {model.decoder.name} on {model.backbone.name} that segbench could write.",
-            next="segbench weights list",
+            next="segbench weights convert --help",
         )
     check_same_network(theirs, ours, title=TITLE)
     return written
+
+
+def beside(model: ModelSpec, classes: Sequence[str]) -> dict[str, str]:
+    """What lies beside the weights so that ``from_pretrained`` takes the folder: file name to content.
+
+    Args:
+        model: a network that `write` writes.
+        classes: their names in the order of the outputs.
+
+    Raises:
+        InvalidFault: transformers' configuration cannot say it.
+    """
+    known = segformer if model.backbone.name == "mit" else upernet
+    names = {str(number): name for number, name in enumerate(classes)}
+    config = {
+        **known.configuration(model),
+        "id2label": names,
+        "label2id": {name: number for number, name in enumerate(classes)},
+    }
+    return {"config.json": json.dumps(config, indent=2, ensure_ascii=False) + "\n"}
 
 
 def _segformer(state: State) -> Foreign:

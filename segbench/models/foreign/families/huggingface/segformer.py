@@ -3,15 +3,19 @@
 Queries, keys and values are three layers, projections of the head are linear, and all layer norms have one epsilon.
 """
 
+from typing import Any
+
 from torch import Tensor
 
 from segbench.core.spec import ModelSpec
+from segbench.models.backbones.mit.options import Options
+from segbench.models.decoders.segformer.options import Options as HeadOptions
 
 from ...family import State
 from ...layer_forms import as_convolution, as_linear, join, split
 from ...mix_transformer import PROJECTIONS, segformer_depths
 from ...renaming import Names, Pair
-from ...stages import depths_of, written_out
+from ...stages import depths_of, encoder_options, written_out
 
 _FUSION = "decode_head.linear_fuse.weight"
 _PUBLISHED_BLOCKS = "segformer.encoder.block.{stage}."
@@ -94,3 +98,31 @@ def from_ours(state: State, model: ModelSpec, *, title: str) -> dict[str, Tensor
     """
     names = Names(written_out(_PUBLISHED, segformer_depths(model)))
     return split(names.theirs(as_linear(state, PROJECTIONS), title=title), "kv", ("key", "value"))
+
+
+def configuration(model: ModelSpec) -> dict[str, Any]:
+    """What ``SegformerConfig`` wants to know of the network, as JSON has it."""
+    options = encoder_options(Options, model)
+    head = HeadOptions.model_validate(model.decoder.options)
+    shape = options.shape()
+    return {
+        "architectures": ["SegformerForSemanticSegmentation"],
+        "model_type": "segformer",
+        "num_channels": 3,
+        "num_encoder_blocks": len(shape.depths),
+        "depths": list(shape.depths),
+        "hidden_sizes": list(shape.widths),
+        "num_attention_heads": list(shape.heads),
+        "sr_ratios": list(options.reductions),
+        "patch_sizes": list(options.patch_sizes),
+        "strides": list(options.strides),
+        "mlp_ratios": [options.mlp_ratio] * len(shape.depths),
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "classifier_dropout_prob": 0.1 if head.dropout is None else head.dropout,
+        "drop_path_rate": options.drop_path,
+        "decoder_hidden_size": head.channels,
+        "reshape_last_stage": True,
+        "semantic_loss_ignore_index": 255,
+    }

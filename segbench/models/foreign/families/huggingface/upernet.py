@@ -3,20 +3,25 @@
 Queries, keys and values are three layers. Patches are merged in the order of Swin's authors.
 """
 
+from typing import Any
+
 from torch import Tensor
 
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import ModelSpec
+from segbench.models.backbones.swin.options import Options
+from segbench.models.decoders.upernet.options import Options as HeadOptions
 
 from ...family import State
 from ...layer_forms import join, split
 from ...renaming import Names, Pair
 from ...shifted_windows import swin_depths, upernet_pairs, with_indices
-from ...stages import depths_of, written_out
+from ...stages import depths_of, encoder_options, written_out
 
 # A norm of version 5 after the last stage, beside those after each; it is never computed.
 UNUSED = ("backbone.swin.layernorm.", "backbone.layernorm.")
 
+_AUX_LAYER = -2  # the encoder layer that the auxiliary classifier reads there
 _PUBLISHED_PREFIX = "backbone."
 _PREFIX = "backbone.swin."
 _BLOCKS = "encoder.layers.{stage}.blocks."
@@ -71,6 +76,50 @@ def from_ours(state: State, model: ModelSpec, *, title: str) -> dict[str, Tensor
     """
     named = _names(swin_depths(model), prefix=_PUBLISHED_PREFIX).theirs(state, title=title)
     return with_indices(split(named, "qkv", ("query", "key", "value")))
+
+
+def configuration(model: ModelSpec) -> dict[str, Any]:
+    """What ``UperNetConfig`` wants to know of the network, as JSON has it.
+
+    Raises:
+        InvalidFault: its auxiliary classifier reads another layer than transformers' does.
+    """
+    options = encoder_options(Options, model)
+    head = HeadOptions.model_validate(model.decoder.options)
+    shape = options.shape()
+    if head.auxiliary and head.aux_layer != _AUX_LAYER:
+        raise InvalidFault(
+            f"The auxiliary classifier of transformers' UPerNet reads the last layer but one, not layer "
+            f"{head.aux_layer} as here.",
+            next="segbench weights convert --help",
+        )
+    return {
+        "architectures": ["UperNetForSemanticSegmentation"],
+        "model_type": "upernet",
+        "backbone_config": {
+            "model_type": "swin",
+            "embed_dim": shape.embed,
+            "depths": list(shape.depths),
+            "num_heads": list(shape.heads),
+            "window_size": options.window,
+            "mlp_ratio": 4.0,
+            "qkv_bias": True,
+            "hidden_act": "gelu",
+            "drop_path_rate": options.drop_path,
+            "layer_norm_eps": 1e-5,
+            "use_absolute_embeddings": False,
+            "out_features": [f"stage{number}" for number in range(1, len(shape.depths) + 1)],
+        },
+        "hidden_size": head.channels,
+        "pool_scales": list(head.bins),
+        "use_auxiliary_head": head.auxiliary,
+        "auxiliary_loss_weight": 0.4,
+        "auxiliary_in_channels": shape.embed * 2 ** (len(shape.depths) + _AUX_LAYER),
+        "auxiliary_channels": head.aux_channels,
+        "auxiliary_num_convs": 1,
+        "auxiliary_concat_input": False,
+        "loss_ignore_index": 255,
+    }
 
 
 def _names(depths: tuple[int, ...], *, prefix: str) -> Names:

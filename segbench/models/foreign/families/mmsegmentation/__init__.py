@@ -4,6 +4,10 @@ The names of its modules (``backbone``, ``decode_head``, ``auxiliary_head``) say
 in a module follows from the shapes. Its transformers are laid out otherwise: see ``transformers``.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 from torch import Tensor
 
 from segbench.core.errors import InvalidFault
@@ -13,8 +17,10 @@ from ...equality import check_same_network
 from ...family import Foreign, State
 from ...object_context import with_aux_channels
 from ...renaming import Names
+from ...stated import read_words, settled
 from . import transformers
 from .backbones import backbone_names, is_known, read_backbone
+from .configured import settled_model
 from .heads import AUXILIARY, DECODERS, head_names, read_head
 
 TITLE = "MMSegmentation"
@@ -58,8 +64,26 @@ def read(state: State) -> Foreign:
         tensors=_names(model).ours({name: state[name] for name in state if name not in dropped}),
         dropped=dropped,
         notes=(_SCORED, *([_ALIKE] if backbone.choice.name == "resnet" else [])),
-        protocol={"mode": "whole"},
+        protocol={"mode": "whole", "enlarge": "twice"},
     )
+
+
+def settle(foreign: Foreign, meta: Mapping[str, Any]) -> Foreign:
+    """What shapes do not show, where the file's own configuration and class names state it.
+
+    Args:
+        foreign: as the tensors show it.
+        meta: what lies beside them.
+
+    Raises:
+        InvalidFault: by its configuration segbench has no such network.
+    """
+    words = read_words(meta)
+    model, more = settled_model(foreign.model, words.settings)
+    known = bool(more) and words.align_corners is not None
+    notes = tuple(note for note in foreign.notes if not (known and note == _ALIKE))
+    assumed = (_SCORED, *transformers.ASSUMED)
+    return settled(replace(foreign, model=model, notes=notes), words, assumed=assumed, more=more)
 
 
 def write(state: State, model: ModelSpec) -> dict[str, Tensor]:
@@ -79,7 +103,7 @@ def write(state: State, model: ModelSpec) -> dict[str, Tensor]:
     if model.backbone.name not in DECODERS.get(model.decoder.name, ()):
         raise InvalidFault(
             f"{TITLE} has no {model.decoder.name} on {model.backbone.name} that segbench could write.",
-            next="segbench weights list",
+            next="segbench weights convert --help",
         )
     written = _names(model).theirs(state, title=TITLE)
     theirs, ours = (with_aux_channels(each, state) for each in (read(written).model, model))

@@ -32,6 +32,12 @@ _KINDS = {
     "ocr": ("OCRNet", f"{_HEAD}1.object_context_block.out_project.conv.weight"),
     "concat": ("FCN-HRNet", f"{_HEAD}convs.0.conv.weight"),
 }
+_CALLED = {"resnet": "ResNet", "hrnetv2": "HRNet", "mobilenetv2": "MobileNetV2"}
+_READ = (
+    "PSPNet, DeepLabV3 and DeepLabV3+ on ResNet and MobileNetV2, OCRNet on ResNet and HRNet, FCN on HRNet, SegFormer, "
+    "and UPerNet on Swin"
+)
+OWN_CODE = "segbench eval --checkpoint FILE --model MODULE:FUNCTION, with the code of your own network"
 _BINS = 4
 _BRANCHES = 4
 
@@ -54,11 +60,12 @@ def read_head(state: State, backbone: str) -> ReadHead:
     kind = next((kind for kind, (_, tensor) in _KINDS.items() if tensor in state), None)
     pyramid_of_features = any(name.startswith(f"{_HEAD}lateral_convs.") for name in state)  # UPerNet pools first, too
     if kind is None or pyramid_of_features or backbone not in DECODERS[kind]:
-        known = ", ".join(label for label, _ in _KINDS.values())
         first = next((name for name in state if name.startswith(_HEAD) and "conv_seg" not in name), "nothing")
+        label = f"a head with {first}" if kind is None else _KINDS[kind][0].removesuffix("-HRNet")
         raise InvalidFault(
-            f"Its head, with {first}, on backbone {backbone} is none of {known} as segbench has them.",
-            next="segbench list",
+            f"It is {'UPerNet' if pyramid_of_features else label} on {_CALLED[backbone]}; of MMSegmentation's networks "
+            f"segbench reads {_READ}.",
+            next=OWN_CODE,
         )
     classifier = f"{_HEAD}1.conv_seg.weight" if kind == "ocr" else f"{_HEAD}conv_seg.weight"
     options = _OPTIONS[kind](state)

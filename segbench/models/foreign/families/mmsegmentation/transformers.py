@@ -15,6 +15,7 @@ from segbench.core.spec import ModelSpec
 from ...equality import check_same_network
 from ...family import Foreign, State
 from ...layer_forms import as_convolution, as_linear, join, split
+from ...mix_transformer import ASSUMED as OF_SEGFORMER
 from ...mix_transformer import (
     FEED_FORWARD,
     segformer_depths,
@@ -22,6 +23,7 @@ from ...mix_transformer import (
     segformer_spelled_out,
 )
 from ...renaming import Names, Pair
+from ...shifted_windows import ASSUMED as OF_UPERNET
 from ...shifted_windows import (
     UPERNET,
     swin_depths,
@@ -35,6 +37,8 @@ from ...stages import check_parts, depths_of, written_out
 
 _MIT, _SWIN = "backbone.layers.0.0.projection.weight", "backbone.stages.0.blocks.0.attn.w_msa.qkv.weight"
 _IN_PROJECTION = "in_proj"
+# Beginnings of notes that say how a file is taken to be scored.
+ASSUMED = (*OF_SEGFORMER, *OF_UPERNET)
 _SEGFORMER: list[Pair] = [
     ("backbone.layers.{stage}.0.projection", "backbone.patch_embed{number}.proj"),
     ("backbone.layers.{stage}.0.norm", "backbone.patch_embed{number}.norm"),

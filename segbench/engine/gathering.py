@@ -1,0 +1,93 @@
+"""Showing a method the training images as they are, before its network is evaluated."""
+
+import math
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from segbench.core.errors import Interrupted
+from segbench.core.spec import InputSpec, Size, StreamSpec
+from segbench.data.dataset import SegDataset
+from segbench.data.loader import Share, evaluation_batches
+from segbench.methods.base import Gatherer, Method
+from segbench.models.segmentor import Segmentor
+
+from .evaluate import report_images
+from .predict import at_rest, starts
+from .progress import Observer
+from .runtime import Runtime
+
+_WINDOWS_AT_ONCE = 2
+
+
+def gather(
+    method: Method,
+    images: SegDataset,
+    stream: StreamSpec,
+    *,
+    input: InputSpec,
+    runtime: Runtime,
+    observer: Observer,
+    stop: Callable[[], bool],
+) -> None:
+    """Show a method's gatherer, if it has one, the images of a stream, whole and not augmented.
+
+    The network sees windows of the size of its training crops, two thirds of one apart (720 and 480 pixels, as SegSort
+    was evaluated); what it makes of them is enlarged and added up where they overlap.
+
+    Args:
+        method: what is trained; its network is what has been gathered for afterwards.
+        images: of the stream.
+        stream: says how large the training crops are.
+        input: channel order and normalisation.
+        runtime: the machine.
+        observer: told about progress.
+        stop: asked between images.
+
+    Raises:
+        Interrupted: ``stop`` said so; the network is as it was.
+        MissingFault: an image or label cannot be read.
+        RunFault: there is nothing to gather.
+    """
+    gatherer = method.gatherer()
+    if gatherer is None:
+        return
+    every = max(1, round(len(images) / (gatherer.images or len(images))))
+    total, began = len(range(0, len(images), every)), time.perf_counter()
+    batches = evaluation_batches(
+        images, input=input, device=runtime.device, share=Share(0, every), num_workers=runtime.workers
+    )
+    # Not in inference mode: what is gathered becomes part of the network.
+    with at_rest(method.segmentor, runtime), torch.no_grad():
+        for done, batch in enumerate(batches, 1):
+            if stop():
+                raise Interrupted("Stopped while gathering; what was trained is kept.", next="the same command again")
+            gatherer.add(_embedded(gatherer, method.segmentor, batch.images, stream.crop, runtime), batch.target)
+            report_images(observer, "gather", done, total, began, runtime)
+        gatherer.finish()
+
+
+def _embedded(gatherer: Gatherer, segmentor: Segmentor, image: Tensor, window: Size, runtime: Runtime) -> Tensor:
+    """Sum over the windows of an image (1, 3, H, W), (1, D, H, W) float32."""
+    height, width = image.shape[-2:]
+    size = (min(window[0], height), min(window[1], width))
+    down, across = (
+        starts(length, side, math.ceil(side * 2 / 3)) for length, side in zip((height, width), size, strict=True)
+    )
+    places = [(..., slice(top, top + size[0]), slice(left, left + size[1])) for top in down for left in across]
+    total: Tensor | None = None
+    for first in range(0, len(places), _WINDOWS_AT_ONCE):
+        some = places[first : first + _WINDOWS_AT_ONCE]
+        windows = torch.cat([image[place] for place in some])
+        if runtime.channels_last:
+            windows = windows.contiguous(memory_format=torch.channels_last)
+        with runtime.autocast():
+            embedding = gatherer.embed(windows)
+        if total is None:
+            total = embedding.new_zeros(1, embedding.shape[1], height, width, dtype=torch.float32)
+        for place, each in zip(some, embedding.split(1), strict=True):
+            total[place] += segmentor.resize(each, size)
+    assert total is not None
+    return total

@@ -1,0 +1,1 @@
+"""SegSort: pixels attracted by the segments of their class and repelled by all others; no classifier."""

@@ -1,0 +1,1 @@
+"""ACFNet: pixels described by the centres of the classes that they may belong to."""

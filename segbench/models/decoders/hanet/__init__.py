@@ -1,0 +1,1 @@
+"""HANet: DeepLabV3+ with channels gated by the height in the picture."""

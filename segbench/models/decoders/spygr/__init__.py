@@ -1,0 +1,1 @@
+"""SpyGR: reasoning on graphs of the pixels at several scales."""

@@ -1,0 +1,74 @@
+"""Gains of rows that ran alike, their signs by hand."""
+
+import json
+
+import pytest
+
+from segbench.recipe.resolve import Request
+from segbench.results.compare import compare_table
+from segbench.results.gains import gains
+from segbench.results.render import render
+
+T = "made-one"
+BODY = """
+rows:
+  base: {title: Base, figures: {camvid.test: {miou: "70.0"}}}
+  up: {title: Up, over: base, method: {alpha: 0.5}, figures: {camvid.test: {miou: "72.0"}}}
+  down: {title: Down, over: base, method: {alpha: 0.6}, figures: {camvid.test: {miou: "69.0"}}}
+  said:
+    title: Said
+    method: {alpha: 0.7}
+    figures: {camvid.test: {miou: "71.0", miou_gain: {printed: "+1.0", over: base}}}
+"""
+SECTION = ("camvid", "test", "miou")
+SMALL = Request("small")
+
+
+def found(lab):
+    return {gain.row: gain for gain in gains(compare_table(lab.catalog, T, lab.store), SECTION)}
+
+
+def test_signs(lab):
+    lab = lab(made_one=BODY)
+    assert found(lab) == {}
+    lab.run(T, "base", [30.0, 32.0], request=SMALL)
+    lab.run(T, "up", [31.5], request=SMALL)
+    lab.run(T, "down", [33.0], request=SMALL)
+    lab.run(T, "said", [31.0], request=SMALL)
+    signs = {name: (gain.printed, gain.measured, gain.same_sign, gain.seeds) for name, gain in found(lab).items()}
+    assert signs == {
+        "up": (2.0, pytest.approx(0.5), True, 1),
+        "down": (-1.0, pytest.approx(2.0), False, 1),
+        "said": (1.0, pytest.approx(0.0), False, 1),  # no gain is no published sign
+    }
+
+
+def test_rows_that_ran_otherwise_are_not_compared(lab):
+    lab = lab(made_one=BODY)
+    lab.run(T, "base", [30.0])
+    lab.run(T, "up", [31.0], request=SMALL)
+    lab.run(T, "down", [29.0], request=Request(settings=(("schedule.steps", 50),)), asked=True)
+    assert found(lab) == {}
+    lab.run(T, "base", [28.0], request=Request(settings=(("schedule.steps", 50),)), asked=True)
+    assert found(lab) == {}, "the base shown is the one of the full budget"
+    lab.run(T, "up", [33.0])
+    assert found(lab)["up"].measured == pytest.approx(3.0)
+
+
+def test_reports_say_it(lab):
+    lab = lab(made_one=BODY)
+    lab.run(T, "base", [30.0, 31.0], request=SMALL)
+    lab.run(T, "up", [31.0, 32.0], request=SMALL)
+    report = compare_table(lab.catalog, T, lab.store)
+    assert "gain of Up over Base: +2.00 printed, +1.00 measured\n" in render(report, width=200)
+    assert "1 of 1 gain has the published sign\n" in render(report, "markdown")
+    lab.run(T, "down", [31.0], request=SMALL)
+    report = compare_table(lab.catalog, T, lab.store)
+    text = render(report, "markdown")
+    assert "gain of Down over Base: -1.00 printed, +0.50 measured, without the published sign\n" in text
+    assert "1 of 2 gains has the published sign; of one seed, a sign may be chance\n" in text
+    (data,) = json.loads(render(report, "json"))["reports"]
+    assert [(gain["row"], gain["same_sign"], gain["section"][0]) for gain in data["gains"]] == [
+        ("up", True, "camvid"),
+        ("down", False, "camvid"),
+    ]
