@@ -1,41 +1,30 @@
-"""What pixel contrast costs: the loss over its own dense part, the memory, and a training step over one without.
+"""What pixel contrast costs: the loss over its own dense part, and the memory. For whole steps see contrast_step.py.
 
-    python benchmarks/pixel_contrast.py [--repeats 5] [--width 48] [--crop 256 512] [--images 2] [--steps 2]
+    python benchmarks/pixel_contrast.py [--repeats 5]
 
-Loss and memory: maps of 2 images, 256 x 128 x 256 with channels last, as in training, 19 classes, forward and backward,
-on one thread. Beside them a plain loop as public code has it: images and classes one after the other on all vectors of
-the maps, and a list of the memory's keys that is put together in every step. Steps: HRNetV2 of that width. All take
-turns; times are those of the processor, FLOPs those of a whole step, counted while it runs. The anchors and keys of the
-paper's form do not shrink with the crop: at the published 512 x 1024 they cost a quarter of their share at 256 x 512.
+Maps of 2 images, 256 x 128 x 256 with channels last, as in training, 19 classes, forward and backward, on one thread.
+Beside the losses a plain loop as public code has it: images and classes one after the other on all vectors of the maps,
+and a list of the memory's keys that is put together in every step. All take turns; times are those of the processor.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
-from segbench.core.spec import Choice, DataSpec, ModelSpec, OptimizerSpec, ScheduleSpec, StageSpec, StreamSpec
-from segbench.data.batch import Batch
 from segbench.losses.key_memory import KeyMemory, keys_of_images
 from segbench.losses.memory_contrast import contrast_with_all, draw_candidates, semi_hard_contrast
 from segbench.losses.pixel_contrast import contrast_within, draw_anchors, draw_views, unit_vectors_at
-from segbench.methods.base import Method
-from segbench.methods.build import build_method
 
 IMAGES, CLASSES, DIM, SIZE = 2, 19, 256, (128, 256)
 ANCHORS, VIEWS, TAU = 1024, 100, 0.1
 QUEUE = 5000  # regions, and as many pixels, of each class
-SGD = OptimizerSpec(name="sgd", lr=0.01, momentum=0.9, weight_decay=5e-4)
-CONTRAST = {"starts_after_steps": 0, "class_weights": "cityscapes"}
-PAPER = {"form": "paper", "keys": "memory", "regions_per_class": 2975, "pixels_per_class": 29750}
 
 
 def scene(images: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -202,69 +191,13 @@ def measure_losses(repeats: int) -> None:
     show(f"\nloss against a memory of {CLASSES} x {2 * QUEUE} x {DIM}, with its update", steps, repeats)
 
 
-def measure_steps(width: int, crop: tuple[int, int], images: int, repeats: int) -> None:
-    """Time and FLOPs of a training step with contrast over those of one without."""
-    target, _ = scene(images, (crop[0] // 4, crop[1] // 4))
-    target = target.repeat_interleave(4, 1).repeat_interleave(4, 2)
-    batches = {"labelled": Batch(torch.randn(images, 3, *crop), target).to("cpu", channels_last=True)}
-    steps: Steps = {}
-    flops = {}
-    for name, method, options in (
-        ("without", "supervised", {"class_weights": "cityscapes"}),
-        ("released", "pixel-contrast", CONTRAST),
-        ("paper", "pixel-contrast", {**CONTRAST, **PAPER}),
-    ):
-        torch.manual_seed(0)
-        spec = StageSpec(
-            streams={"labelled": StreamSpec(data=DataSpec(name="cityscapes"), crop=crop, batch_total=images)},
-            model=ModelSpec(
-                backbone=Choice(name="hrnetv2", options={"width": width}),
-                decoder=Choice(name="concat", options={"head": "conv3x3", "relu": True, "dropout": 0.1}),
-                align_corners=True,
-            ),
-            method=Choice(name=method, options=options),
-            schedule=ScheduleSpec(steps=1, optimizer=SGD),
-        )
-        trained = build_method(spec, num_classes=CLASSES).train().to(memory_format=torch.channels_last)
-        if name == "paper":
-            trained.memory.keys.copy_(F.normalize(torch.randn_like(trained.memory.keys), dim=1))
-            trained.memory.filled.copy_(torch.tensor([[2975], [29750]]).expand(-1, CLASSES))
-        numbers = count()
-        optimizer = torch.optim.SGD(trained.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4, fused=True)
-
-        def step(
-            trained: Method = trained, optimizer: torch.optim.Optimizer = optimizer, numbers: Iterator[int] = numbers
-        ) -> None:
-            number = next(numbers)
-            torch.stack(list(trained(batches, number).values())).sum().backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            trained.after_step(number)
-
-        steps[name] = step
-        with FlopCounterMode(display=False) as counter:
-            step()
-        flops[name] = counter.get_total_flops()
-    times, ratios = in_turns(steps, repeats)
-    print(f"\ntraining step, HRNetV2-W{width}, {images} x {crop[0]} x {crop[1]} (target: at most 1.10, published 1.12)")
-    for name in steps:
-        work = f"FLOPs {flops[name] / flops['without']:.3f} ({flops[name] / 1e12:.2f} T)"
-        print(f"  {name:10s} {times[name]:7.2f} s  time {ratios[name]:.3f}  {work}")
-
-
 def main() -> None:
     """Print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--width", type=int, default=48)
-    parser.add_argument("--crop", type=int, nargs=2, default=(256, 512), metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--images", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=2, help="timed steps of each method; 0 leaves them out")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     measure_losses(arguments.repeats)
-    if arguments.steps:
-        measure_steps(arguments.width, tuple(arguments.crop), arguments.images, arguments.steps)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,6 @@ def command(
     Examples:
       segbench reproduce contextrast-table6 --budget smoke
       segbench reproduce contextrast-table6/layers-4-3 --dataset camvid --seeds 3
-      segbench reproduce contrastiveseg-table2 --on camvid --budget small
     """
     catalog = common.open_catalog(recipe)
     table, row = common.split_target(target)

@@ -11,20 +11,17 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from segbench.core import atomic
-from segbench.core.errors import InvalidFault, MissingFault, RunFault, UsageFault
-from segbench.core.registry import close_names
+from segbench.core.errors import InvalidFault, RunFault, UsageFault
 from segbench.core.spec import ModelSpec
 from segbench.data.classes import class_table, table_names
-from segbench.engine.checkpoint import WeightsHeader, build_from_weights, is_weights, save_weights
+from segbench.engine.checkpoint import WeightsHeader, build_from_weights, save_weights
 from segbench.models.checkpoints import PublishedCheckpoint
 from segbench.models.foreign import family as families
-from segbench.models.foreign.family import Foreign
 from segbench.models.foreign.open import open_foreign
 from segbench.models.segmentor import Segmentor
 
-from .class_names import table_of
+from .convert_source import SEGBENCH, Source, open_source
 
-SEGBENCH = "segbench"
 TOLERANCE = 1e-5  # of the largest logit; the same tensors in the same network differ by nothing
 _SIZE = (96, 128)
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
@@ -32,27 +29,6 @@ _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 _WRAPPED = {"mmsegmentation", "nvlabs", "openseg", "semseg", "swin"}
 # Those of them that look for names and colours of the classes under ``meta``.
 _WITH_META = {"mmsegmentation", "nvlabs", "swin"}
-
-
-@dataclass(frozen=True)
-class Source:
-    """The checkpoint that is converted.
-
-    Attributes:
-        segmentor: its network.
-        header: what segbench says of it.
-        family: whose it is, ``segbench`` for its own.
-        title: the network in its project's words.
-        dropped: tensors left out on purpose.
-        notes: what a user should know.
-    """
-
-    segmentor: Segmentor
-    header: WeightsHeader
-    family: str
-    title: str
-    dropped: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,31 +119,6 @@ def convert(
     return Converted(output, source, count, difference, tuple(texts))
 
 
-def open_source(
-    path: Path, *, dataset: str | None = None, family: str | None = None, published: PublishedCheckpoint | None = None
-) -> Source:
-    """Open a checkpoint of segbench or of a family, strictly; arguments and faults are those of `convert`."""
-    if not path.is_file():
-        raise MissingFault(f"There is no file {path}.", next="segbench weights list")
-    if family is None and is_weights(path):
-        segmentor, header = build_from_weights(path)
-        return Source(segmentor, header, SEGBENCH, f"network of {header.dataset}")
-    opened = open_foreign(path, family=family)
-    foreign = opened.foreign
-    name = dataset or (published.classes if published else None) or _named_table(foreign, path)
-    if name not in table_names():
-        close = close_names(name, table_names()) or list(table_names())
-        raise UsageFault(f"No data set {name!r}. Known: {', '.join(close)}.", next="segbench data list")
-    classes = class_table(name).names
-    if len(classes) != foreign.num_classes:
-        raise InvalidFault(
-            f"{path.name} predicts {foreign.num_classes} classes, {name} has {len(classes)}.",
-            next="the same command with --dataset NAME",
-        )
-    header = WeightsHeader(foreign.model, classes, name)
-    return Source(opened.segmentor, header, foreign.family, foreign.title, foreign.dropped, foreign.notes)
-
-
 def default_output(stem: str, to: str) -> Path:
     """The new file's name, or the new folder's, where the user says none: in the current folder."""
     if _folder_file(to):
@@ -230,40 +181,6 @@ def _check_target(to: str) -> None:
         title = families.family(to).TITLE
         said = f"Checkpoints of {title} can be read, but not written"
     raise UsageFault(f"{said}. Known: {', '.join(known)}.", next="segbench weights convert --help")
-
-
-def _named_table(foreign: Foreign, path: Path) -> str:
-    """The class table of the names that the file gives, or else the only one of as many classes.
-
-    Raises:
-        UsageFault: there is no such table, or several of them.
-    """
-    if not foreign.classes:
-        return _only_table(foreign.num_classes, path)
-    if table := table_of(foreign.classes):
-        return table
-    first = ", ".join(foreign.classes[:3])
-    raise UsageFault(
-        f"{path.name} names its {foreign.num_classes} classes {first}, ..., which are of no data set that segbench "
-        "reads; whose names the new file shall have must be said.",
-        next="the same command with --dataset NAME",
-    )
-
-
-def _only_table(count: int, path: Path) -> str:
-    found = [name for name in table_names() if class_table(name).num_classes == count]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise UsageFault(
-            f"{path.name} predicts {count} classes, of no data set that segbench knows: what the new file should call "
-            "them cannot be told.",
-            next="segbench data list",
-        )
-    raise UsageFault(
-        f"{path.name} predicts {count} classes, those of {' or '.join(found)}; which they are must be said.",
-        next=f"the same command with --dataset {found[0]}",
-    )
 
 
 def _write_foreign(path: Path, to: str, source: Source) -> int:

@@ -82,6 +82,19 @@ def test_scores_of_the_files_are_those_recorded(straight: Straight) -> None:
         assert recorded == {"step": header.step, "miou": result.figures(absent="exclude")["miou"]}
 
 
+def test_in_half_precision_too(tmp_path: Path) -> None:
+    runtime = Runtime(precision="bfloat16", channels_last=True, deterministic=True)
+    summary = train(segsort(steps=2), tmp_path, runtime=runtime)
+    network, header = build_from_weights(tmp_path / LAST)
+    bank = network.decoder.bank
+    assert bank.dtype == torch.float32
+    torch.testing.assert_close(bank.norm(dim=1), torch.ones(len(bank)))
+    images = open_dataset(DATA.model_copy(update={"splits": ("val",)}))
+    spec = EvaluationSpec(data=DATA)
+    result = evaluate(runtime.place(network), images, spec, input=header.model.input, runtime=runtime)
+    assert summary.last == {"step": 2, "miou": result.figures(absent="exclude")["miou"]}
+
+
 def test_the_bank_is_that_of_the_last_weights(tmp_path: Path) -> None:
     """Gathered once more with the weights of the file, nothing changes; there are the same without any validation."""
     spec = segsort(steps=3)

@@ -193,3 +193,11 @@ def test_a_slip_in_the_table_is_named_with_its_line(tmp_path: Path, monkeypatch:
     line = text[: text.index("family: torchvision")].count("\n") + 1
     with pytest.raises(InvalidFault, match=rf"checkpoints\.yaml:{line}: groups\.0\.family"):
         checkpoint_table.__wrapped__()
+
+
+def test_whose_code_enlarges_logits_twice() -> None:
+    """That of MMSegmentation, of those built on it, and of HRNet: to the size that was shown, and to the label's."""
+    twice = {"mmsegmentation", "swin", "huggingface", "hrnet"}
+    specs = [(each.family, figure.evaluation) for each in checkpoint_table() for figure in each.figures]
+    found = {(family, spec.enlarge) for family, spec in specs if spec is not None}
+    assert found == {*((family, "twice") for family in twice), ("openseg", "once")}

@@ -166,7 +166,7 @@ def _read(name: str, state: State, source: str, meta: Mapping[str, Any], *, laid
         raise InvalidFault(
             f"{is_theirs} {'is not whole: ' if laid_out else ''}{error} is missing.", next=_WHOLE_FILE
         ) from error
-    except (IndexError, ValueError) as error:  # too few dimensions, or a module that the project does not have
+    except (IndexError, ValueError, ArithmeticError) as error:  # of too few dimensions or none, or a module too many
         raise InvalidFault(
             f"{is_theirs} a tensor in it has a form or a name that is not used there.",
             next=_WHOLE_FILE,

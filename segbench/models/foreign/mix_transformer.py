@@ -131,7 +131,12 @@ def segformer_scoring(
         return dict(_WHOLE), ()
     side = 640 if largest and authors else 512
     note = _SIDES.format(side=side, multiple=", both sides a multiple of 32" if authors else "")
-    sizing = {**_WHOLE, "short_side": side, "max_side": 2048, **({"multiple_of": 32} if authors else {})}
+    sizing: dict[str, object] = {
+        **_WHOLE,
+        "short_side": side,
+        "max_side": 2048,
+        **({"multiple_of": 32} if authors else {}),
+    }
     return sizing, (note, _WIDER) if largest and not authors else (note,)
 
 

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from segbench.core.errors import InvalidFault, RunFault
 from segbench.models.loading import COUNTER, LoadReport, load_fitting, match
 from segbench.models.segmentor import Segmentor, build_segmentor
@@ -83,14 +81,8 @@ def _check_numbers(segmentor: Segmentor, foreign: Foreign, path: Path) -> None:
         InvalidFault: tensors of the network hold values that are no numbers, or infinite.
     """
     own = segmentor.state_dict().keys()
-    bad = [
-        name
-        for name, tensor in foreign.tensors.items()
-        if name in own
-        and not name.endswith(COUNTER)
-        and tensor.is_floating_point()
-        and not bool(torch.isfinite(tensor).all())
-    ]
+    mine = {name: tensor for name, tensor in foreign.tensors.items() if name in own and not name.endswith(COUNTER)}
+    bad = [name for name, tensor in mine.items() if tensor.is_floating_point() and not bool(tensor.isfinite().all())]
     if bad:
         raise InvalidFault(
             f"{path.name}: {len(bad):,} tensor{'s' * (len(bad) > 1)} of the network hold{'s' * (len(bad) == 1)} values "

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from segbench.core.errors import InvalidFault, MissingFault, RunFault, UsageFault
 from segbench.core.spec import Choice, ModelSpec
 from segbench.models.foreign import family as families
-from segbench.models.foreign.equality import check_same_network
 from segbench.models.foreign.family import Foreign, family, family_names, recognise
 from segbench.models.foreign.open import open_foreign
 from segbench.models.foreign.renaming import Names
@@ -213,34 +212,6 @@ def test_a_tensor_of_another_form_is_a_fault_and_no_bug(
     path = saved(tmp_path / "net.pth", network, more=more)
     with pytest.raises(InvalidFault, match=r"net\.pth is laid out as one, but a tensor in it has a form or a name"):
         open_foreign(path)
-
-
-@pytest.mark.parametrize(
-    ("options", "equal"),
-    [
-        ({}, True),
-        ({"relu": True}, True),
-        ({"classifier_bias": True, "relu": True, "dropout": 0.3}, True),
-        ({"relu": False}, False),
-        ({"classifier_bias": False}, False),
-        ({"head": "conv3x3", "relu": True, "classifier_bias": True}, False),
-    ],
-)
-def test_what_a_kernel_decides_is_the_same_as_what_is_said(options: dict[str, object], equal: bool) -> None:
-    theirs = ModelSpec(backbone=TINY.backbone, decoder=Choice(name="concat", options={"head": "conv1x1"}))
-    ours = theirs.model_copy(update={"decoder": Choice(name="concat", options={"head": "conv1x1", **options})})
-    if equal:
-        check_same_network(theirs, ours, title="Theirs")
-        check_same_network(ours, theirs, title="Theirs")
-    else:
-        with pytest.raises(InvalidFault, match=r"Theirs has decoder\."):
-            check_same_network(theirs, ours, title="Theirs")
-
-
-def test_the_wide_kernel_decides_otherwise() -> None:
-    wide = ModelSpec(backbone=TINY.backbone, decoder=Choice(name="concat"))
-    said = {"relu": False, "classifier_bias": False}
-    check_same_network(wide, wide.model_copy(update={"decoder": Choice(name="concat", options=said)}), title="Theirs")
 
 
 def test_a_network_under_a_name_of_its_own(register: Callable[..., None], network: nn.Module) -> None:

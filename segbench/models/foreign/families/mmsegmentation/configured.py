@@ -14,7 +14,7 @@ from ...configuration import stated, whole_numbers
 from .heads import OWN_CODE
 
 # Strides and dilations of the four stages of a ResNet, and the output stride that they make.
-_RESNET = {
+_RESNET: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {
     ((1, 2, 2, 2), (1, 1, 1, 1)): 32,
     ((1, 2, 2, 1), (1, 1, 1, 2)): 16,
     ((1, 2, 1, 1), (1, 1, 2, 4)): 8,
