@@ -27,3 +27,25 @@ def hub_at_rest() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
+
+
+@contextlib.contextmanager
+def hub_quiet() -> Iterator[None]:
+    """Meanwhile ``huggingface_hub`` tries as often as it does, and does not write a line a try."""
+    from huggingface_hub.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def why(error: BaseException, *, limit: int = 160) -> str:
+    """What is at the bottom of a fault of the network, on one line: libraries wrap it in sentences of their own."""
+    seen = {id(error)}
+    while (inner := error.__cause__ or error.__context__) is not None and id(inner) not in seen:
+        seen.add(id(inner))
+        error = inner
+    return " ".join(str(error).split())[:limit] or type(error).__name__

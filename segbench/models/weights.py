@@ -19,7 +19,7 @@ from segbench.core import registry
 from segbench.core.download import fetch
 from segbench.core.errors import InvalidFault, MissingFault
 from segbench.core.hashing import file_sha256
-from segbench.core.offline import hub_at_rest, offline
+from segbench.core.offline import hub_at_rest, hub_quiet, offline, why
 from segbench.core.spec import Choice
 
 from .loading import LoadReport, load_strictly
@@ -149,9 +149,10 @@ def fetch_weights(published: PublishedWeights) -> Path:
     if switch:
         raise _lacking(published, constants.HF_HUB_CACHE, f"{switch} is set")
     try:
-        return Path(hf_hub_download(published.name, FILE_NAME))
+        with hub_quiet():
+            return Path(hf_hub_download(published.name, FILE_NAME))
     except OSError as error:
-        raise _lacking(published, constants.HF_HUB_CACHE, f"the download failed: {_one_line(error)}") from error
+        raise _lacking(published, constants.HF_HUB_CACHE, f"the download failed: {why(error)}") from error
 
 
 def local_weights(published: PublishedWeights) -> Path | None:

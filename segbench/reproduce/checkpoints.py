@@ -17,7 +17,7 @@ from segbench.core.disk import disk_fault
 from segbench.core.download import Manners, Progress, fetch
 from segbench.core.errors import Busy, MissingFault, RunFault, UsageFault
 from segbench.core.hashing import file_sha256
-from segbench.core.offline import offline
+from segbench.core.offline import hub_quiet, offline, why
 from segbench.data.places import cache_root
 from segbench.models.checkpoints import HUB_FILES, PublishedCheckpoint, checkpoint, published_for
 
@@ -166,7 +166,8 @@ def _download_from_hub(published: PublishedCheckpoint) -> Path:
     last: Exception | None = None
     for name in HUB_FILES:
         try:
-            return Path(hf_hub_download(published.hub, name))
+            with hub_quiet():
+                return Path(hf_hub_download(published.hub, name))
         except LocalEntryNotFoundError as error:  # nobody answered
             last = error
             break
@@ -175,9 +176,9 @@ def _download_from_hub(published: PublishedCheckpoint) -> Path:
         except OSError as error:
             last = error
             break
-    reason = " ".join(str(last).split())[:200] or type(last).__name__
     raise MissingFault(
-        f"{published.hub} cannot be had from the Hugging Face Hub: {reason}", next=download_command(published.name)
+        f"{published.hub} cannot be had from the Hugging Face Hub: {why(last or OSError())}",
+        next=download_command(published.name),
     ) from last
 
 

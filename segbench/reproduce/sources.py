@@ -1,6 +1,5 @@
 """From what a user types for a checkpoint to a file: a path, an address, the Hugging Face Hub, or a registered name."""
 
-import contextlib
 import hashlib
 import re
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from segbench.core.download import Manners, Progress, fetch, forget
 from segbench.core.errors import MissingFault, UsageFault
-from segbench.core.offline import hub_at_rest, offline
+from segbench.core.offline import hub_at_rest, hub_quiet, offline, why
 from segbench.data.places import cache_root
 from segbench.models.checkpoints import HUB_FILES, PublishedCheckpoint, published_for
 
@@ -108,14 +107,16 @@ def _from_hub(text: str, progress: Progress | None, note: Note | None, manners: 
     if published is not None and not file and not revision:
         path = fetch_checkpoint(published, progress=progress, note=note, manners=manners)
     else:
-        path = _download(name, [file] if file else list(HUB_FILES), revision or None)
+        path = _download(name, [file] if file else list(HUB_FILES), revision or None, note)
     # The cache of the hub calls the folder of a file by the commit that it was taken from.
     commit = path.parts[path.parts.index("snapshots") + 1] if "snapshots" in path.parts else revision
     return Source(path, text, published if not file and not revision else None, f"{HUB}{place}@{commit}")
 
 
-def _download(name: str, files: list[str], revision: str | None) -> Path:
+def _download(name: str, files: list[str], revision: str | None, note: Note | None) -> Path:
     """The first of these files that a repository has, from the cache or the hub."""
+    if note is not None and not offline():
+        note(f"asks the Hugging Face Hub for {name}")
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -130,7 +131,7 @@ def _download(name: str, files: list[str], revision: str | None) -> Path:
     try:
         for file in files:
             try:
-                with hub_at_rest() if offline() else contextlib.nullcontext():
+                with hub_at_rest() if offline() else hub_quiet():
                     return Path(hf_hub_download(name, file, revision=revision, local_files_only=bool(offline())))
             except LocalEntryNotFoundError:
                 if not offline() or file == files[-1]:
@@ -150,15 +151,11 @@ def _download(name: str, files: list[str], revision: str | None) -> Path:
         raise UsageFault(f"{name}: {str(error).splitlines()[0]}", next="segbench eval --help") from error
     except OSError as error:  # nobody answered, or it may not be asked
         switch = offline()
-        why = f"{switch} is set" if switch else f"the hub cannot be reached ({_one_line(error)})"
+        reason = f"{switch} is set" if switch else f"the hub cannot be reached ({why(error)})"
         command = f"hf download {name}" + (f" --revision {revision}" if revision else "")
         raise MissingFault(
-            f"{name} is not in the cache {constants.HF_HUB_CACHE} and {why}: on a connected machine run `{command}` "
+            f"{name} is not in the cache {constants.HF_HUB_CACHE} and {reason}: on a connected machine run `{command}` "
             "and copy that cache here; HF_HUB_OFFLINE=1 then keeps this machine from asking.",
             next=again,
         ) from error
     raise MissingFault(f"The repository {name} has none of {', '.join(files)}.", next=again)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
