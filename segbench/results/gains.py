@@ -1,8 +1,12 @@
 """Which gains have the published sign: all that runs at another size or on other data can say of a method."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .verdicts import Judged, TableReport
+from segbench.recipe.figures import Figure
+
+from .attempts import value_of
+from .verdicts import RowReport, TableReport, Tried
 
 
 @dataclass(frozen=True)
@@ -12,6 +16,7 @@ class Gain:
     Attributes:
         row, over: names of the two rows.
         title: of the row; ``over_title`` of the other.
+        readings: of the row, other than by default.
         printed, measured: differences of the metric.
         seeds: the fewer of both rows' seeds.
     """
@@ -20,6 +25,7 @@ class Gain:
     over: str
     title: str
     over_title: str
+    readings: dict[str, str]
     printed: float
     measured: float
     seeds: int
@@ -28,40 +34,62 @@ class Gain:
     def same_sign(self) -> bool:
         return self.printed * self.measured > 0
 
+    @property
+    def name(self) -> str:
+        """The row's title, and what it was read as where that is not the default."""
+        readings = ", ".join(f"{name}={option}" for name, option in self.readings.items())
+        return f"{self.title} ({readings})" if readings else self.title
+
 
 def gains(report: TableReport, section: tuple[str, str, str]) -> list[Gain]:
-    """Gains of the rows of a section that were run like the rows they improve on, in the order printed.
+    """Gains of the rows of a section over rows that were run like them, in the order printed.
+
+    Each reading that a row was tried under counts by itself, at the budget, on the data and with the settings of the
+    attempt that is shown.
 
     Args:
         report: of a table.
         section: data set, split and metric.
     """
-    dataset = section[0]
-    plain = {
-        entry.figure.row: entry
+    figures = {
+        entry.figure.row: entry.figure
         for entry in report.sections()[section]
         if not entry.figure.is_relative and entry.figure.headline and entry.figure.kind in ("trained", "feature")
     }
+    rows = {row.row: row for row in report.rows if row.dataset == section[0] and row.row in figures}
     found = []
-    for name, entry in plain.items():
-        over = report.row(name, dataset).over
-        base = plain.get(over or "")
-        if over is None or base is None or not _alike(entry, base):
-            continue
-        assert entry.measured is not None and base.measured is not None
-        found.append(
-            Gain(
-                name, over, entry.title, base.title,
-                entry.figure.value - base.figure.value, entry.measured - base.measured,
-                min(len(entry.values), len(base.values)),
-            )
-        )  # fmt: skip
+    for name, row in rows.items():
+        over = rows.get(row.over or "")
+        for tried in _like_the_shown(row) if over is not None else ():
+            assert over is not None
+            base = next((each for each in _like_the_shown(over) if _alike(each, tried)), None)
+            ours, theirs = (_values(each, figures[of.row]) for each, of in ((tried, row), (base, over)))
+            if ours and theirs:
+                found.append(
+                    Gain(
+                        name, over.row, row.title, over.title, tried.readings,
+                        figures[name].value - figures[over.row].value,
+                        sum(ours) / len(ours) - sum(theirs) / len(theirs),
+                        min(len(ours), len(theirs)),
+                    )
+                )  # fmt: skip
     return found
 
 
-def _alike(entry: Judged, base: Judged) -> bool:
-    """Whether both were measured, under one budget, on the same data and with the same settings."""
-    if entry.measured is None or base.measured is None or entry.shown is None or base.shown is None:
-        return False
-    one, other = entry.shown.resolved.request, base.shown.resolved.request
-    return (one.budget, one.on, one.settings) == (other.budget, other.on, other.settings)
+def _like_the_shown(row: RowReport) -> Iterator[Tried]:
+    """The attempt that is shown, and those that differ from it in readings alone."""
+    if row.shown is not None:
+        yield row.shown
+        shown = str(row.shown)
+        yield from (each for each in row.attempts if str(each) != shown and _alike(each, row.shown))
+
+
+def _alike(one: Tried, other: Tried) -> bool:
+    """Whether both ran at one budget, on the same data and with the same settings."""
+    first, second = one.resolved.request, other.resolved.request
+    return (first.budget, first.on, first.settings) == (second.budget, second.on, second.settings)
+
+
+def _values(tried: Tried | None, figure: Figure) -> list[float]:
+    records = () if tried is None else tried.records
+    return [value for record in records if (value := value_of(record, figure)) is not None]

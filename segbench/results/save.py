@@ -17,6 +17,8 @@ PATH_OPTIONS = ("--data-root", "--out", "--recipe", "--checkpoint", "--save")
 def save_reports(reports: Sequence[TableReport], store: Store, folder: Path) -> list[Path]:
     """Write ``TABLE/report.md`` and ``.txt``, ``TABLE/figures.csv`` and ``TABLE/records.json`` for every report.
 
+    The records are those of every attempt, whether it is the one shown or not.
+
     Returns:
         The files written.
 
@@ -33,8 +35,8 @@ def save_reports(reports: Sequence[TableReport], store: Store, folder: Path) -> 
         used = [
             _portable(records[entry.id].model_dump(mode="json", by_alias=True))
             for row in report.rows
-            if row.shown is not None
-            for entry in row.shown.records
+            for tried in row.attempts
+            for entry in tried.records
         ]
         unique = list({record["id"]: record for record in used}.values())
         atomic.write_json(place / "records.json", unique)

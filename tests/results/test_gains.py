@@ -72,3 +72,28 @@ def test_reports_say_it(lab):
         ("up", True, "camvid"),
         ("down", False, "camvid"),
     ]
+
+
+def test_a_reading_has_a_gain_of_its_own(lab):
+    """Beside the attempt shown, against the same base; another budget's attempt is left out."""
+    readings = """
+readings:
+  guess:
+    question: Which?
+    options: {one: {says: one}, two: {says: two, set: {method.temperature: 0.5}}}
+    default: one
+    source: nowhere
+    confidence: low
+    when: {row: up}
+"""
+    lab = lab(made_one=BODY + readings)
+    lab.run(T, "base", [30.0], request=SMALL)
+    lab.run(T, "up", [31.0], request=SMALL)
+    lab.run(T, "up", [28.0], request=Request("small", readings=(("guess", "two"),)), asked=True)
+    lab.run(T, "up", [90.0], request=Request("tiny", readings=(("guess", "two"),)), asked=True)
+    report = compare_table(lab.catalog, T, lab.store)
+    assert [(gain.name, gain.measured) for gain in gains(report, SECTION)] == [
+        ("Up", pytest.approx(1.0)),
+        ("Up (guess=two)", pytest.approx(-2.0)),
+    ]
+    assert "gain of Up (guess=two) over Base: +2.00 printed, -2.00 measured, without" in render(report, width=200)

@@ -22,8 +22,9 @@ def test_kept_records_name_no_folder_of_the_machine(tmp_path: Path, monkeypatch)
     store = Store(tmp_path / "store")
     store.write(record)
     monkeypatch.setattr("segbench.results.save.render", lambda *_, **__: "text")
-    row = RowReport.__new__(RowReport)
-    object.__setattr__(row, "shown", Tried(resolved=None, records=(record,)))  # type: ignore[arg-type]
+    tried = Tried(resolved=None, records=(record,))  # type: ignore[arg-type]
+    # An attempt that is not the one shown is kept too.
+    row = RowReport("layers-4", "4", "camvid", plain=None, attempts=(tried,))  # type: ignore[arg-type]
     report = TableReport("contextrast-table6", "title", "source", 1, entries=(), rows=(row,))
     save_reports([report], store, tmp_path / "kept")
     text = (tmp_path / "kept" / "contextrast-table6" / "records.json").read_text()

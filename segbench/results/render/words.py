@@ -273,7 +273,7 @@ def gain_lines(report: TableReport, section: Section) -> list[str]:
     if not found:
         return []
     lines = [
-        f"gain of {gain.title} over {gain.over_title}: {gain.printed:+.2f} printed, {gain.measured:+.2f} measured"
+        f"gain of {gain.name} over {gain.over_title}: {gain.printed:+.2f} printed, {gain.measured:+.2f} measured"
         f"{'' if gain.same_sign else ', without the published sign'}"
         for gain in found
     ]
