@@ -1,6 +1,6 @@
 """Seconds and memory of a training step on a CUDA device: HRNetV2-W48, 19 classes, 8 crops of 512 x 1024, bfloat16.
 
-    python benchmarks/gpu_steps.py [--methods supervised contextrast mscs] [--images 8] [--steps 30] [--warmup 50]
+    python benchmarks/gpu_steps.py [--methods supervised contextrast ...] [--images 8] [--steps 30] [--warmup 50]
 
 One line a method, without and with torch.compile: the median of synchronised steps (forward, backward, optimiser) on
 batches that lie on the device, the ratio to the supervised step, the peak of allocated memory, and what was estimated
@@ -64,14 +64,16 @@ def measure(spec: StageSpec, runtime: Runtime, *, warmup: int, steps: int) -> tu
     optimizer = build_optimizer(SGD, method, fused=runtime.fuses)
     images, target = scene(spec.streams["labelled"].batch_total)
     batches = {"labelled": Batch(images, target).to(runtime.device, channels_last=runtime.channels_last)}
-    numbers = count()
+    numbers = count(spec.schedule.steps // 2)  # past every warm-up of a loss
 
     def step() -> None:
+        number = next(numbers)
         with runtime.autocast():
-            terms = method(batches, next(numbers))
+            terms = method(batches, number)
         torch.stack([term.float() for term in terms.values()]).sum().backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        method.after_step(number)
 
     seconds = median_seconds(step, warmup=warmup, repeats=steps)
     return seconds, torch.cuda.max_memory_allocated()
@@ -80,7 +82,7 @@ def measure(spec: StageSpec, runtime: Runtime, *, warmup: int, steps: int) -> tu
 def main() -> None:
     """Print the table, or why there is none."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="+", default=["supervised", "contextrast", "mscs"])
+    parser.add_argument("--methods", nargs="+", default=["supervised", "contextrast", "mscs", "pixel-contrast"])
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--warmup", type=int, default=50)
