@@ -97,3 +97,13 @@ readings:
         ("Up (guess=two)", pytest.approx(-2.0)),
     ]
     assert "gain of Up (guess=two) over Base: +2.00 printed, -2.00 measured, without" in render(report, width=200)
+
+
+def test_a_printed_gain_is_counted_and_not_told_twice(lab):
+    lab = lab(made_one=BODY)
+    lab.run(T, "base", [30.0, 30.0], request=SMALL)
+    lab.run(T, "said", [31.0, 31.0], request=SMALL)
+    text = render(compare_table(lab.catalog, T, lab.store), width=200)
+    assert "1 of 1 gain has the published sign\n" in text
+    assert "gain of Said over Base: " not in text
+    assert "gain of Said over Base " in text, "the table's own line"

@@ -268,14 +268,19 @@ def ratio_lines(report: TableReport, entries: Sequence[Judged]) -> list[str]:
 
 
 def gain_lines(report: TableReport, section: Section) -> list[str]:
-    """What rows have over those they improve on, as printed and as measured, and how many signs agree."""
+    """What rows have over those they improve on, as printed and as measured, and how many signs agree.
+
+    A gain that is printed has a line of its own in the table already.
+    """
     found = gains(report, section)
     if not found:
         return []
+    told = {entry.figure.row for entry in report.sections()[section] if entry.figure.is_relative}
     lines = [
         f"gain of {gain.name} over {gain.over_title}: {gain.printed:+.2f} printed, {gain.measured:+.2f} measured"
         f"{'' if gain.same_sign else ', without the published sign'}"
         for gain in found
+        if gain.readings or gain.row not in told
     ]
     agree = sum(gain.same_sign for gain in found)
     chance = "; of one seed, a sign may be chance" if min(gain.seeds for gain in found) < 2 else ""
