@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segbench.core.errors import ExitCode, MissingFault, UsageFault
+from segbench.core.registry import is_registered
 
 from . import common
 
@@ -124,9 +125,10 @@ def _check_dataset(table: "Table", row: str | None, dataset: str | None) -> None
     rows = [row] if row is not None else list(table.file.rows)
     known = list(dict.fromkeys(name for item in rows for name in table.datasets(item)))
     if dataset is not None and dataset not in known:
+        there = is_registered("dataset", dataset)
         raise UsageFault(
             f"{table.name} has no figures on {dataset!r}; it has {', '.join(known)}.",
-            next=f"segbench list {table.name}",
+            next=f"segbench reproduce {table.name} --on {dataset}" if there else f"segbench list {table.name}",
         )
 
 

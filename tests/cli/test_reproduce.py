@@ -178,3 +178,19 @@ def test_a_row_of_settings_shows_what_it_scored(tmp_path: Path) -> None:
     assert done.code == 0
     (record,) = Store(tmp_path).records()
     assert f"no figure printed: mIoU {record.figures['miou']:.2f} (1 seed, budget smoke" in done.out
+
+
+def test_rows_on_other_data(tmp_path: Path, camvid: Path) -> None:
+    """Three steps of a Cityscapes row on CamVid, and what leads there."""
+    table = "contrastiveseg-table2"
+    lost = segbench("reproduce", table, "--dataset", "camvid", "--out", tmp_path)
+    assert lost.code == 2
+    assert lost.err.endswith(f"Next: segbench reproduce {table} --on camvid\n")
+    few = ["--set=schedule.steps=3", "--set=schedule.validate_every=3", "--set=schedule.crop=[32,48]"]
+    words = ["--on", "camvid", "--budget", "small", *few, "--data-root", camvid, "--out", tmp_path, "--device", "cpu"]
+    for row in ("ce", "ce+lovasz"):
+        done = segbench("reproduce", f"{table}/{row}", *words, "-y", "-q")
+        assert done.code == 0, done
+    assert "budget small, on camvid, --set schedule.steps=3" in " ".join(done.out.split())
+    assert "gain of + Lovász Loss over Cross-Entropy Loss: +2.20 printed," in " ".join(done.out.split())
+    assert "data set camvid instead of cityscapes" in " ".join(done.out.split())
