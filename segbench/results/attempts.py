@@ -38,7 +38,8 @@ class Finder:
     def tried(self, row: str, dataset: str, kind: Kind = "training") -> list[Tried]:
         """Every way in which the row was tried or can be by budget alone, the one to show first.
 
-        The full budget comes before smaller ones, default readings before others, both before settings.
+        The full budget comes before smaller ones; then the row's own data before others, its own settings before
+        changed ones, and within each of these default readings before others.
         """
         return self._all(row, dataset, kind)[0]
 
@@ -115,7 +116,7 @@ class Finder:
         budget = self._catalog.budgets.get(request.budget)
         steps = budget.max_steps if budget and budget.max_steps else math.inf
         pixels = budget.max_crop_pixels if budget and budget.max_crop_pixels else math.inf
-        special = 3 if request.settings else 2 if request.on else 1 if request.readings else 0
+        special = 4 * bool(request.settings) + 2 * bool(request.on) + bool(request.readings)
         return (-steps, -pixels, "" if request.budget == "full" else request.budget, special)
 
 

@@ -1,7 +1,7 @@
 """A small catalog and a store to fill by hand."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class Lab:
     ) -> None:
         request = request or Request()
         for seed, value in zip(seeds or range(len(values)), values, strict=True):
-            asking = Request(request.budget, seed, request.readings, request.settings)
+            asking = replace(request, seed=seed)
             ran = resolve(self.catalog, table, row, dataset, asking).ran
             assert ran.training is not None
             assert ran.evaluation is not None
@@ -90,7 +90,7 @@ class Lab:
         self.store.note_attempt(
             Attempt(
                 table=table, row=row, dataset="camvid", budget=request.budget, seed=seed,
-                readings=dict(request.readings), settings=dict(request.settings), training=training,
+                readings=dict(request.readings), settings=dict(request.settings), on=request.on, training=training,
                 evaluation=evaluation,
             )
         )  # fmt: skip

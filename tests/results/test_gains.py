@@ -107,3 +107,23 @@ def test_a_printed_gain_is_counted_and_not_told_twice(lab):
     assert "1 of 1 gain has the published sign\n" in text
     assert "gain of Said over Base: " not in text
     assert "gain of Said over Base " in text, "the table's own line"
+
+
+def test_default_readings_come_first_on_other_data_too(lab):
+    readings = """
+readings:
+  guess:
+    question: Which?
+    options: {one: {says: one}, two: {says: two, set: {method.temperature: 0.5}}}
+    default: one
+    source: nowhere
+    confidence: low
+"""
+    lab = lab(made_one=BODY + readings)
+    away = Request("small", on="cityscapes")
+    lab.run(T, "up", [20.0], request=Request("small", readings=(("guess", "two"),), on="cityscapes"), asked=True)
+    lab.run(T, "up", [10.0], request=away, asked=True)
+    shown = compare_table(lab.catalog, T, lab.store).row("up", "camvid").shown
+    assert (shown.records[0].figures["miou"], str(shown)) == (10.0, "budget small, on cityscapes")
+    lab.run(T, "up", [30.0], request=SMALL)
+    assert str(compare_table(lab.catalog, T, lab.store).row("up", "camvid").shown) == "budget small"
