@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segbench.core.errors import ExitCode, MissingFault, UsageFault
-from segbench.core.registry import is_registered
 
 from . import common
 
@@ -125,6 +124,8 @@ def _check_dataset(table: "Table", row: str | None, dataset: str | None) -> None
     rows = [row] if row is not None else list(table.file.rows)
     known = list(dict.fromkeys(name for item in rows for name in table.datasets(item)))
     if dataset is not None and dataset not in known:
+        from segbench.core.registry import is_registered
+
         there = is_registered("dataset", dataset)
         raise UsageFault(
             f"{table.name} has no figures on {dataset!r}; it has {', '.join(known)}.",
