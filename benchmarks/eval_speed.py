@@ -2,35 +2,41 @@
 
     python benchmarks/eval_speed.py [--images 6] [--size 512 1024] [--classes 19] [--device cpu]
 
-All three score the same torchvision DeepLabV3 (MobileNetV3-Large) on the same images in memory, taking turns image by
-image on one thread:
+Two networks, with random weights in their library's own file: torchvision's DeepLabV3 (MobileNetV3-Large) and
+transformers' SegFormer (MiT-B0). All three score the same images in memory, taking turns image by image on one thread:
 
-- bare: the image as the network wants it, in the engine's memory layout, one forward, one arg-max, and nothing else;
-- usual: the loop of torchvision's reference script: normalise, forward, resize to the label, arg-max, bincount;
-- segbench: `evaluate` with everything that it does: upload, normalise, resize, arg-max, confusion matrix, per-image
-  counts, timing, progress.
+- bare: the library's network in the engine's memory layout on an image that is ready, its logits at the image's size,
+  one arg-max, and nothing else;
+- usual: the library's usual loop: normalise, forward, resize to the label, arg-max, bincount;
+- segbench: the file, opened as `segbench eval` does, and `evaluate` with everything that it does: upload, normalise,
+  forward, resize, arg-max, confusion matrix, per-image counts, timing, progress.
 
-The three must count the same pixels.
+Segbench and the usual loop must count the same pixels.
 """
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor, nn
 from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large
+from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from segbench.core.spec import DataSpec, EvaluationSpec, InputSpec
+from segbench.core.spec import DataSpec, EvaluationSpec
 from segbench.engine.evaluate import evaluate
-from segbench.engine.own_network import OwnNetwork
 from segbench.engine.runtime import Runtime, choose_runtime
+from segbench.engine.subject import open_other
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+Forward = Callable[[Tensor], Tensor]  # normalised images to logits
 
 
 class Turns:
@@ -69,10 +75,10 @@ class Turns:
 
 
 class Usual:
-    """The evaluation of torchvision's reference script for segmentation, in short."""
+    """The evaluation of the libraries' reference scripts, in short."""
 
-    def __init__(self, network: torch.nn.Module, classes: int, device: str) -> None:
-        self.network, self.classes, self.device = network, classes, device
+    def __init__(self, forward: Forward, classes: int, device: str) -> None:
+        self.forward, self.classes, self.device = forward, classes, device
         self.matrix = torch.zeros(classes, classes, dtype=torch.int64, device=device)
 
     def __call__(self, pair: Pair) -> None:
@@ -80,7 +86,7 @@ class Usual:
         mean, std = (torch.tensor(values, device=self.device)[:, None, None] for values in (MEAN, STD))
         target = torch.from_numpy(pair[1]).to(self.device).long()
         with torch.inference_mode():
-            logits = self.network(((image - mean) / std)[None])["out"]
+            logits = self.forward(((image - mean) / std)[None])
         predicted = F.interpolate(logits, size=target.shape, mode="bilinear", align_corners=False).argmax(1).flatten()
         target = target.flatten()
         known = (target >= 0) & (target < self.classes)
@@ -89,16 +95,39 @@ class Usual:
 
 
 class Bare:
-    """A forward and an arg-max on an input that is ready."""
+    """A forward and an arg-max at the image's size on an input that is ready."""
 
-    def __init__(self, network: torch.nn.Module, runtime: Runtime, size: tuple[int, int]) -> None:
-        self.network, self.runtime = network, runtime
+    def __init__(self, forward: Forward, runtime: Runtime, size: tuple[int, int]) -> None:
+        self.forward, self.runtime, self.size = forward, runtime, size
         images = torch.randn(1, 3, *size, device=runtime.device)
         self.images = images.contiguous(memory_format=torch.channels_last)
 
     def __call__(self, pair: Pair) -> None:
         with torch.inference_mode(), self.runtime.autocast():
-            self.network(self.images)["out"].argmax(1)
+            logits = self.forward(self.images)
+            if logits.shape[-2:] != self.size:
+                logits = F.interpolate(logits, size=self.size, mode="bilinear", align_corners=False)
+            logits.argmax(1)
+
+
+def torchvision_network(classes: int, folder: Path) -> tuple[nn.Module, Forward, Path]:
+    """The network, its logits, and its file."""
+    network = deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=classes, aux_loss=False)
+    torch.save(network.state_dict(), folder / "torchvision.pth")
+    return network.eval(), lambda images: network(images)["out"], folder / "torchvision.pth"
+
+
+def transformers_network(classes: int, folder: Path) -> tuple[nn.Module, Forward, Path]:
+    """Likewise; the default configuration is MiT-B0."""
+    network = SegformerForSemanticSegmentation(SegformerConfig(num_labels=classes))
+    network.save_pretrained(folder / "transformers")
+    return network.eval(), lambda images: network(images).logits, folder / "transformers" / "model.safetensors"
+
+
+NETWORKS = {
+    "torchvision DeepLabV3, MobileNetV3-Large": torchvision_network,
+    "transformers SegFormer, MiT-B0": transformers_network,
+}
 
 
 def pictures(number: int, size: tuple[int, int], classes: int) -> list[Pair]:
@@ -114,8 +143,36 @@ def pictures(number: int, size: tuple[int, int], classes: int) -> list[Pair]:
     return pairs
 
 
-def main() -> None:
+def measure(title: str, arguments: argparse.Namespace, runtime: Runtime, folder: Path) -> None:
     """Time the three loops in turns and print ratios."""
+    size = (arguments.size[0], arguments.size[1])
+    torch.manual_seed(0)
+    network, forward, path = NETWORKS[title](arguments.classes, folder)
+    runtime.place(network)
+    subject = open_other(path)
+    runtime.place(subject.segmentor)
+    usual = Usual(forward, arguments.classes, runtime.device)
+    others: dict[str, Callable[[Pair], object]] = {"bare": Bare(forward, runtime, size), "usual": usual}
+    turns = Turns(pictures(arguments.images + 2, size, arguments.classes), others, runtime)
+    spec = EvaluationSpec(data=DataSpec(name="cityscapes"))
+    result = evaluate(subject.segmentor, turns, spec, input=subject.input, runtime=runtime)
+    turns.close()
+    differing = np.abs(result.matrix - usual.matrix.cpu().numpy()).sum() / 2
+    # float32 sums in another order: where two classes are all but equal, either may win
+    assert differing <= 1e-3 * result.matrix.sum(), f"{differing} pixels are counted otherwise"
+    print(title)
+    middle = {name: statistics.median(times[2:]) for name, times in turns.seconds.items()}
+    for name, seconds in middle.items():
+        print(f"  {name:9s} {1e3 * seconds:8.1f} ms an image  {1 / seconds:6.2f} images/s")
+    ratios = [own / bare for own, bare in zip(turns.seconds["segbench"][2:], turns.seconds["bare"][2:], strict=True)]
+    print(
+        f"  segbench / bare forward and arg-max: {statistics.median(ratios):.3f} (target: at most 1.05); "
+        f"segbench / usual loop: {middle['segbench'] / middle['usual']:.3f}"
+    )
+
+
+def main() -> None:
+    """Print the ratios of each network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--size", type=int, nargs=2, default=(512, 1024))
@@ -124,30 +181,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     runtime = choose_runtime(arguments.device, precision="float32", workers=0)
-    size = (arguments.size[0], arguments.size[1])
-    torch.manual_seed(0)
-    network = deeplabv3_mobilenet_v3_large(
-        weights=None, weights_backbone=None, num_classes=arguments.classes, aux_loss=False
-    ).eval()
-    segmentor = OwnNetwork(network, num_classes=arguments.classes, align_corners=False, name="deeplabv3_mobilenet")
-    runtime.place(segmentor)
-    usual = Usual(network, arguments.classes, runtime.device)
-    others: dict[str, Callable[[Pair], object]] = {"bare": Bare(network, runtime, size), "usual": usual}
-    turns = Turns(pictures(arguments.images + 2, size, arguments.classes), others, runtime)
-    spec = EvaluationSpec(data=DataSpec(name="cityscapes"))
-    result = evaluate(segmentor, turns, spec, input=InputSpec(), runtime=runtime)
-    turns.close()
-    differing = np.abs(result.matrix - usual.matrix.cpu().numpy()).sum() / 2
-    # float32 sums in another order: where two classes are all but equal, either may win
-    assert differing <= 1e-3 * result.matrix.sum(), f"{differing} pixels are counted otherwise"
-    middle = {name: statistics.median(times[2:]) for name, times in turns.seconds.items()}
-    for name, seconds in middle.items():
-        print(f"{name:9s} {1e3 * seconds:8.1f} ms an image  {1 / seconds:6.2f} images/s")
-    ratios = [own / bare for own, bare in zip(turns.seconds["segbench"][2:], turns.seconds["bare"][2:], strict=True)]
-    print(
-        f"segbench / bare forward and arg-max: {statistics.median(ratios):.3f} (target: at most 1.05); "
-        f"segbench / usual loop: {middle['segbench'] / middle['usual']:.3f}"
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        for title in NETWORKS:
+            measure(title, arguments, runtime, Path(folder))
 
 
 if __name__ == "__main__":

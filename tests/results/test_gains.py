@@ -20,6 +20,16 @@ rows:
     method: {alpha: 0.7}
     figures: {camvid.test: {miou: "71.0", miou_gain: {printed: "+1.0", over: base}}}
 """
+READING = """
+readings:
+  guess:
+    question: Which?
+    options: {one: {says: one}, two: {says: two, set: {method.temperature: 0.5}}}
+    default: one
+    source: nowhere
+    confidence: low
+    when: {row: up}
+"""
 SECTION = ("camvid", "test", "miou")
 SMALL = Request("small")
 
@@ -76,17 +86,7 @@ def test_reports_say_it(lab):
 
 def test_a_reading_has_a_gain_of_its_own(lab):
     """Beside the attempt shown, against the same base; another budget's attempt is left out."""
-    readings = """
-readings:
-  guess:
-    question: Which?
-    options: {one: {says: one}, two: {says: two, set: {method.temperature: 0.5}}}
-    default: one
-    source: nowhere
-    confidence: low
-    when: {row: up}
-"""
-    lab = lab(made_one=BODY + readings)
+    lab = lab(made_one=BODY + READING)
     lab.run(T, "base", [30.0], request=SMALL)
     lab.run(T, "up", [31.0], request=SMALL)
     lab.run(T, "up", [28.0], request=Request("small", readings=(("guess", "two"),)), asked=True)
@@ -110,16 +110,7 @@ def test_a_printed_gain_is_counted_and_not_told_twice(lab):
 
 
 def test_default_readings_come_first_on_other_data_too(lab):
-    readings = """
-readings:
-  guess:
-    question: Which?
-    options: {one: {says: one}, two: {says: two, set: {method.temperature: 0.5}}}
-    default: one
-    source: nowhere
-    confidence: low
-"""
-    lab = lab(made_one=BODY + readings)
+    lab = lab(made_one=BODY + READING)
     away = Request("small", on="cityscapes")
     lab.run(T, "up", [20.0], request=Request("small", readings=(("guess", "two"),), on="cityscapes"), asked=True)
     lab.run(T, "up", [10.0], request=away, asked=True)
