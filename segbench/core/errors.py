@@ -64,3 +64,17 @@ class Interrupted(SegbenchError):
     """The user pressed Ctrl-C and the state has been saved."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+def first_line(error: BaseException, *, named: bool = False, limit: int = 200) -> str:
+    """The first line that says something of another library's message; the name of its type where there is none.
+
+    Args:
+        error: any exception.
+        named: the name of its type stands before its message.
+        limit: characters of the message.
+    """
+    kind = type(error).__name__
+    lines = (" ".join(line.split()) for line in str(error).splitlines())
+    said = next(filter(None, lines), "")[:limit]
+    return f"{kind}: {said}" if said and named else said or kind

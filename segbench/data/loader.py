@@ -25,6 +25,7 @@ from .batch import Batch
 from .colour import normalise
 from .dataset import SegDataset
 from .dice import Purpose, dice, stream_number
+from .watch import SILENT, Watch
 
 _AHEAD = 3  # batches that are being made while one is used
 
@@ -85,10 +86,12 @@ class TrainingBatches:
         share: this process's part of each batch.
         num_workers: threads; 0 makes each batch when it is asked for.
         pin_memory: page-locked tensors, for copies to a CUDA device that do not block.
+        watch: of reading every label, where ``class_uniform`` asks for that.
 
     Raises:
         InvalidFault: a batch that cannot be dealt out evenly, or no labels where ``class_uniform`` needs them.
         MissingFault: a label cannot be read.
+        Interrupted: ``watch.stop`` said so while labels were read.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class TrainingBatches:
         share: Share = Share(),
         num_workers: int = 2,
         pin_memory: bool = False,
+        watch: Watch = SILENT,
     ) -> None:
         augmentation = spec.augmentation
         self._spec, self._dataset, self._augmentation = spec, dataset, of_sample(augmentation)
@@ -118,7 +122,7 @@ class TrainingBatches:
         self._centroids = None
         if augmentation.class_uniform is not None:
             tile = max(1, round(augmentation.class_uniform.tile * spec.data.scale))
-            self._centroids = find_centroids(dataset, tile=tile, workers=num_workers)
+            self._centroids = find_centroids(dataset, tile=tile, workers=num_workers, watch=watch)
         self._order = lru_cache(maxsize=8)(self._shuffled)
         self._pool = ThreadPoolExecutor(num_workers, "segbench-data") if num_workers else None
         self._queue: deque[tuple[int, list[Future[tuple[Cut, str]]]]] = deque()

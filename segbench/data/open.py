@@ -16,10 +16,10 @@ from .places import data_root
 from .prepared.cache import Split
 from .prepared.folder import CacheUse, open_folder, splits_of
 from .prepared.memory import Budget, InMemory
-from .prepared.prepare import SILENT, Watch
 from .reader import pairs, require_folder
 from .resample import scaled
 from .subsets import choose, classes_shown
+from .watch import SILENT, Watch
 
 RAM_BYTES = 2 << 30
 _GENERATED_SIZE = (384, 512)  # where a data set has no size of its own

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from segbench.core import atomic
-from segbench.core.errors import UsageFault
+from segbench.core.errors import UsageFault, first_line
 from segbench.core.hashing import file_sha256
 from segbench.core.registry import has_part, implementation, names
 from segbench.core.spec import Size
@@ -148,7 +148,7 @@ def _image_fault(data: bytes, size: Size, values: frozenset[int]) -> str:
                 return f"is {image.height}x{image.width}, its image {size[0]}x{size[1]}"
             found = {index for index, count in enumerate(image.histogram()[:256]) if count}
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        return f"is no image: {str(error).splitlines()[0]}"
+        return f"is no image: {first_line(error)}"
     strange = sorted(found - values)
     return f"has the values {', '.join(map(str, strange[:8]))}, which no class has" if strange else ""
 

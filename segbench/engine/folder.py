@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from segbench.core import atomic
-from segbench.core.errors import Busy, InvalidFault
+from segbench.core.errors import Busy, InvalidFault, first_line
 
 STATE, LAST, BEST, SUMMARY = "state.pt", "last.safetensors", "best.safetensors", "summary.json"
 
@@ -59,7 +59,7 @@ def read_summary(folder: Path) -> Summary | None:
         return Summary(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise InvalidFault(
-            f"{path} does not read: {str(error).splitlines()[0]}", next=f"rm {path}, and type the same command again"
+            f"{path} does not read: {first_line(error)}", next=f"rm {path}, and type the same command again"
         ) from error
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from segbench.core.errors import InvalidFault, RunFault, UsageFault
+from segbench.core.errors import InvalidFault, RunFault, UsageFault, first_line
 from segbench.models.segmentor import Segmentor, SegmentorOutput
 
 from .memory import is_exhausted
@@ -49,7 +49,7 @@ class Builder:
             network = self.function(*words)
         except Exception as error:  # whatever the user's code raises
             raise InvalidFault(
-                f"{self.name} fails: {_one_line(error)}", next=f"python -m pdb -m {self.module}"
+                f"{self.name} fails: {first_line(error, named=True)}", next=f"python -m pdb -m {self.module}"
             ) from error
         if not isinstance(network, nn.Module):
             raise InvalidFault(f"{self.name} gives a {type(network).__name__}, not an nn.Module.", next=_HELP)
@@ -91,7 +91,9 @@ class OwnNetwork(Segmentor):
             if is_exhausted(error):
                 raise
             shown = "x".join(map(str, images.shape))
-            raise RunFault(f"{self.name} fails on images of {shown}: {_one_line(error)}", next=_HELP) from error
+            raise RunFault(
+                f"{self.name} fails on images of {shown}: {first_line(error, named=True)}", next=_HELP
+            ) from error
         logits = _logits(answer)
         if logits is None:
             raise InvalidFault(
@@ -128,9 +130,9 @@ def find_builder(name: str) -> Builder:
             raise UsageFault(
                 f"There is no module {module_name!r} in {here} or among the packages.", next=_HELP
             ) from error
-        raise InvalidFault(f"{module_name} cannot be imported: {_one_line(error)}", next=_HELP) from error
+        raise InvalidFault(f"{module_name} cannot be imported: {first_line(error, named=True)}", next=_HELP) from error
     except Exception as error:  # whatever the user's code raises
-        raise InvalidFault(f"{module_name} cannot be imported: {_one_line(error)}", next=_HELP) from error
+        raise InvalidFault(f"{module_name} cannot be imported: {first_line(error, named=True)}", next=_HELP) from error
     function = getattr(module, function_name, None)
     if not callable(function):
         raise UsageFault(f"{module_name} has no function {function_name!r}.", next=_HELP)
@@ -149,8 +151,3 @@ def _logits(answer: Any) -> Tensor | None:
     else:
         found = getattr(answer, "logits", None)
     return found if isinstance(found, Tensor) else None
-
-
-def _one_line(error: BaseException) -> str:
-    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-    return f"{type(error).__name__}: {said}"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from segbench.data.prepared.prepare import Watch
+from segbench.data.watch import Watch
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,7 @@ class _Run:
                     start_step=self.step,
                     num_workers=self.runtime.workers,
                     pin_memory=self.runtime.is_cuda,
+                    watch=watching(self.observer, self.stop),
                 )
                 loaders[name] = stack.enter_context(loader)
                 finishers[name] = Finisher(

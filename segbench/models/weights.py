@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from segbench.core import registry
 from segbench.core.download import fetch
-from segbench.core.errors import InvalidFault, MissingFault
+from segbench.core.errors import InvalidFault, MissingFault, first_line
 from segbench.core.hashing import file_sha256
 from segbench.core.offline import hub_at_rest, hub_quiet, offline, why
 from segbench.core.spec import Choice
@@ -214,7 +214,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, "Tensor"], str]:
         return load_file(path), sha256
     except SafetensorError as error:
         raise InvalidFault(
-            f"{path} is damaged or not a safetensors file: {_one_line(error)}.", next=f"rm {path}"
+            f"{path} is damaged or not a safetensors file: {first_line(error)}.", next=f"rm {path}"
         ) from error
 
 
@@ -267,7 +267,3 @@ def _published(group: dict[str, Any], file: dict[str, Any]) -> PublishedWeights:
 def _table() -> dict[str, Any]:
     text = resources.files("segbench.models").joinpath("weights.yaml").read_text(encoding="utf-8")
     return yaml.safe_load(text)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from segbench.core import atomic
-from segbench.core.errors import Busy, Interrupted, InvalidFault, RunFault, SegbenchError
+from segbench.core.errors import Busy, Interrupted, InvalidFault, RunFault, SegbenchError, first_line
 from segbench.core.spec import EvaluationSpec, TrainingSpec
 from segbench.data.open import open_dataset
 from segbench.engine.evaluate import Evaluation
@@ -227,7 +227,7 @@ def _unforeseen(error: Exception, folder: Path) -> SegbenchError:
             "The device ran out of memory.",
             next="the same command with --checkpoint-activations, and then --micro-batch N (recorded as a deviation)",
         )
-    said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    said = first_line(error, named=True)
     path = folder / "traceback.txt"
     try:
         atomic.write_text(path, traceback.format_exc())

@@ -18,7 +18,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from segbench.core import atomic
-from segbench.core.errors import Interrupted, InvalidFault, MissingFault, RunFault, UsageFault
+from segbench.core.errors import Interrupted, InvalidFault, MissingFault, RunFault, UsageFault, first_line
 from segbench.core.hashing import file_sha256
 from segbench.core.spec import EvaluationSpec, Size, evaluation_id
 from segbench.data import places, submission
@@ -237,7 +237,7 @@ def _waiting(store: Store) -> list[Record]:
         try:
             found.append(Record.model_validate(json.loads(path.read_text(encoding="utf-8"))))
         except (ValueError, ValidationError) as error:
-            raise InvalidFault(f"{path} does not read: {str(error).splitlines()[0]}", next="segbench export") from error
+            raise InvalidFault(f"{path} does not read: {first_line(error)}", next="segbench export") from error
     return found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from segbench.core.download import Manners, Progress, fetch, forget
-from segbench.core.errors import MissingFault, UsageFault
+from segbench.core.errors import MissingFault, UsageFault, first_line
 from segbench.core.offline import hub_at_rest, hub_quiet, offline, why
 from segbench.data.places import cache_root
 from segbench.models.checkpoints import HUB_FILES, PublishedCheckpoint, published_for
@@ -148,7 +148,7 @@ def _download(name: str, files: list[str], revision: str | None, note: Note | No
     except RepositoryNotFoundError as error:
         raise MissingFault(f"The Hugging Face Hub has no public repository {name}.", next=again) from error
     except HFValidationError as error:
-        raise UsageFault(f"{name}: {str(error).splitlines()[0]}", next="segbench eval --help") from error
+        raise UsageFault(f"{name}: {first_line(error)}", next="segbench eval --help") from error
     except OSError as error:  # nobody answered, or it may not be asked
         switch = offline()
         reason = f"{switch} is set" if switch else f"the hub cannot be reached ({why(error)})"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from segbench.core import atomic
-from segbench.core.errors import InvalidFault
+from segbench.core.errors import InvalidFault, first_line
 from segbench.core.spec import digest
 
 from .record import Attempt, Record
@@ -117,6 +117,6 @@ def _read(path: Path, model: type[BaseModel]) -> Any:
         return model.model_validate(json.loads(path.read_text()))
     except (ValueError, ValidationError) as error:
         raise InvalidFault(
-            f"{path} is no {model.__name__.lower()} of segbench: {str(error).splitlines()[0]}",
+            f"{path} is no {model.__name__.lower()} of segbench: {first_line(error)}",
             next=f"move {path.name} out of the folder and run its row again",
         ) from error

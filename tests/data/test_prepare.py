@@ -21,7 +21,7 @@ from segbench.data import images
 from segbench.data.open import open_dataset
 from segbench.data.prepared import cache, prepare, space
 from segbench.data.prepared.cache import Split
-from segbench.data.prepared.prepare import Watch
+from segbench.data.watch import Watch
 from tests.data.camvid_tree import places
 from tests.data.sized_tree import SIZES, change_image, left_behind, same, split_of, streamed
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from segbench.core.errors import InvalidFault
+from segbench.core.errors import Interrupted, InvalidFault
 from segbench.core.spec import AugmentationSpec, ClassUniformSpec, DataSpec, InputSpec, StreamSpec
 from segbench.data.augmentation.augment import training_sample
 from segbench.data.augmentation.uniform import find_centroids, label_centroids, plan_epoch
@@ -16,6 +16,7 @@ from segbench.data.dataset import Sample
 from segbench.data.dice import Purpose, dice, stream_number
 from segbench.data.loader import RawBatch, Share, TrainingBatches
 from segbench.data.open import open_dataset
+from segbench.data.watch import Watch
 from segbench.models.decoders.hanet.unit import slots_of
 
 CLASSES = class_table("camvid-11").num_classes
@@ -95,6 +96,15 @@ def test_centroids_of_a_data_set(workers: int) -> None:
     expected = {(index, *each) for index in range(4) for each in by_hand(dataset.labels[index], tiles)}
     got = {(index, number, y, x) for number, rows in enumerate(found) for index, y, x in rows.tolist()}
     assert got == expected and sum(map(len, found)) == len(expected)
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_reading_the_labels_is_told_and_can_be_stopped(workers: int) -> None:
+    seen: list[tuple[int, int]] = []
+    watch = Watch(lambda done, total: seen.append((done, total)), stop=lambda: len(seen) == 3)
+    with pytest.raises(Interrupted, match="looking for the classes"):
+        find_centroids(blocks(6), tile=20, workers=workers, watch=watch)
+    assert seen == [(1, 6), (2, 6), (3, 6)]
 
 
 def test_nothing_labelled_is_refused() -> None:

@@ -136,7 +136,8 @@ def _announce(splits: "list[Split]", watcher: "Watcher", *, redo: bool) -> set[s
 
 def _prepare(split: "Split", watcher: "Watcher", *, redo: bool, before: bool) -> "tuple[Prepared, bool]":
     """Prepare a split, or prove that what was prepared before is whole; and whether it was taken as it was."""
-    from segbench.data.prepared.prepare import Watch, prepare
+    from segbench.data.prepared.prepare import prepare
+    from segbench.data.watch import Watch
 
     watch = Watch(watcher.counter(f"{split.title}: prepare", "images"), watcher.note)
     prepared = prepare(split, redo=redo, watch=watch)

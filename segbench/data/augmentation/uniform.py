@@ -10,19 +10,22 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 
-from segbench.core.errors import InvalidFault
+from segbench.core.errors import Interrupted, InvalidFault
 from segbench.data.dataset import SegDataset
+from segbench.data.watch import SILENT, Watch
 
 ANYWHERE = -1
+_AGAIN = "the same command again"
 
 
-def find_centroids(dataset: SegDataset, *, tile: int, workers: int = 0) -> list[np.ndarray]:
+def find_centroids(dataset: SegDataset, *, tile: int, workers: int = 0, watch: Watch = SILENT) -> list[np.ndarray]:
     """Where every class lies in the images; reads each label once.
 
     Args:
         dataset: of which images.
         tile: side of a tile in pixels of the images as they are read.
         workers: threads.
+        watch: told about images and asked to stop.
 
     Returns:
         For each class (K, 3) int32: image, row and column of its centroid in each tile of each image that shows it.
@@ -30,6 +33,7 @@ def find_centroids(dataset: SegDataset, *, tile: int, workers: int = 0) -> list[
     Raises:
         InvalidFault: nothing at all is labelled.
         MissingFault: a file is missing or broken.
+        Interrupted: ``watch.stop`` said so.
     """
     classes = dataset.classes.num_classes
 
@@ -37,11 +41,16 @@ def find_centroids(dataset: SegDataset, *, tile: int, workers: int = 0) -> list[
         found = label_centroids(dataset.read(index)[1], num_classes=classes, tile=tile)
         return np.insert(found, 1, index, axis=1)
 
-    if workers:
-        with ThreadPoolExecutor(workers, "segbench-data") as pool:
-            parts = list(pool.map(of_image, range(len(dataset))))
-    else:
-        parts = [of_image(index) for index in range(len(dataset))]
+    parts = []
+    pool = ThreadPoolExecutor(max(1, workers), "segbench-data")
+    try:
+        for part in (pool.map if workers else map)(of_image, range(len(dataset))):
+            parts.append(part)
+            watch.progress(len(parts), len(dataset))
+            if watch.stop():
+                raise Interrupted("Stopped while looking for the classes in the labels.", next=_AGAIN)
+    finally:
+        pool.shutdown(cancel_futures=True)
     found = np.concatenate(parts)
     if not len(found):
         raise InvalidFault("augmentation.class_uniform needs labels, and no image of the stream has any.")

@@ -14,12 +14,13 @@ from segbench.data.dataset import Sample, SegDataset
 from segbench.data.facts import DatasetOptions
 from segbench.data.own_data.description import FILE
 from segbench.data.reader import pairs, require_folder
+from segbench.data.watch import Watch
 
 from . import cache
 from .cache import Prepared, Split
 from .decode import Decoder
 from .memory import Budget, InMemory
-from .prepare import Watch, prepare
+from .prepare import prepare
 
 CacheUse = Literal["make", "use", "off"]
 

@@ -12,9 +12,8 @@ import os
 import uuid
 import zlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +22,7 @@ from filelock import Timeout
 
 from segbench.core import atomic
 from segbench.core.errors import Interrupted, MissingFault, RunFault
+from segbench.data.watch import SILENT, Watch
 
 from . import cache
 from .cache import INDEX, JOURNAL, Entry, Prepared, Split, Stamp
@@ -30,24 +30,6 @@ from .space import Room, lock_of, room, sweep
 
 _POLL_SECONDS = 0.2
 _STREAMS = "the same command with --no-cache, which decodes every image whenever it is used"
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Who is told, and asked, while something long goes on.
-
-    Attributes:
-        progress: called with (images done, images in all).
-        notice: called with a sentence that is worth a line.
-        stop: asked after every image; True ends it with what was done kept.
-    """
-
-    progress: Callable[[int, int], None] = lambda done, total: None
-    notice: Callable[[str], None] = lambda text: None
-    stop: Callable[[], bool] = lambda: False
-
-
-SILENT = Watch()
 
 
 class _Made(NamedTuple):

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from segbench.core.errors import InvalidFault, MissingFault
+from segbench.core.errors import InvalidFault, MissingFault, first_line
 
 # Where projects keep the network inside a checkpoint, the likeliest first.
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "params")
@@ -101,7 +101,7 @@ def _safetensors(path: Path) -> dict[str, Any]:
         with safe_open(str(path), framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except SafetensorError as error:
-        what = _what_else(path) or f"{str(error).splitlines()[0]}."
+        what = _what_else(path) or f"{first_line(error)}."
         raise InvalidFault(f"{path} is damaged or no safetensors file: {what}", next=_again(path)) from error
 
 
@@ -129,7 +129,7 @@ def _pickled(path: Path) -> Mapping[str, Any]:
     except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, LookupError, TypeError, AttributeError,
             AssertionError, OverflowError, OSError, struct.error) as error:  # fmt: skip
         what = _what_else(path)
-        said = str(error).splitlines()[0].strip() if str(error) else ""
+        said = first_line(error)
         # A look-up that failed inside the reader says nothing but a number or a name; the rest is torch's advice.
         reason = f": {what}" if what else f": {said.partition('. ')[0].rstrip('.')}." if " " in said else "."
         raise InvalidFault(f"{path} is damaged or no checkpoint{reason}", next=_again(path)) from error
