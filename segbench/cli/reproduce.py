@@ -213,7 +213,9 @@ def _needs(plan: "Plan") -> list[str]:
         size = f"{known.size_bytes / 1e9:.1f} GB"
         needs.append(f"{known.title}, {size}. {known.licence}   Next: segbench data download {name}")
     for spec, _ in plan.trainings().values():
-        found = [weights_need(stage.model.backbone, stage.weights.backbone) for stage in spec.stages]
+        found = [
+            weights_need(stage.model.backbone, stage.weights.backbone, file=stage.weights.file) for stage in spec.stages
+        ]
         lists = [published_need(stream.data) for stage in spec.stages for stream in stage.streams.values()]
         needs += [need for need in (*found, *lists) if need]
     return list(dict.fromkeys(needs))

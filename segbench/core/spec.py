@@ -110,7 +110,7 @@ class WeightsSpec(Spec):
     """Where a training starts."""
 
     backbone: str = setting("random", description="random, imagenet or coco")
-    file: str | None = setting(None, description="name of the published file, for the record")
+    file: str | None = setting(None, description="the published file, by its name in `segbench weights list`")
 
 
 class OptimizerSpec(Spec):
