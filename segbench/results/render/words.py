@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from segbench.metrics.rules import COST_RULES
 from segbench.recipe.figures import INCREASE, METRICS
 from segbench.results.flat import class_rows
-from segbench.results.gains import gains
+from segbench.results.gains import Gain, gains
 from segbench.results.verdicts import WORDS, Judged, TableReport
 
 NAMES = {"miou": "mIoU", "iou": "IoU by class", "dice": "Dice", "iiou": "iIoU", "params_m": "parameters",
@@ -268,7 +268,7 @@ def ratio_lines(report: TableReport, entries: Sequence[Judged]) -> list[str]:
 
 
 def gain_lines(report: TableReport, section: Section) -> list[str]:
-    """What rows have over those they improve on, as printed and as measured, and how many signs agree.
+    """What rows have over those they improve on, by the printed figures and as measured, and how many signs agree.
 
     A gain that is printed has a line of its own in the table already.
     """
@@ -276,16 +276,26 @@ def gain_lines(report: TableReport, section: Section) -> list[str]:
     if not found:
         return []
     told = {entry.figure.row for entry in report.sections()[section] if entry.figure.is_relative}
+    decimals = {entry.figure.row: entry.figure.decimals for entry in report.sections()[section]}
     lines = [
-        f"gain of {gain.name} over {gain.over_title}: {gain.printed:+.2f} printed, {gain.measured:+.2f} measured"
-        f"{'' if gain.same_sign else ', without the published sign'}"
+        f"gain of {gain.name} over {gain.over_title}: {gain.printed:+.{decimals[gain.row]}f} by the printed figures, "
+        f"{gain.measured:+.2f} measured{_sign(gain)}"
         for gain in found
-        if gain.readings or gain.row not in told
+        if not gain.counts or gain.row not in told
     ]
-    agree = sum(gain.same_sign for gain in found)
-    chance = "; of one seed, a sign may be chance" if min(gain.seeds for gain in found) < 2 else ""
-    have = "has" if agree == 1 else "have"
-    return [*lines, f"{agree} of {_many(len(found), 'gain')} {have} the published sign{chance}"]
+    counted = [gain for gain in found if gain.counts]
+    if not counted:
+        return lines
+    agree = sum(gain.same_sign for gain in counted)
+    chance = "; of one seed, a sign may be chance" if min(gain.seeds for gain in counted) < 2 else ""
+    have = "has" if 1 in (agree, len(counted)) else "have"
+    return [*lines, f"{agree} of {_many(len(counted), 'gain')} {have} the published sign{chance}"]
+
+
+def _sign(gain: Gain) -> str:
+    """What is to be said of a measured gain whose sign is not simply the published one."""
+    sign = "" if gain.same_sign else ", without the published sign" if gain.measured else ", so no sign"
+    return sign if gain.counts else f"{sign}; another reading, not counted"
 
 
 def dagger_lines(entries: Iterable[Judged]) -> list[str]:
