@@ -138,6 +138,8 @@ def weights_need(backbone: Choice, weights: str, *, file: str | None = None) -> 
         return f"{error.faults[0]}   Next: {error.next}"
     if local_weights(published):
         return ""
+    if switch := offline():
+        return f"{weights} weights {published.name}, which are not here, and {switch} is set"
     doubt = f" if possible: {published.note}" if published.note else ""
     return f"{weights} weights {published.name}   will be downloaded{doubt}"
 
