@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from segbench.core.spec import StageSpec
+from segbench.engine.optim import build_optimizer
+from segbench.methods.build import build_method
 from segbench.models.segmentor import Segmentor, build_segmentor
 from segbench.models.weights import published_weights
 from segbench.recipe.catalog import Catalog
@@ -63,3 +65,23 @@ def test_corners_and_padding_of_aafs_code(shipped: Catalog, row: str) -> None:
     origin: Any = pick(found.tree, "augmentation.padding").origin
     assert origin.confidence == "high" and "image_reader.py" in origin.source
     assert "TensorFlow 1" in pick(found.tree, "model.align_corners").origin.source
+
+
+def test_what_decays_in_xception(shipped: Catalog) -> None:
+    """The kernels that mix channels do: they are named here by their shapes and places, as the network has them."""
+    with torch.device("meta"):
+        method = build_method(stage_of(resolved(shipped, "deeplabv3plus-xception71")), num_classes=19)
+    optimizer = build_optimizer(
+        stage_of(resolved(shipped, "deeplabv3plus-xception71")).schedule.optimizer, method, fused=False
+    )
+    names = {id(parameter): name for name, parameter in method.named_parameters()}
+    decays = {names[id(p)]: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    shapes = {name: tuple(parameter.shape) for name, parameter in method.named_parameters()}
+    assert {decays[name] for name, shape in shapes.items() if len(shape) == 1} == {0.0}  # of norms, and a bias
+    depthwise = {name for name, shape in shapes.items() if shape[1:] == (1, 3, 3)}
+    # Three in each of 5 + 16 + 2 blocks, three in the pyramid, two in the decoder.
+    assert len(depthwise) == 3 * 23 + 3 + 2
+    assert all("conv_dw" in name or ".depthwise." in name for name in depthwise)
+    assert {decays[name] for name in depthwise} == {0.0}
+    others = {name for name, shape in shapes.items() if len(shape) == 4} - depthwise
+    assert {decays[name] for name in others} == {4e-5} and len(others) > 3 * 23
