@@ -85,3 +85,15 @@ def test_what_decays_in_xception(shipped: Catalog) -> None:
     assert {decays[name] for name in depthwise} == {0.0}
     others = {name for name, shape in shapes.items() if len(shape) == 4} - depthwise
     assert {decays[name] for name in others} == {4e-5} and len(others) > 3 * 23
+
+
+@pytest.mark.parametrize("row", ["aaf", "segsort", "pspnet-r101"])
+def test_rates_of_budgets(shipped: Catalog, row: str) -> None:
+    """Ten times the rate for the head, as published with SGD; one rate where AdamW takes its place."""
+    for budget, rates in (("full", {1.0, 10.0}), ("small", {1.0}), ("smoke", {1.0})):
+        stage = stage_of(resolved(shipped, row, budget))
+        with torch.device("meta"):
+            method = build_method(stage, num_classes=19)
+        base = stage.schedule.optimizer.lr
+        optimizer = build_optimizer(stage.schedule.optimizer, method, fused=False)
+        assert {round(group["lr"] / base, 6) for group in optimizer.param_groups} == rates, budget
