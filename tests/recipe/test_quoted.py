@@ -1,5 +1,6 @@
 """What rows of ContrastiveSeg's table 1 that are quoted from other papers take from the code of these papers."""
 
+import math
 from typing import Any
 
 import pytest
@@ -97,3 +98,50 @@ def test_rates_of_budgets(shipped: Catalog, row: str) -> None:
         base = stage.schedule.optimizer.lr
         optimizer = build_optimizer(stage.schedule.optimizer, method, fused=False)
         assert {round(group["lr"] / base, 6) for group in optimizer.param_groups} == rates, budget
+
+
+def test_hanet_is_validated_after_each_epoch(shipped: Catalog) -> None:
+    """Its sampler gives each of two GPUs half of the images, rounded up; steps take four of them, and all are full."""
+    found = resolved(shipped, "hanet-r101")
+    stage = stage_of(found)
+    images, gpus = 2975, 2
+    assert stage.schedule.validate_every == math.ceil(images / gpus) // (stage.streams["labelled"].batch_total // gpus)
+    assert found.ran.evaluation is not None and found.ran.evaluation.checkpoint == "best"
+    assert "epoch" in pick(found.tree, "schedule.validate_every").origin.source
+
+
+@pytest.mark.parametrize("row", ["deeplabv3plus-xception71", "auto-deeplab-l"])
+def test_scales_of_deeplab_come_in_steps(shipped: Catalog, row: str) -> None:
+    found = resolved(shipped, row)
+    augmentation = stage_of(found).streams["labelled"].augmentation
+    assert (augmentation.scale, augmentation.scale_step) == ((0.5, 2.0), 0.25)
+    origin: Any = pick(found.tree, "augmentation.scale_step").origin
+    assert (origin.confidence == "low") == (row == "auto-deeplab-l")
+
+
+@pytest.mark.parametrize(
+    ("stem", "shapes"), [("7x7", [(64, 3, 7, 7)]), ("3x3", [(64, 3, 3, 3), (64, 64, 3, 3), (128, 64, 3, 3)])]
+)
+def test_stems_of_spygr(shipped: Catalog, stem: str, shapes: list[tuple[int, ...]]) -> None:
+    found = resolved(shipped, "spygr-r101", spygr_stem=stem)
+    backbone = network_of(stage_of(found)).backbone
+    own = [m for name, m in backbone.named_modules() if name.startswith("conv1") and isinstance(m, nn.Conv2d)]
+    assert [tuple(module.weight.shape) for module in own] == shapes
+    assert published_weights(stage_of(found).model.backbone, weights="imagenet").name.startswith("timm/resnet101")
+    use = next(use for use in found.readings if use.name == "spygr-stem")
+    assert use.is_default == (stem == "7x7") and use.confidence == "low"
+
+
+def test_spygr_says_what_it_leaves_out(shipped: Catalog) -> None:
+    tree = resolved(shipped, "spygr-r101").tree
+    assert "rate of biases" in pick(tree, "schedule.optimizer.lr").origin.source
+    assert "multi-grid" in pick(tree, "model.backbone.output_stride").origin.source
+
+
+@pytest.mark.parametrize(("option", "default"), [("0.1", True), ("3e-4", False)])
+def test_norms_of_acf(shipped: Catalog, option: str, default: bool) -> None:
+    found = resolved(shipped, "acf-r101", acf_norms=option)
+    assert norms(network_of(stage_of(found))) == {(float(option), 1e-5)}
+    assert next(use for use in found.readings if use.name == "acf-norms").is_default == default
+    if default:
+        assert norms(network_of(stage_of(resolved(shipped, "acf-r101")))) == {(0.1, 1e-5)}
