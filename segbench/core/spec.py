@@ -119,7 +119,9 @@ class OptimizerSpec(Spec):
     momentum: float = setting(0.0, ge=0, lt=1)
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = setting(0.0, ge=0)
-    no_decay: tuple[Literal["norm", "bias", "position"], ...] = ()
+    no_decay: tuple[Literal["norm", "bias", "position", "depthwise"], ...] = setting(
+        (), description="spared weight decay; depthwise: kernels of convolutions that mix no channels"
+    )
 
 
 class PolicySpec(Spec):

@@ -70,6 +70,8 @@ class Table:
                     Figure(
                         self.name, name, dataset, split, metric, entry.printed, class_name, entry.read_as,
                         entry.over, entry.runs or group.runs, entry.note or group.note,
+                        entry.tolerance.points if entry.tolerance else 0.0,
+                        entry.tolerance.source if entry.tolerance else "",
                     )
                     for metric, class_name, entry in entries
                 ]  # fmt: skip

@@ -70,6 +70,8 @@ def note(entry: Judged) -> str:
         parts.append(f"seed correlation {entry.correlation:+.2f}")
     if entry.shown is not None and entry.verdict != "not comparable" and str(entry.shown) != "budget full":
         parts.append(str(entry.shown))
+    if entry.figure.tolerance:
+        parts.append(f"tolerance {entry.figure.tolerance:g}: {entry.figure.tolerance_source}")
     if entry.figure.runs > 1:
         parts.append(f"mean of {entry.figure.runs} runs")
     if entry.figure.note:
