@@ -88,7 +88,7 @@ def command(
     plan = make_plan(catalog, table, store, row=row, dataset=dataset, request=request, seeds=seeds, data_root=data_root)
     _check_cut(plan, micro_batch)
     with common.busy("Estimating the time from a short probe ..."):
-        estimate_plan(plan, runtime)
+        estimate_plan(plan, runtime, store)
     prepares = [] if no_cache else preparations(plan, data_root)
     if dry_run and json:
         made = [preparation.as_json() for preparation in prepares]
