@@ -109,9 +109,10 @@ def command(
     with Stopper() as stop, Watcher(quiet=quiet) as watcher:
         context = Context(store, runtime, data_root, watcher, stop, stream=no_cache)
         outcome = execute(plan, context, announce=watcher.announce)
-    from .report import finish
+    from .report import finish, repeated
 
-    verdicts_hold = finish(catalog, table, store, datasets=[dataset] if dataset else None, as_json=json)
+    repeat = repeated(dataset, data_root, out)
+    verdicts_hold = finish(catalog, table, store, datasets=[dataset] if dataset else None, as_json=json, repeat=repeat)
     if outcome.failed:
         _show_failures(outcome.failed, narrowed)
         codes = {failure.error.exit_code for failure in outcome.failed}

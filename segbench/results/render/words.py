@@ -1,5 +1,6 @@
 """The sentences and cells that every format of a report shares."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -323,7 +324,13 @@ def class_line(report: TableReport, entries: Sequence[Judged], *, limit: int = 3
 
 
 def next_command(report: TableReport) -> str:
-    """The one command that helps most; empty if none does."""
+    """The one command that helps most, with the options that were given; empty if none does."""
+    command = _most_helpful(report)
+    given = [f" {option} {shlex.quote(value)}" for option, value in report.repeat if f"{option} " not in command]
+    return f"{command}{''.join(given)}" if command else ""
+
+
+def _most_helpful(report: TableReport) -> str:
     budgets = {row.shown.budget for row in report.rows if row.shown is not None}
     scaled = next(iter(budgets)) if len(budgets) == 1 and "full" not in budgets else ""
     places = {row.shown.resolved.request.on for row in report.rows if row.shown is not None}
