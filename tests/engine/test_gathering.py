@@ -30,7 +30,14 @@ from tests.engine.test_evaluate import resized
 from tests.engine.tiny import DATA, after, last, same, stage, stopped, train
 
 RESNET = {"output_stride": 8, "width": 0.125, "blocks": [1, 1, 1, 1]}
-DECODER = {"channels": 8, "embedding_dim": 4, "cluster_rounds": 2, "query_grid": [2, 2], "neighbours": 3}
+DECODER = {
+    "channels": 8,
+    "embedding_dim": 4,
+    "cluster_rounds": 2,
+    "query_grid": [2, 2],
+    "enlarged": "embedding",
+    "neighbours": 3,
+}
 IMAGES = 5 + 5  # that are gathered from, and that are scored
 INPUT = InputSpec(mean=(0.3, 0.0, 0.0), std=(0.5, 1.0, 1.0))
 METHOD = {"cluster_grid": [2, 2], "bank_grid": [3, 3]}
