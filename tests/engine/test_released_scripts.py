@@ -1,7 +1,7 @@
 """Rows of other papers are scored as their released scripts do it: these, written out, against the shipped protocol.
 
 Windows and strides are a 28th as large, and the picture is smaller than a window at the smallest scale; every other
-field is the recipe's.
+field is the recipe's. The network here resizes as OpenCV does, so that it makes no difference who enlarges its scores.
 """
 
 import math
