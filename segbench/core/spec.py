@@ -253,7 +253,11 @@ class EvaluationSpec(Spec):
     enlarge: Literal["once", "twice"] = setting(
         "once", description="logits become the label's size at once, or the size that was shown first, as mmseg does"
     )
-    fuse: Literal["logits", "probabilities", "exp_logits"] = "probabilities"
+    fuse: Literal["logits", "probabilities", "exp_logits"] = setting(
+        "probabilities",
+        description="what scales are added up as; exp_logits: a scale's logits are averaged with those of its mirror "
+        "image, and their exponentials resized to the label's size",
+    )
     absent: Literal["exclude", "zero", "one"] = setting(
         "exclude", description="IoU of a class that is neither in the labels nor predicted"
     )

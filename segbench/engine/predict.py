@@ -19,6 +19,7 @@ from segbench.core.spec import EvaluationSpec, InputSpec, PadSpec, Size
 from segbench.data.colour import normalise
 from segbench.models.segmentor import Segmentor
 
+from .exponentials import log_sum
 from .runtime import Runtime
 from .windows import places
 
@@ -51,6 +52,8 @@ def predict(
     if len(spec.scales) == 1 and not spec.flip:
         ((scores, _),) = views
         return _enlarged(segmentor, scores, size).argmax(1).to(torch.uint8)
+    if spec.fuse == "exp_logits":
+        return log_sum(views, size, align_corners=segmentor.align_corners).argmax(1).to(torch.uint8)
     total: Tensor | None = None
     for scores, mirrored in views:
         scored = _enlarged(segmentor, scores, size)
@@ -58,13 +61,7 @@ def predict(
             scored = scored.flip(-1)
         if spec.fuse == "probabilities" and spec.overlap == "logits":
             scored = _shares(segmentor, scored)
-        if total is None:
-            total = scored
-        elif spec.fuse == "exp_logits":
-            # The sum of exp(logits) in log space: same order of classes, and no overflow.
-            total = torch.logaddexp(total, scored)
-        else:
-            total += scored
+        total = scored if total is None else total.add_(scored)
     assert total is not None
     return total.argmax(1).to(torch.uint8)
 
@@ -97,8 +94,12 @@ def seen_size(size: Size, spec: EvaluationSpec, *, scale: float = 1.0) -> Size:
 def _views(
     segmentor: Segmentor, image: Tensor, spec: EvaluationSpec, runtime: Runtime
 ) -> Iterator[tuple[Tensor, bool]]:
-    """Scores (1, C, h, w) of each view, and whether they are mirrored; of any size, but of the whole picture."""
+    """Scores (1, C, h, w) of each view, and whether they are mirrored; of any size, but of the whole picture.
+
+    A mirrored view follows the one that it is of. What is to be exponentiated has the size that was shown.
+    """
     slides = spec.mode == "slide"
+    as_shown = spec.enlarge == "twice" or (spec.fuse == "exp_logits" and (spec.flip or len(spec.scales) > 1))
     for scale in spec.scales:
         own = (image.shape[-2], image.shape[-1])
         size = _resized(own, spec, scale)
@@ -116,7 +117,7 @@ def _views(
             continue
         together = torch.cat(views) if len(views) > 1 else views[0]
         for number, logits in enumerate(_forward(segmentor, together, rows, runtime).split(1)):
-            if full != size or spec.enlarge == "twice":
+            if full != size or as_shown:
                 logits = _cropped(segmentor.resize(logits, full), size, spec.pad)
             yield logits, bool(number)
 

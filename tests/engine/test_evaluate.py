@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from scipy.special import logsumexp
 from torch import Tensor, nn
 
 from segbench.core.errors import Interrupted, MissingFault
@@ -148,17 +149,37 @@ def softmax(logits: Array) -> Array:
 
 
 def fused(views: list[Array], fuse: str) -> Array:
-    """Scores of the classes; ``exp_logits`` relative to the largest logit of the pixel, which leaves their order."""
-    if fuse == "logits":
-        return np.sum(views, 0)
-    if fuse == "probabilities":
-        return np.sum([softmax(view) for view in views], 0)
-    largest = np.max(views, (0, 1))
-    return np.sum([np.exp(view - largest) for view in views], 0)
+    """Scores of the classes."""
+    return np.sum([softmax(view) if fuse == "probabilities" else view for view in views], 0)
+
+
+def exponentials(net: Net, image: Array, protocol: EvaluationSpec, input: InputSpec) -> Array:
+    """Logarithms of what HRNet's code adds up: views averaged and exponentiated at each scale's size, then resized."""
+    size = image.shape[:2]
+    found = []
+    for scale in protocol.scales:
+        small = (round(size[0] * scale), round(size[1] * scale))
+        view = normalised(image, input) if scale == 1 else resized(normalised(image, input), small)
+        views = [shown(net, view, small, protocol)]
+        if protocol.flip:
+            views.append(shown(net, view[..., ::-1], small, protocol)[..., ::-1])
+        rows, columns = (weights(*pair, align_corners=net.align_corners) for pair in zip(small, size, strict=True))
+        tall = logsumexp(np.mean(views, 0)[:, None], axis=2, b=rows[None, :, :, None])
+        found.append(logsumexp(tall[:, :, None], axis=3, b=columns[None, None]))
+    return np.asarray(logsumexp(found, axis=0))
+
+
+def shown(net: Net, view: Array, size: tuple[int, int], protocol: EvaluationSpec) -> Array:
+    if protocol.mode == "whole":
+        return whole(net, view, size)
+    assert protocol.window is not None
+    return slid(net, view, size, protocol.window, protocol.stride or protocol.window)
 
 
 def slow(net: Net, image: Array, protocol: EvaluationSpec, *, input: InputSpec = INPUT) -> Array:
     """Scores (C, h, w) by the definition of the protocol."""
+    if protocol.fuse == "exp_logits":
+        return exponentials(net, image, protocol, input)
     size = image.shape[:2]
     views = []
     for scale in protocol.scales:
@@ -167,11 +188,7 @@ def slow(net: Net, image: Array, protocol: EvaluationSpec, *, input: InputSpec =
             view = resized(view, (round(size[0] * scale), round(size[1] * scale)))
         for flip in (False, True)[: 1 + protocol.flip]:
             turned = view[..., ::-1] if flip else view
-            if protocol.mode == "slide":
-                assert protocol.window is not None
-                logits = slid(net, turned, size, protocol.window, protocol.stride or protocol.window)
-            else:
-                logits = whole(net, turned, size)
+            logits = shown(net, turned, size, protocol)
             views.append(logits[..., ::-1] if flip else logits)
     return fused(views, protocol.fuse)
 
