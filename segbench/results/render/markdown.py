@@ -31,6 +31,7 @@ def markdown(report: TableReport, *, per_class: bool = False) -> str:
             *words.floor_lines(entries),
             *words.cost_lines(entries),
             *words.ratio_lines(report, entries),
+            *words.length_lines(entries),
             *words.gain_lines(report, section),
             *words.deviation_lines(report, entries),
             *words.dagger_lines(entries),

@@ -44,7 +44,12 @@ def renderables(report: TableReport, *, width: int = 100, per_class: bool = Fals
         if width < NARROW:
             lines = [f"  {words.label(report, entry)}: {note}" for entry in entries if (note := words.note(entry))]
             items += [Text(line, style="dim") for line in lines]
-        lines = [*words.floor_lines(entries), *words.cost_lines(entries), *words.ratio_lines(report, entries)]
+        lines = [
+            *words.floor_lines(entries),
+            *words.cost_lines(entries),
+            *words.ratio_lines(report, entries),
+            *words.length_lines(entries),
+        ]
         lines += [*words.gain_lines(report, section), *words.deviation_lines(report, entries)]
         items += [Text(f"  {line}", style="dim") for line in lines]
         items += [Text(line) for line in (*words.dagger_lines(entries), *words.class_line(report, entries))]

@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from segbench.metrics.rules import COST_RULES
-from segbench.recipe.figures import INCREASE, METRICS
+from segbench.recipe.figures import GAIN, INCREASE, METRICS
 from segbench.results.flat import class_rows
 from segbench.results.gains import Gain, gains
-from segbench.results.verdicts import WORDS, Judged, TableReport
+from segbench.results.record import Record
+from segbench.results.verdicts import WORDS, Judged, RowReport, TableReport
 
 NAMES = {"miou": "mIoU", "iou": "IoU by class", "dice": "Dice", "iiou": "iIoU", "params_m": "parameters",
          "flops_g": "multiply-adds", "sec_per_epoch": "time of an epoch", "sec_per_iter": "time of a step",
@@ -179,11 +180,41 @@ def attempt_lines(report: TableReport) -> list[str]:
         for tried in row.attempts:
             if row.shown is None or str(tried) != str(row.shown):
                 seeds = _many(len(tried.records), "seed") if tried.records else "no result"
-                scores = [record.figures.get("miou") for record in tried.records]
-                known = [score for score in scores if score is not None]
-                mean = f", mIoU {sum(known) / len(known):.2f}" if known else ""
-                lines.append(f"{row.title} on {row.dataset}, {tried}: {seeds}{mean}")
+                means = "".join(
+                    f", {NAMES.get(metric, metric).split(',')[0]} {mean:.2f}"
+                    for metric in _metrics(report, row)
+                    if (mean := _mean(tried.records, metric)) is not None
+                )
+                lines.append(f"{row.title} on {row.dataset}, {tried}: {seeds}{means}")
         lines += [f"{row.title} on {row.dataset}, {text}" for text in row.lost]
+    return lines
+
+
+def _metrics(report: TableReport, row: RowReport) -> list[str]:
+    """What a row's network is printed to score; mIoU where nothing is."""
+    own = [
+        entry.figure for entry in report.entries if (entry.figure.row, entry.figure.dataset) == (row.row, row.dataset)
+    ]
+    scored = [figure.metric for figure in own if figure.headline and figure.kind in ("trained", "feature")]
+    return [name for name in dict.fromkeys(scored) if not name.endswith((GAIN, INCREASE))] or ["miou"]
+
+
+def _mean(records: Iterable[Record], metric: str) -> float | None:
+    known = [value for record in records if (value := record.figures.get(metric)) is not None]
+    return sum(known) / len(known) if known else None
+
+
+def length_lines(entries: Sequence[Judged]) -> list[str]:
+    """The figures of features once more, at the other length: as they are, or scaled to 1."""
+    lines = []
+    for ending, words in (("_unit", "scaled to unit length"), ("_raw", "as they are")):
+        found = [
+            f"{entry.title} {mean:.2f}"
+            for entry in entries
+            if entry.figure.kind == "feature" and entry.shown is not None and not entry.figure.is_relative
+            if (mean := _mean(entry.shown.records, f"{entry.figure.metric}{ending}")) is not None
+        ]
+        lines += [f"with the features {words}: {', '.join(found)}"] if found else []
     return lines
 
 
@@ -263,9 +294,7 @@ def ratio_lines(report: TableReport, entries: Sequence[Judged]) -> list[str]:
         between = printed.get((figure.row, figure.dataset))
         if figure.metric == "alignment" and between:
             records = entry.shown.records if entry.shown else ()
-            known = [record.figures.get("alignment_over_uniformity") for record in records]
-            found = [value for value in known if value is not None]
-            mean = number(sum(found) / len(found) if found else None, 2)
+            mean = number(_mean(records, "alignment_over_uniformity"), 2)
             rows.append(f"{entry.title} {mean} ({figure.value / between:.2f})")
     return [f"alignment over uniformity, which no scale changes (printed): {', '.join(rows)}"] if rows else []
 
