@@ -1,5 +1,6 @@
 """Figures of features have verdicts like scores, and beside them what no scale of the features changes."""
 
+from segbench.recipe.resolve import Request
 from segbench.results.compare import compare_table
 from segbench.results.render import render
 
@@ -43,3 +44,17 @@ def test_alignment_over_uniformity_stands_below_the_alignments(lab) -> None:  # 
 def test_a_ratio_that_nobody_measured(lab) -> None:  # type: ignore[no-untyped-def]
     text = render([compare_table((made := lab(made_one=BODY)).catalog, T, made.store)], "markdown")
     assert "Plain - (0.50), Other - (0.40)" in text.replace("\\", "")
+
+
+def test_the_other_length_stands_below_and_other_attempts_say_what_they_scored(lab) -> None:  # type: ignore[no-untyped-def]
+    lab = lab(made_one=BODY)
+    for seed, unit in enumerate((0.30, 0.40)):
+        lab.run(T, "plain", [0], seeds=[seed], figures={"alignment": 1.6, "alignment_unit": unit})
+    changed = Request(settings=(("schedule.steps", 50),))
+    lab.run(T, "plain", [0], figures={"alignment": 2.5, "alignment_raw": 7.0}, request=changed, asked=True)
+    report = compare_table(lab.catalog, T, lab.store)
+    for form in ("terminal", "markdown"):
+        text = " ".join(render([report], form, width=300).replace("\\", "").split())
+        assert text.count("with the features scaled to unit length: Plain 0.35") == 1
+        assert "as they are" not in text
+        assert "--set schedule.steps=50: 1 seed, alignment A 2.50" in text
