@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from segbench.core.errors import UsageFault
 from segbench.core.registry import close_names
 from segbench.core.strict_yaml import Document, Location
 
+from . import layers
+from .protocol import flatten
 from .schema import Reading
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ def cross_check(catalog: "Catalog", table: "Table", *, whole: bool = True) -> li
         *_bases(catalog, table, whole=whole),
         *_gains(table),
         *_overlays(table),
+        *_sources(catalog, table),
         *_contradictions(table),
         *_facts(table.file.readings, {"row": set(table.file.rows)}),
     ]
@@ -94,6 +98,33 @@ def _overlays(table: "Table") -> Iterator[tuple[Location, str]]:
             if dataset not in known:
                 text = f"the row has no figures on {dataset!r}{_close(dataset, known)}"
                 yield ("rows", name, "datasets", dataset), text
+
+
+def _sources(catalog: "Catalog", table: "Table") -> Iterator[tuple[Location, str]]:
+    """A source is said of a value: of the table's or a row's own, or of one that the row inherits."""
+    own = list(flatten(layers.of_table(table)))
+    for name, row in table.file.rows.items():
+        inherited = list(flatten(layers.of_row(table, name)))
+        own += inherited
+        for dataset in dict.fromkeys((*table.datasets(name), *row.datasets)):
+            overlay = list(flatten(layers.of_overlay(table, name, dataset)))
+            own += overlay
+            try:
+                whole = [*overlay, *flatten(layers.layers(catalog, table, name, dataset))]
+            except UsageFault:  # a base that is not there, which is said where it is named
+                break
+            inherited += whole
+            sources = row.datasets[dataset].sources if dataset in row.datasets else {}
+            yield from _idle(("rows", name, "datasets", dataset, "sources"), sources, whole)
+        else:
+            yield from _idle(("rows", name, "sources"), row.sources, inherited)
+    yield from _idle(("sources",), table.file.sources, own)
+
+
+def _idle(place: Location, sources: Iterable[str], paths: Iterable[str]) -> Iterator[tuple[Location, str]]:
+    for source in sources:
+        if not any(layers.covers(source, path) for path in paths):
+            yield (*place, source), f"there is no value of that name{_close(source, paths)}"
 
 
 def _contradictions(table: "Table") -> Iterator[tuple[Location, str]]:
