@@ -102,29 +102,39 @@ def _overlays(table: "Table") -> Iterator[tuple[Location, str]]:
 
 def _sources(catalog: "Catalog", table: "Table") -> Iterator[tuple[Location, str]]:
     """A source is said of a value: of the table's or a row's own, or of one that the row inherits."""
-    own = list(flatten(layers.of_table(table)))
+    every = list(flatten(layers.of_table(table)))
     for name, row in table.file.rows.items():
-        inherited = list(flatten(layers.of_row(table, name)))
-        own += inherited
-        for dataset in dict.fromkeys((*table.datasets(name), *row.datasets)):
-            overlay = list(flatten(layers.of_overlay(table, name, dataset)))
-            own += overlay
-            try:
-                whole = [*overlay, *flatten(layers.layers(catalog, table, name, dataset))]
-            except UsageFault:  # a base that is not there, which is said where it is named
-                break
-            inherited += whole
-            sources = row.datasets[dataset].sources if dataset in row.datasets else {}
-            yield from _idle(("rows", name, "datasets", dataset, "sources"), sources, whole)
-        else:
-            yield from _idle(("rows", name, "sources"), row.sources, inherited)
-    yield from _idle(("sources",), table.file.sources, own)
+        own = list(flatten(layers.of_row(table, name)))
+        every += own
+        parts = [(("rows", name), row.sources, own, table.datasets(name))]
+        for dataset, overlay in row.datasets.items():
+            values = list(flatten(layers.of_overlay(table, name, dataset)))
+            every += values
+            parts.append((("rows", name, "datasets", dataset), overlay.sources, values, (dataset,)))
+        for place, sources, values, datasets in parts:
+            for said in _idle(sources, values):
+                inherited = [path for dataset in datasets for path in _inherited(catalog, table, name, dataset)]
+                if inherited and _idle([said], inherited):
+                    yield (*place, "sources", said), _no_value(said, inherited)
+    for said in _idle(table.file.sources, every):
+        yield ("sources", said), _no_value(said, every)
 
 
-def _idle(place: Location, sources: Iterable[str], paths: Iterable[str]) -> Iterator[tuple[Location, str]]:
-    for source in sources:
-        if not any(layers.covers(source, path) for path in paths):
-            yield (*place, source), f"there is no value of that name{_close(source, paths)}"
+def _inherited(catalog: "Catalog", table: "Table", row: str, dataset: str) -> list[str]:
+    """Paths of all values of a row, none if it builds on what is not there, which is a fault of its own."""
+    try:
+        return list(flatten(layers.layers(catalog, table, row, dataset)))
+    except UsageFault:
+        return []
+
+
+def _idle(sources: Iterable[str], paths: list[str]) -> list[str]:
+    """The sources that are said of none of these values."""
+    return [said for said in sources if not any(layers.covers(said, path) for path in paths)]
+
+
+def _no_value(said: str, paths: list[str]) -> str:
+    return f"there is no value of that name{_close(said, paths)}"
 
 
 def _contradictions(table: "Table") -> Iterator[tuple[Location, str]]:
