@@ -106,6 +106,7 @@ def _sources(catalog: "Catalog", table: "Table") -> Iterator[tuple[Location, str
     for name, row in table.file.rows.items():
         own = list(flatten(layers.of_row(table, name)))
         every += own
+        parts: list[tuple[Location, Iterable[str], list[str], tuple[str, ...]]]
         parts = [(("rows", name), row.sources, own, table.datasets(name))]
         for dataset, overlay in row.datasets.items():
             values = list(flatten(layers.of_overlay(table, name, dataset)))
