@@ -263,10 +263,20 @@ def test_parts_of_a_batch_fill_the_memory_as_the_batch(segmentor, halves):
         method.after_step(0)
         counts.append(method.memory.filled.tolist())
     assert counts[0] == counts[1]
-    method({"labelled": halves}, 1)  # given up
-    method({"labelled": halves}, 2)
+
+
+@pytest.mark.parametrize("given_up", [[(1, 0)], [(2, 0)], [(2, 0), (2, 1)], [(1, 0), (1, 1), (2, 0)]], ids=str)
+def test_a_step_begun_anew_fills_the_memory_once(segmentor, halves, given_up):
+    """Of (step, part) pairs that were given up nothing is left: step 2 is done with two parts of two images each."""
+    method = make(segmentor, **PAPER)
+    parts = (part(halves, 0, 1), part(halves, 2, 3))
+    for step, number in [*given_up, (2, 0), (2, 1)]:
+        method.part = number
+        method({"labelled": parts[number]}, step)
     method.after_step(2)
-    assert method.memory.filled[0].tolist() == [4, 5, 2, 4]
+    assert method.memory.filled[0].tolist() == [2, 3, 1, 2]
+    method.after_step(2)
+    assert method.memory.filled[0].tolist() == [2, 3, 1, 2]
 
 
 def test_excluded_classes_give_neither_anchors_nor_keys(segmentor, halves):
