@@ -1,9 +1,10 @@
 """What pixel contrast can be told. The defaults are the release's, without memory."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from segbench.core.micro_batch import group_sizes
 from segbench.core.spec import setting
 from segbench.methods.supervised.options import Options as SupervisedOptions
 
@@ -21,8 +22,6 @@ Defect = Literal["noise", "zero-class", "label-stride", "first-pixels", "one-ste
 
 class Options(SupervisedOptions):
     """Cross-entropy plus a contrastive loss of pixels. Counts are per group of images."""
-
-    across_images: ClassVar[tuple[str, ...]] = ("contrasted groups",)
 
     weight: float = setting(0.1, ge=0, description="factor of the contrastive loss")
     temperature: float = setting(0.1, gt=0, description="tau, which divides the similarities")
@@ -68,6 +67,9 @@ class Options(SupervisedOptions):
     regions_per_image: int = setting(1, ge=0, le=1, description="memory: regions of an (image, class) that it takes up")
     pixels_per_image: int = setting(10, ge=0, description="memory: most pixels of an (image, class) that it takes up")
     memory_defects: tuple[Defect, ...] = setting((), description="memory: defects of the release, for study")
+
+    def across_images_of(self, images: int) -> dict[str, tuple[int, ...]]:
+        return {**super().across_images_of(images), "contrasted groups": group_sizes(images, self.images_per_group)}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
