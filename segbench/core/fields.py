@@ -37,6 +37,10 @@ class Options(Spec):
         """What a method so told makes of several images, in words, and of how many each time, given so many at once."""
         return dict.fromkeys(self.across_images, (images,))
 
+    def unread(self) -> frozenset[str]:
+        """Names of the fields that mean nothing beside the values of the others: a change of one changes no result."""
+        return frozenset()
+
 
 def digest(data: Any, *, length: int = 12) -> str:
     """First ``length`` hexadecimal digits of the SHA-256 of ``data`` as canonical JSON."""

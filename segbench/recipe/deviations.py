@@ -157,8 +157,10 @@ def _choices(published: Choice, ran: Choice, place: Place, prefix: str, kind: st
     if published.name != ran.name:
         return [_Difference(f"{prefix}name", published.name, ran.name, True, place)]
     if registry.is_registered(kind, published.name):
-        options = registry.options_of(kind, published.name)
-        return _walk(options.model_validate(published.options), options.model_validate(ran.options), place, prefix)
+        options: Any = registry.options_of(kind, published.name)
+        was, now = (options.model_validate(each.options) for each in (published, ran))
+        unread = {f"{prefix}{name}" for name in was.unread() & now.unread()}
+        return [each for each in _walk(was, now, place, prefix) if each.field not in unread]
     theirs, ours = published.options, ran.options
     return [
         _Difference(f"{prefix}{name}", theirs.get(name), ours.get(name), True, place)

@@ -10,6 +10,7 @@ from segbench.core.errors import InvalidFault
 from segbench.methods.pixel_contrast.head import Projection
 from segbench.methods.pixel_contrast.method import build
 from segbench.methods.pixel_contrast.options import Options
+from segbench.methods.supervised.options import Options as SupervisedOptions
 
 CLASSES = 4
 ALL_PIXELS = {"max_anchors": 999, "max_views": 32, "min_pixels": 32}  # of two classes that halve a map of 8 x 8
@@ -395,6 +396,43 @@ def test_cross_entropies(segmentor, halves):
 def test_refuses_options(options):
     with pytest.raises(ValidationError):
         Options.model_validate(options)
+
+
+OTHER_VALUES = {
+    "weight": 2.0, "temperature": 0.3, "base_temperature": 0.3, "starts_after_steps": 9, "images_per_group": 1,
+    "exclude_classes": (1,), "features": "last", "embedding_dim": 5, "head_init": "kaiming", "hard_anchor_share": 0.0,
+    "max_anchors": 3, "max_views": 1, "min_pixels": 33, "anchors_per_class": 2, "positives_per_anchor": 1,
+    "negatives_per_anchor": 1, "semi_hard_percent": 40.0, "regions_per_class": 2, "pixels_per_class": 3,
+    "regions_per_image": 0, "pixels_per_image": 1, "memory_defects": ("noise",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("given", [{}, {"form": "released", "keys": "memory"}, {"form": "paper", "keys": "memory"}])
+def test_options_name_the_fields_that_their_form_does_not_read(segmentor, halves, given):
+    """A change of one of them changes nothing, and of every other one something."""
+    names = set(Options.model_fields) - set(SupervisedOptions.model_fields) - {"form", "keys"}
+    assert names == set(OTHER_VALUES)
+    given = {**given, "max_views": 4, "min_pixels": 4, "anchors_per_class": 4, "semi_hard_percent": 25}
+
+    def outcome(**more):
+        method = make(segmentor, **{**given, **more})
+        for step in range(2):
+            losses = method({"labelled": halves}, step)
+            method.after_step(step)
+        return {"contrast": losses["contrast"].detach(), **method.state_dict()}
+
+    def alike(one, two):
+        return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+    plain, unread = outcome(), Options(**given).unread()
+    for name, value in OTHER_VALUES.items():
+        try:
+            other = outcome(**{name: value})
+        except ValidationError:  # defects go with the release's memory
+            assert name == "memory_defects"
+            assert (given.get("form"), given.get("keys")) != ("released", "memory")
+            continue
+        assert alike(plain, other) == (name in unread), name
 
 
 def test_survives_json():

@@ -68,6 +68,12 @@ class Options(SupervisedOptions):
     pixels_per_image: int = setting(10, ge=0, description="memory: most pixels of an (image, class) that it takes up")
     memory_defects: tuple[Defect, ...] = setting((), description="memory: defects of the release, for study")
 
+    def unread(self) -> frozenset[str]:
+        released = {"max_anchors", "max_views", "min_pixels"}
+        paper = {"anchors_per_class", "positives_per_anchor", "negatives_per_anchor", "semi_hard_percent"}
+        memory = {"regions_per_class", "pixels_per_class", "regions_per_image", "pixels_per_image", "memory_defects"}
+        return frozenset((released if self.form == "paper" else paper) | (memory if self.keys == "batch" else set()))
+
     def across_images_of(self, images: int) -> dict[str, tuple[int, ...]]:
         return {**super().across_images_of(images), "contrasted groups": group_sizes(images, self.images_per_group)}
 
