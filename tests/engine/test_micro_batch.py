@@ -316,6 +316,8 @@ def test_the_deviation_speaks_of_hard_pixels_where_they_are_others(reading: str,
          "batch statistics of 1 instead of 8 images and contrasted groups of 1 instead of 2 images"),
         ("ce+contrast", {"contrast-form": "released", "loss-groups": "batch"}, 4,
          "batch statistics and contrasted groups of 4 instead of 8 images"),
+        ("ce+contrast", {}, 4, "batch statistics and contrasted groups of 4 instead of 8 images"),
+        ("ce+contrast", {"contrast-batch": "groups"}, 2, "batch statistics of 2 instead of 8 images"),
         ("ce+aaf+contrast", {"contrast-form": "released"}, 1, "batch statistics of 1 instead of 8 images and "
          "affinity fields and contrasted groups of 1 instead of 2 images"),
     ],

@@ -21,14 +21,17 @@ Defect = Literal["noise", "zero-class", "label-stride", "first-pixels", "one-ste
 
 
 class Options(SupervisedOptions):
-    """Cross-entropy plus a contrastive loss of pixels. Counts are per group of images."""
+    """Cross-entropy plus a contrastive loss of pixels. ``max_anchors`` and ``anchors_per_class`` are of a group."""
 
     weight: float = setting(0.1, ge=0, description="factor of the contrastive loss")
     temperature: float = setting(0.1, gt=0, description="tau, which divides the similarities")
     base_temperature: float = setting(0.07, gt=0, description="the loss is multiplied by temperature / this")
     starts_after_steps: int = setting(5000, ge=0, counts_steps=True, description="steps without contrastive loss")
     images_per_group: int | None = setting(
-        2, gt=0, description="images that are contrasted together, those of one GPU in the release; None: the batch"
+        2,
+        gt=0,
+        description="images whose anchors are drawn and contrasted together: in the release those of one GPU, "
+        "in the paper, as recalled, None: the batch",
     )
     exclude_classes: tuple[Annotated[int, Field(ge=0)], ...] = setting(
         (), description="train ids that give neither anchors nor keys"
@@ -52,7 +55,7 @@ class Options(SupervisedOptions):
     max_views: int = setting(100, gt=0, description="released: most anchors of an (image, class)")
     min_pixels: int = setting(101, gt=0, description="released: fewest pixels with which an (image, class) has anchors")
 
-    anchors_per_class: int = setting(50, gt=0, description="paper: most anchors of a class")
+    anchors_per_class: int = setting(50, gt=0, description="paper: most anchors of a class in a group")
     positives_per_anchor: int = setting(1024, gt=0, description="paper: most positives of an anchor")
     negatives_per_anchor: int = setting(2048, gt=0, description="paper: its negatives, where classes hold equally many")
     semi_hard_percent: float = setting(
