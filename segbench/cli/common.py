@@ -102,7 +102,7 @@ def split_target(target: str) -> tuple[str, str | None]:
     return table, row or None
 
 
-def pairs(given: list[str] | None, flag: str) -> tuple[tuple[str, str], ...]:
+def pairs(given: list[str] | None, flag: str, *, command: str) -> tuple[tuple[str, str], ...]:
     """``KEY=VALUE`` options as pairs.
 
     Raises:
@@ -112,12 +112,12 @@ def pairs(given: list[str] | None, flag: str) -> tuple[tuple[str, str], ...]:
     for item in given or []:
         key, equals, value = item.partition("=")
         if not equals or not key:
-            raise UsageFault(f"{flag} takes KEY=VALUE, got {item!r}.", next="segbench reproduce --help")
+            raise UsageFault(f"{flag} takes KEY=VALUE, got {item!r}.", next=f"segbench {command} --help")
         found.append((key, value))
     return tuple(found)
 
 
-def settings(given: list[str] | None) -> tuple[tuple[str, Any], ...]:
+def settings(given: list[str] | None, *, command: str) -> tuple[tuple[str, Any], ...]:
     """``--set`` options with their values read as YAML; whether the paths exist is found where a row is resolved.
 
     Raises:
@@ -126,11 +126,11 @@ def settings(given: list[str] | None) -> tuple[tuple[str, Any], ...]:
     from segbench.core.strict_yaml import parse_scalar
 
     found = []
-    for path, text in pairs(given, "--set"):
+    for path, text in pairs(given, "--set", command=command):
         try:
             found.append((path, parse_scalar(text)))
         except ValueError as error:
-            raise UsageFault(f"--set {path}: {error}.", next="segbench reproduce --help") from None
+            raise UsageFault(f"--set {path}: {error}.", next=f"segbench {command} --help") from None
     return tuple(found)
 
 

@@ -69,7 +69,12 @@ def command(
         else:
             from segbench.recipe.resolve import Request
 
-            request = Request(budget, seed, common.pairs(reading, "--reading"), common.settings(setting))
+            request = Request(
+                budget,
+                seed,
+                common.pairs(reading, "--reading", command="export"),
+                common.settings(setting, command="export"),
+            )
             subject, spec, record = _of_row(target, dataset, request, recipe, context)
         store.check_writable()
         watcher.announce(f"{target or subject.path.name} · {record.dataset} {record.split}", 1, 1)

@@ -45,7 +45,7 @@ def command(
     if json:
         common.print_json(rows)
     elif table:
-        _rows(catalog, rows)
+        _rows(catalog, rows, data_root)
     else:
         _tables(catalog, rows, data_root)
 
@@ -117,19 +117,23 @@ def _figures(catalog: "Catalog", names: list[str], *, as_json: bool) -> None:
     common.show(view, Text(f"{count}\nNext: segbench report {shown}"))
 
 
-def _rows(catalog: "Catalog", rows: list[dict[str, Any]]) -> None:
+def _rows(catalog: "Catalog", rows: list[dict[str, Any]], data_root: Path | None) -> None:
     from rich.text import Text
 
     table = catalog.table(rows[0]["table"])
     right = ("figures", *(["fits"] if "fits_gb" in rows[0] else []))
-    view = common.table("row", "title", "data", "method", "model", *right, "status", right=right)
+    wide = [] if common.is_narrow() else ["title", "model"]  # what a narrow terminal has no room for
+    view = common.table("row", *wide, "data", "method", *right, "status", right=right)
+    view.columns[0].no_wrap = True
+    lacks = _data_lacks({name for row in rows for name in row["datasets"]}, data_root)
     for row in rows:
         for dataset, status in row["status_by_dataset"].items():
             count = sum(figure.dataset == dataset for figure in table.figures(row["row"]))
             fits = [_fits(row["memory_bytes"][dataset], row["fits_gb"][dataset])] if "fits_gb" in row else []
+            named = [Text(row["title"] or ""), row["model"] or ""] if wide else []
             view.add_row(
-                row["row"], Text(row["title"] or ""), dataset, row["method"] or "", row["model"] or "",
-                str(count) if count else "-", *fits, status,
+                row["row"], *named, dataset, row["method"] or "", str(count) if count else "-", *fits,
+                f"{status}{lacks.get(dataset, '')}" if status == "runnable" else status,
             )  # fmt: skip
     runs = next((row["row"] for row in rows if row["status"] == "runnable"), None)
     follow = [f"segbench show {table.name}/{runs or rows[0]['row']}"]
@@ -139,6 +143,17 @@ def _rows(catalog: "Catalog", rows: list[dict[str, Any]]) -> None:
         view,
         Text("\n" + "\n".join(f"Next: {command}" for command in follow)),
     )
+
+
+def _data_lacks(names: set[str], data_root: Path | None) -> dict[str, str]:
+    """`` · data missing`` for every data set that can be read and is not there as a whole."""
+    from segbench.data import places
+    from segbench.data.describe import data_status
+    from segbench.data.reader import is_readable
+
+    root = places.data_root(data_root)
+    found = {name: data_status(name, root) for name in names if is_readable(name)}
+    return {name: f" · data {status}" for name, status in found.items() if status != "ready"}
 
 
 def _fits(memory_bytes: int | None, size: int | None) -> str:
@@ -191,7 +206,7 @@ def _here(rows: list[dict[str, Any]], data_root: Path | None) -> str:
         named = list(lacks)[: 1 if common.is_narrow() else 3]
         more = f" and {len(lacks) - len(named)} more" if len(lacks) > len(named) else ""
         return f"waits for {', '.join(named)}{more}"
-    count = "all rows run" if runnable == len(statuses) else f"{runnable} of {len(statuses)} row x data run"
+    count = "all rows can run" if runnable == len(statuses) else f"{runnable} of {len(statuses)} row x data can run"
     needed = {name for row in rows for name, status in row["status_by_dataset"].items() if status == "runnable"}
     root = places.data_root(data_root)
     return " · ".join([count, *(f"{name} {data_status(name, root)}" for name in sorted(needed) if is_readable(name))])

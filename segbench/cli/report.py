@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,7 +64,7 @@ def command(
         typer.echo(f"There are no results yet in {store.root}.")
         typer.echo("Next: segbench reproduce contextrast-table6 --budget smoke")
         return
-    _print(reports, form, per_class=per_class)
+    _print(reports, form, per_class=per_class, repeat=repeated(dataset, data_root, out))
     if save is not None:
         from segbench.results.save import save_reports
 
@@ -73,12 +74,26 @@ def command(
         raise typer.Exit(ExitCode.OUTSIDE)
 
 
-def finish(catalog: "Catalog", table: str, store: "Store", *, datasets: list[str] | None, as_json: bool) -> bool:
+def repeated(dataset: str | None, data_root: Path | None, out: Path | None) -> tuple[tuple[str, str], ...]:
+    """What the next command must be told again."""
+    given = {"--dataset": dataset, "--data-root": data_root, "--out": out}
+    return tuple((option, str(value)) for option, value in given.items() if value is not None)
+
+
+def finish(
+    catalog: "Catalog",
+    table: str,
+    store: "Store",
+    *,
+    datasets: list[str] | None,
+    as_json: bool,
+    repeat: tuple[tuple[str, str], ...],
+) -> bool:
     """Show a table's verdicts after a run; returns whether all of them are good."""
     from segbench.results.compare import compare_table
 
     report = compare_table(catalog, table, store, datasets=datasets)
-    _print([report], "json" if as_json else "terminal", per_class=False)
+    _print([report], "json" if as_json else "terminal", per_class=False, repeat=repeat)
     return _holds(report)
 
 
@@ -86,10 +101,12 @@ def _holds(report: "TableReport") -> bool:
     return all(verdict in GOOD for verdict in report.counts())
 
 
-def _print(reports: "list[TableReport]", form: str, *, per_class: bool) -> None:
+def _print(reports: "list[TableReport]", form: str, *, per_class: bool, repeat: tuple[tuple[str, str], ...]) -> None:
     from segbench.results.render import render
 
     on_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if on_terminal else common.PIPE_WIDTH
     color = on_terminal and not common.console().no_color
+    if form == "terminal":  # what is kept or passed on says nothing of this machine's folders
+        reports = [replace(report, repeat=repeat) for report in reports]
     typer.echo(render(reports, form, per_class=per_class, width=width, color=color).rstrip("\n"))

@@ -65,12 +65,13 @@ def command(
     found = catalog.table(table)
     if row is not None:
         found.row(row)
-    _check_dataset(found, row, dataset)
+    _check_dataset(found, target, dataset, on=on, budget=budget)
 
     from segbench.recipe.resolve import Request
 
     cut = (("schedule.micro_batch", micro_batch),) if micro_batch is not None else ()
-    request = Request(budget, seed, common.pairs(reading, "--reading"), (*common.settings(setting), *cut), on)
+    readings = common.pairs(reading, "--reading", command="reproduce")
+    request = Request(budget, seed, readings, (*common.settings(setting, command="reproduce"), *cut), on)
 
     from segbench.engine.runtime import choose_runtime
     from segbench.reproduce.estimate import estimate_plan
@@ -87,7 +88,7 @@ def command(
     plan = make_plan(catalog, table, store, row=row, dataset=dataset, request=request, seeds=seeds, data_root=data_root)
     _check_cut(plan, micro_batch)
     with common.busy("Estimating the time from a short probe ..."):
-        estimate_plan(plan, runtime)
+        estimate_plan(plan, runtime, store)
     prepares = [] if no_cache else preparations(plan, data_root)
     if dry_run and json:
         made = [preparation.as_json() for preparation in prepares]
@@ -108,9 +109,10 @@ def command(
     with Stopper() as stop, Watcher(quiet=quiet) as watcher:
         context = Context(store, runtime, data_root, watcher, stop, stream=no_cache)
         outcome = execute(plan, context, announce=watcher.announce)
-    from .report import finish
+    from .report import finish, repeated
 
-    verdicts_hold = finish(catalog, table, store, datasets=[dataset] if dataset else None, as_json=json)
+    repeat = repeated(dataset, data_root, out)
+    verdicts_hold = finish(catalog, table, store, datasets=[dataset] if dataset else None, as_json=json, repeat=repeat)
     if outcome.failed:
         _show_failures(outcome.failed, narrowed)
         codes = {failure.error.exit_code for failure in outcome.failed}
@@ -119,17 +121,24 @@ def command(
         raise typer.Exit(ExitCode.OUTSIDE)
 
 
-def _check_dataset(table: "Table", row: str | None, dataset: str | None) -> None:
-    """Raise UsageFault unless what is asked for has figures on the data set."""
+def _check_dataset(table: "Table", target: str, dataset: str | None, *, on: str | None, budget: str) -> None:
+    """Raise UsageFault unless what is asked for has figures on the data set, and --on one protocol to go by."""
+    row = common.split_target(target)[1]
     rows = [row] if row is not None else list(table.file.rows)
     known = list(dict.fromkeys(name for item in rows for name in table.datasets(item)))
+    small = "" if budget == "full" else f" --budget {budget}"
+    if on is not None and dataset is None and len(known) > 1 and on not in known:
+        raise UsageFault(
+            f"{target} has protocols for {', '.join(known)}: with --on, --dataset says which of them to go by.",
+            next=f"segbench reproduce {target} --dataset {known[0]} --on {on}{small}",
+        )
     if dataset is not None and dataset not in known:
         from segbench.core.registry import is_registered
 
         there = is_registered("dataset", dataset)
         raise UsageFault(
             f"{table.name} has no figures on {dataset!r}; it has {', '.join(known)}.",
-            next=f"segbench reproduce {table.name} --on {dataset}" if there else f"segbench list {table.name}",
+            next=f"segbench reproduce {target} --on {on or dataset}{small}" if there else f"segbench list {table.name}",
         )
 
 
@@ -156,7 +165,7 @@ def _show_plan(plan: "Plan", runtime: "Runtime", prepares: "list[Preparation]", 
     head += [f"{waits} cannot run here yet"] if waits else []
     common.show(Text(f"{plan.table}  {plan.title}\n{', '.join(head)}"), _plan_view(plan), err=started)
     lines = [_readings_line(plan)]
-    lines += [f"Needs:  {need}" for need in _needs(plan)]
+    lines += ["Needs:  " + need.replace("   Next: ", "\n        Next: ") for need in _needs(plan)]
     lines += [f"Images: {preparation}" for preparation in prepares]
     if trainings:
         name = runtime.describe()["device_name"]
@@ -213,7 +222,9 @@ def _needs(plan: "Plan") -> list[str]:
         size = f"{known.size_bytes / 1e9:.1f} GB"
         needs.append(f"{known.title}, {size}. {known.licence}   Next: segbench data download {name}")
     for spec, _ in plan.trainings().values():
-        found = [weights_need(stage.model.backbone, stage.weights.backbone) for stage in spec.stages]
+        found = [
+            weights_need(stage.model.backbone, stage.weights.backbone, file=stage.weights.file) for stage in spec.stages
+        ]
         lists = [published_need(stream.data) for stage in spec.stages for stream in stage.streams.values()]
         needs += [need for need in (*found, *lists) if need]
     return list(dict.fromkeys(needs))

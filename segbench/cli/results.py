@@ -51,7 +51,7 @@ def server_score(
     from segbench.reproduce.export import enter_score
 
     figures: dict[str, float] = {}
-    for name, text in common.pairs(scores, "METRIC=VALUE"):
+    for name, text in common.pairs(scores, "METRIC=VALUE", command="results server-score"):
         try:
             figures[name] = float(text)
         except ValueError:

@@ -50,7 +50,12 @@ def command(
     from segbench.recipe.resolve import Request, resolve
 
     table.row(row)
-    request = Request(budget, readings=common.pairs(reading, "--reading"), settings=common.settings(setting), on=on)
+    request = Request(
+        budget,
+        readings=common.pairs(reading, "--reading", command="show"),
+        settings=common.settings(setting, command="show"),
+        on=on,
+    )
     chosen = [dataset] if dataset else list(table.datasets(row))
     resolved = [resolve(catalog, table_name, row, name, request) for name in chosen]
     if json:

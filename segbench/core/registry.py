@@ -111,8 +111,9 @@ def implementation(kind: str, name: str, part: str) -> ModuleType:
 def _module(kind: str, name: str, part: str) -> ModuleType:
     if not is_registered(kind, name):
         known = names(kind)
-        close = close_names(name, known) or list(known)
-        raise UsageFault(f"No {kind} {name!r}. Known: {', '.join(close)}.", next="segbench list")
+        close = close_names(name, known)
+        hint = f"Close: {', '.join(close)}" if close else f"Known: {', '.join(known)}"
+        raise UsageFault(f"No {kind} {name!r}. {hint}.", next="segbench list")
     if (kind, name) in _added:
         return _added[kind, name][part]
     return importlib.import_module(_path(kind, name, part))

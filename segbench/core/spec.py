@@ -17,6 +17,7 @@ from .features import FeatureSpec as FeatureSpec
 from .fields import Options as Options
 from .fields import Size, Spec, digest, setting
 from .micro_batch import cut_fault
+from .padding import PadSpec as PadSpec
 
 
 class Choice(Spec):
@@ -110,7 +111,7 @@ class WeightsSpec(Spec):
     """Where a training starts."""
 
     backbone: str = setting("random", description="random, imagenet or coco")
-    file: str | None = setting(None, description="name of the published file, for the record")
+    file: str | None = setting(None, description="the published file, by its name in `segbench weights list`")
 
 
 class OptimizerSpec(Spec):
@@ -119,7 +120,9 @@ class OptimizerSpec(Spec):
     momentum: float = setting(0.0, ge=0, lt=1)
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = setting(0.0, ge=0)
-    no_decay: tuple[Literal["norm", "bias", "position"], ...] = ()
+    no_decay: tuple[Literal["norm", "bias", "position", "depthwise"], ...] = setting(
+        (), description="spared weight decay; depthwise: kernels of convolutions that mix no channels"
+    )
 
 
 class PolicySpec(Spec):
@@ -215,18 +218,6 @@ class TrainingSpec(Spec):
         return TrainingSpec(stages=self.stages[:stages], seed=self.seed).id()
 
 
-class PadSpec(Spec):
-    """Where images are padded with the mean colour, so that a network gets a size that it was made for.
-
-    The answer of the padding is cut off again.
-    """
-
-    multiple: int = setting(1, gt=0, description="each side becomes ``multiple * k + plus``; 8 and 1 are PSPNet's")
-    plus: int = setting(0, ge=0)
-    to_window: bool = setting(False, description="an image smaller than the window is padded up to it")
-    where: Literal["end", "both"] = setting("end", description="at the right and the bottom, or half at either end")
-
-
 class EvaluationSpec(Spec):
     """How a trained network is scored.
 
@@ -238,11 +229,22 @@ class EvaluationSpec(Spec):
     mode: Literal["whole", "slide"] = "whole"
     window: Size | None = None
     stride: Size | None = None
-    overlap: Literal["logits", "probabilities"] = setting("logits", description="what windows are averaged as")
+    placing: Literal["border", "even"] = setting(
+        "border", description="a stride apart and the last one at the border, or as many of them spread evenly"
+    )
+    overlap: Literal["logits", "probabilities", "sum"] = setting(
+        "logits",
+        description="what windows are averaged as; sum: scores are added, and count for more where more windows are",
+    )
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
     mirror: Literal["image", "window"] = setting(
         "image", description="whether the mirrored image gets windows of its own, or every window is mirrored"
+    )
+    mirrored: Literal["probabilities", "logits"] = setting(
+        "probabilities",
+        description="how a window and its mirror are joined where windows are averaged as probabilities: as the mean "
+        "of both's, or as the soft-max of the sum of both's logits",
     )
     short_side: int | None = setting(None, gt=0, description="the image's short side at scale 1, its ratio kept")
     max_side: int | None = setting(None, gt=0, description="the most that short_side may make of the long side")
@@ -275,6 +277,10 @@ class EvaluationSpec(Spec):
                 raise ValueError(f"stride {self.stride} is larger than window {self.window}: it would leave gaps")
         if self.overlap == "probabilities" and self.fuse != "probabilities":
             raise ValueError(f"windows averaged as probabilities cannot be fused as {self.fuse}")
+        if self.overlap == "sum" and self.fuse != "logits":
+            raise ValueError(f"windows whose scores are added cannot be fused as {self.fuse}")
+        if self.mirrored == "logits" and (self.mirror, self.overlap) != ("window", "probabilities"):
+            raise ValueError("mirrored logits goes with mirror window and overlap probabilities")
         if self.max_side is not None and (self.short_side is None or self.max_side < self.short_side):
             raise ValueError("max_side goes with a short_side that is no larger")
         return self

@@ -217,6 +217,16 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     atomic.write(path, fill)
 
 
+def saved_step(path: Path) -> int:
+    """The step at which resumable state was saved, its tensors unread; 0 where there is none that can be read."""
+    if not path.exists():
+        return 0
+    try:
+        return int(torch.load(path, map_location="cpu", mmap=True, weights_only=True)["step"])
+    except (RuntimeError, OSError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError):
+        return 0  # a training says what is wrong with it
+
+
 def load_state(path: Path) -> dict[str, Any] | None:
     """Resumable state on the CPU, None where there is none.
 

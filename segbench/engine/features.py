@@ -13,6 +13,15 @@ from segbench.models.segmentor import Segmentor, SegmentorOutput
 from .runtime import Runtime
 
 
+def require_layer(spec: FeatureSpec, layers: int) -> None:
+    """Raise InvalidFault if features are wanted of a layer that an encoder of so many layers does not have."""
+    if spec.layer is not None and spec.layer > layers:
+        raise InvalidFault(
+            f"evaluation.features.layer is {spec.layer}, but this encoder has {layers} layers.",
+            next=f"the same command with --set evaluation.features.layer={layers}",
+        )
+
+
 class FeatureCounts:
     """Where the features of a split's classes lie.
 
@@ -27,12 +36,7 @@ class FeatureCounts:
     """
 
     def __init__(self, segmentor: Segmentor, spec: FeatureSpec, *, input: InputSpec, runtime: Runtime) -> None:
-        layers = len(segmentor.layer_strides)
-        if spec.layer is not None and spec.layer > layers:
-            raise InvalidFault(
-                f"evaluation.features.layer is {spec.layer}, but this encoder has {layers} layers.",
-                next="segbench list",
-            )
+        require_layer(spec, len(segmentor.layer_strides))
         self._segmentor, self._spec, self._input, self._runtime = segmentor, spec, input, runtime
         self._features = ClassFeatures(
             segmentor.num_classes,

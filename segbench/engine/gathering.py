@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from segbench.core.errors import Interrupted
@@ -15,9 +16,10 @@ from segbench.methods.base import Gatherer, Method
 from segbench.models.segmentor import Segmentor
 
 from .evaluate import report_images
-from .predict import at_rest, starts
+from .predict import at_rest
 from .progress import Observer
 from .runtime import Runtime
+from .windows import places
 
 _WINDOWS_AT_ONCE = 2
 
@@ -34,8 +36,9 @@ def gather(
 ) -> None:
     """Show a method's gatherer, if it has one, the images of a stream, whole and not augmented.
 
-    The network sees windows of the size of its training crops, two thirds of one apart (720 and 480 pixels, as SegSort
-    was evaluated); what it makes of them is enlarged and added up where they overlap.
+    The network sees windows of the size of its training crops, spread evenly and at most two thirds of one apart (720
+    and 480 pixels in SegSort's released script); what it makes of them is enlarged and added up where they overlap.
+    Pictures smaller than a window are padded at the right and the bottom with the mean colour.
 
     Args:
         method: what is trained; its network is what has been gathered for afterwards.
@@ -72,22 +75,21 @@ def gather(
 def _embedded(gatherer: Gatherer, segmentor: Segmentor, image: Tensor, window: Size, runtime: Runtime) -> Tensor:
     """Sum over the windows of an image (1, 3, H, W), (1, D, H, W) float32."""
     height, width = image.shape[-2:]
-    size = (min(window[0], height), min(window[1], width))
-    down, across = (
-        starts(length, side, math.ceil(side * 2 / 3)) for length, side in zip((height, width), size, strict=True)
-    )
-    places = [(..., slice(top, top + size[0]), slice(left, left + size[1])) for top in down for left in across]
+    image = F.pad(image, (0, max(0, window[1] - width), 0, max(0, window[0] - height)))  # normalised: the mean colour
+    full = (image.shape[-2], image.shape[-1])
+    stride = (math.ceil(window[0] * 2 / 3), math.ceil(window[1] * 2 / 3))
+    windows = places(full, window, stride, placing="even")
     total: Tensor | None = None
-    for first in range(0, len(places), _WINDOWS_AT_ONCE):
-        some = places[first : first + _WINDOWS_AT_ONCE]
-        windows = torch.cat([image[place] for place in some])
+    for first in range(0, len(windows), _WINDOWS_AT_ONCE):
+        some = windows[first : first + _WINDOWS_AT_ONCE]
+        shown = torch.cat([image[place] for place in some])
         if runtime.channels_last:
-            windows = windows.contiguous(memory_format=torch.channels_last)
+            shown = shown.contiguous(memory_format=torch.channels_last)
         with runtime.autocast():
-            embedding = gatherer.embed(windows)
+            embedding = gatherer.embed(shown)
         if total is None:
-            total = embedding.new_zeros(1, embedding.shape[1], height, width, dtype=torch.float32)
+            total = embedding.new_zeros(1, embedding.shape[1], *full, dtype=torch.float32)
         for place, each in zip(some, embedding.split(1), strict=True):
-            total[place] += segmentor.resize(each, size)
+            total[place] += segmentor.resize(each, window)
     assert total is not None
-    return total
+    return total[..., :height, :width]

@@ -11,6 +11,7 @@ from segbench.core.spec import OptimizerSpec, PolicySpec
 from segbench.methods.base import Method, ParamGroup
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def learning_rate(policy: PolicySpec, base: float, *, step: int, steps: int) -> float:
@@ -91,6 +92,13 @@ def _without_decay(spec: OptimizerSpec, method: Method) -> set[str]:
             spared.update(own)
         if "bias" in spec.no_decay:
             spared.update(name for name in own if name.endswith("bias"))
+        if "depthwise" in spec.no_decay and isinstance(module, _CONVOLUTIONS) and _is_depthwise(module):
+            spared.add(f"{dot}weight")
         if "position" in spec.no_decay:
             spared.update(name for name in own if "position" in name.rsplit(".", 1)[-1])
     return spared
+
+
+def _is_depthwise(convolution: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> bool:
+    """Whether each channel of several is filtered by itself."""
+    return convolution.groups == convolution.in_channels > 1

@@ -20,6 +20,7 @@ from segbench.data.colour import normalise
 from segbench.models.segmentor import Segmentor
 
 from .runtime import Runtime
+from .windows import places
 
 WINDOWS_AT_ONCE = 2
 
@@ -208,9 +209,9 @@ def _pad(image: Tensor, full: Size, pad: PadSpec | None) -> Tensor:
 def _rows(size: Size, full: Size, pad: PadSpec | None, device: torch.device) -> Tensor:
     """Places (1, H) of the rows of a padded picture: in [0, 1), and 1 in the padding."""
     top, _ = _before(size, full, pad)
-    places = torch.ones(1, full[0], device=device)
-    places[0, top : top + size[0]] = torch.arange(size[0], device=device) / size[0]
-    return places
+    rows = torch.ones(1, full[0], device=device)
+    rows[0, top : top + size[0]] = torch.arange(size[0], device=device) / size[0]
+    return rows
 
 
 def _cropped(scores: Tensor, size: Size, pad: PadSpec | None) -> Tensor:
@@ -221,7 +222,7 @@ def _cropped(scores: Tensor, size: Size, pad: PadSpec | None) -> Tensor:
 def _is_cut(size: Size, spec: EvaluationSpec) -> bool:
     """Whether windows are cut out, and not the whole image shown."""
     assert spec.window is not None
-    together = spec.overlap == "probabilities" or (spec.flip and spec.mirror == "window")
+    together = spec.overlap != "logits" or (spec.flip and spec.mirror == "window")
     return size[0] > spec.window[0] or size[1] > spec.window[1] or together
 
 
@@ -247,37 +248,28 @@ def _forward(segmentor: Segmentor, images: Tensor, rows: Tensor | None, runtime:
 
 
 def _slide(segmentor: Segmentor, image: Tensor, rows: Tensor | None, spec: EvaluationSpec, runtime: Runtime) -> Tensor:
-    """Mean over overlapping windows, (1, C, H, W); the last window of a row or column ends at the border."""
+    """Mean over overlapping windows, or their sum, (1, C, H, W)."""
     assert spec.window is not None
     height, width = image.shape[-2:]
     window = (min(spec.window[0], height), min(spec.window[1], width))
-    stride = spec.stride or spec.window
     mirrors = spec.flip and spec.mirror == "window"
     total = image.new_zeros(1, segmentor.num_classes, height, width)
     times = image.new_zeros(1, 1, height, width)
-    places = [
-        (..., slice(top, top + window[0]), slice(left, left + window[1]))
-        for top in starts(height, window[0], stride[0])
-        for left in starts(width, window[1], stride[1])
-    ]
+    windows = places((height, width), window, spec.stride or spec.window, placing=spec.placing)
     at_once = 1 if mirrors else WINDOWS_AT_ONCE
-    for first in range(0, len(places), at_once):
-        some = places[first : first + at_once]
+    for first in range(0, len(windows), at_once):
+        some = windows[first : first + at_once]
         batch = torch.cat([image[place] for place in some])
         batch = torch.cat([batch, batch.flip(-1)]) if mirrors else batch
         seen = None if rows is None else torch.cat([rows[:, down] for _, down, _ in some])
         logits = _forward(segmentor, batch, seen, runtime)
-        for number, each in enumerate(logits.split(1)):
-            scores = segmentor.resize(each, window)
+        scores = [segmentor.resize(each, window) for each in logits.split(1)]
+        if mirrors and spec.mirrored == "logits":
+            scores = [scores[0] + scores[1].flip(-1)]
+        for number, each in enumerate(scores):
             if spec.overlap == "probabilities":
-                scores = _shares(segmentor, scores)
+                each = _shares(segmentor, each)
             place = some[0 if mirrors else number]
-            total[place] += scores.flip(-1) if mirrors and number else scores
+            total[place] += each.flip(-1) if mirrors and number else each
             times[place] += 1
-    return total.div_(times)
-
-
-def starts(length: int, window: int, stride: int) -> list[int]:
-    """Where windows begin along a side; the last one ends at the border."""
-    count = max(0, -(-(length - window) // stride)) + 1
-    return [min(index * stride, length - window) for index in range(count)]
+    return total if spec.overlap == "sum" else total.div_(times)

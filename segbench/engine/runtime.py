@@ -141,7 +141,9 @@ def choose_runtime(
     try:
         kind = torch.device(device).type
     except RuntimeError:
-        raise UsageFault(f"{device!r} is no device; use auto, cpu, cuda or cuda:N.", next="--device auto") from None
+        raise UsageFault(
+            f"{device!r} is no device; use auto, cpu, cuda or cuda:N.", next="the same command with --device auto"
+        ) from None
     if kind == "cuda":
         count = torch.cuda.device_count()
         index = torch.device(device).index or 0
@@ -151,7 +153,10 @@ def choose_runtime(
     if precision == "auto":
         precision = "bfloat16" if on_cuda else "float32"
     if precision not in ("float32", "bfloat16"):
-        raise UsageFault(f"{precision!r} is no precision; use auto, float32 or bfloat16.", next="--precision auto")
+        raise UsageFault(
+            f"{precision!r} is no precision; use auto, float32 or bfloat16.",
+            next="the same command with --precision auto",
+        )
     return Runtime(
         device=device,
         precision="bfloat16" if precision == "bfloat16" else "float32",

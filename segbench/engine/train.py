@@ -124,8 +124,9 @@ class _Run:
         if state is None and start is not None:
             checkpoint.load_into(segmentor, checkpoint.load_weights(start)[1], start)
         elif state is None:
+            wanted = self.stage.weights
             report = load_backbone_weights(
-                segmentor.backbone, self.stage.model.backbone, weights=self.stage.weights.backbone
+                segmentor.backbone, self.stage.model.backbone, weights=wanted.backbone, file=wanted.file
             )
             if report is not None:
                 self.weights = {"source": report.source, "sha256": report.sha256, "tensors": report.matched}

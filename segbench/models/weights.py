@@ -76,31 +76,42 @@ class ListedWeights:
     published: PublishedWeights
 
 
-def published_weights(backbone: Choice, *, weights: str) -> PublishedWeights:
+def published_weights(backbone: Choice, *, weights: str, file: str | None = None) -> PublishedWeights:
     """The file whose network is exactly the one that ``backbone`` describes.
 
     Args:
         backbone: registered name and options.
         weights: what it was trained on, e.g. ``imagenet``.
+        file: its name, or what follows the last ``/`` of it; None takes the first one that fits.
 
     Raises:
-        MissingFault: no published file fits.
+        MissingFault: no published file fits, or none of this name.
     """
     table = _table()
     try:
         wanted = registry.options_of("backbone", backbone.name)(**backbone.options).model_dump()
     except ValidationError as error:
         raise InvalidFault(f"The options of backbone {backbone.name!r} are invalid.", next="segbench list") from error
+    fitting = []
     for group in table.get(weights, []):
         if group["backbone"] != backbone.name:
             continue
         free = set(group.get("free", ()))
         kept = {key: value for key, value in wanted.items() if key not in free}
-        for file in group["files"]:
-            offered = registry.options_of("backbone", backbone.name)(**file["options"]).model_dump()
+        for entry in group["files"]:
+            offered = registry.options_of("backbone", backbone.name)(**entry["options"]).model_dump()
             if kept == {key: value for key, value in offered.items() if key not in free}:
-                return _published(group, file)
+                fitting.append(_published(group, entry))
+    for each in fitting:
+        if file in (None, each.name, each.name.rpartition("/")[2]):
+            return each
     shown = ", ".join(f"{key} {value}" for key, value in backbone.options.items()) or "its defaults"
+    if fitting:
+        raise MissingFault(
+            f"No {weights} weights {file} are known for backbone {backbone.name!r} with {shown}; known: "
+            f"{', '.join(each.name for each in fitting)}.",
+            next="the same command with --set weights.file=null, which takes the first of them (a deviation)",
+        )
     raise MissingFault(
         f"No {weights} weights are known for backbone {backbone.name!r} with {shown}.",
         next=f"the same command {RANDOM}",
@@ -117,16 +128,18 @@ def listed_weights() -> tuple[ListedWeights, ...]:
     )
 
 
-def weights_need(backbone: Choice, weights: str) -> str:
+def weights_need(backbone: Choice, weights: str, *, file: str | None = None) -> str:
     """What a run still has to download, in words; empty if nothing."""
     if weights == "random":
         return ""
     try:
-        published = published_weights(backbone, weights=weights)
+        published = published_weights(backbone, weights=weights, file=file)
     except MissingFault as error:
-        return error.faults[0]
+        return f"{error.faults[0]}   Next: {error.next}"
     if local_weights(published):
         return ""
+    if switch := offline():
+        return f"{weights} weights {published.name}, which are not here, and {switch} is set"
     doubt = f" if possible: {published.note}" if published.note else ""
     return f"{weights} weights {published.name}   will be downloaded{doubt}"
 
@@ -169,13 +182,16 @@ def local_weights(published: PublishedWeights) -> Path | None:
         return None
 
 
-def load_backbone_weights(backbone: "nn.Module", choice: Choice, *, weights: str) -> LoadReport | None:
+def load_backbone_weights(
+    backbone: "nn.Module", choice: Choice, *, weights: str, file: str | None = None
+) -> LoadReport | None:
     """Load published weights into a backbone, strictly.
 
     Args:
         backbone: the network built from ``choice``.
         choice: its registered name and options.
         weights: ``random`` for nothing, otherwise e.g. ``imagenet``.
+        file: as of `published_weights`.
 
     Returns:
         What was loaded; None for ``random``.
@@ -186,7 +202,7 @@ def load_backbone_weights(backbone: "nn.Module", choice: Choice, *, weights: str
     """
     if weights == "random":
         return None
-    published = published_weights(choice, weights=weights)
+    published = published_weights(choice, weights=weights, file=file)
     path = fetch_weights(published)
     if published.urls:
         from .foreign.unwrap import read_tensors

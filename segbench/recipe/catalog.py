@@ -35,11 +35,9 @@ class Table:
             UsageFault: no such row; close names are suggested.
         """
         if name not in self.file.rows:
-            close = close_names(name, list(self.file.rows)) or list(self.file.rows)
-            raise UsageFault(
-                f"No row {name!r} in {self.name}. Rows: {', '.join(close)}.",
-                next=f"segbench show {self.name}",
-            )
+            close = close_names(name, list(self.file.rows))
+            hint = f"Close: {', '.join(close)}" if close else f"Rows: {', '.join(self.file.rows)}"
+            raise UsageFault(f"No row {name!r} in {self.name}. {hint}.", next=f"segbench list {self.name}")
         return self.file.rows[name]
 
     def over(self, row: str) -> str | None:
@@ -72,6 +70,8 @@ class Table:
                     Figure(
                         self.name, name, dataset, split, metric, entry.printed, class_name, entry.read_as,
                         entry.over, entry.runs or group.runs, entry.note or group.note,
+                        entry.tolerance.points if entry.tolerance else 0.0,
+                        entry.tolerance.source if entry.tolerance else "",
                     )
                     for metric, class_name, entry in entries
                 ]  # fmt: skip
@@ -117,7 +117,7 @@ class Catalog:
             return None
         if name not in self.budgets:
             known = ", ".join(["full", *self.budgets])
-            raise UsageFault(f"No budget {name!r}. Known: {known}.", next="segbench reproduce --help")
+            raise UsageFault(f"No budget {name!r}. Known: {known}.", next="the same command with --budget small")
         return self.budgets[name]
 
     def readings_of(self, table: Table) -> dict[str, tuple[Reading, strict_yaml.Document]]:

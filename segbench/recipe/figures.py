@@ -55,6 +55,7 @@ class Figure:
 
     ``printed`` is the string as printed; ``read_as`` corrects a plain slip. ``over`` is the row that a gain or an
     increase is over, or that a time is compared with: seconds of another machine mean little, their ratio much.
+    ``tolerance`` is how far the authors' own code lies from the value, by ``tolerance_source``.
     """
 
     table: str
@@ -68,6 +69,8 @@ class Figure:
     over: str | None = None
     runs: int = 1
     note: str | None = None
+    tolerance: float = 0.0
+    tolerance_source: str = ""
 
     @property
     def value(self) -> float:
@@ -79,6 +82,11 @@ class Figure:
         """Half of the last printed digit: how far rounding alone can move the value."""
         exponent = Decimal(self.printed).as_tuple().exponent
         return 0.5 * 10.0 ** int(exponent)
+
+    @property
+    def slack(self) -> float:
+        """How far a measurement may lie from the value and be it: its rounding and its tolerance."""
+        return self.half_digit + self.tolerance
 
     @property
     def decimals(self) -> int:

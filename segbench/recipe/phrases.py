@@ -13,6 +13,9 @@ _NAMES = {
     "evaluation.data.name": "scored on",
     "evaluation.data.splits": "scored on",
     "evaluation.fuse": "predictions fused as",
+    "evaluation.mirrored": "mirrored windows joined as",
+    "evaluation.overlap": "windows joined as",
+    "evaluation.placing": "placing of windows",
     "method.name": "method",
     "schedule.optimizer.lr": "learning rate",
     "schedule.optimizer.name": "optimizer",
@@ -47,7 +50,9 @@ def phrase(field: str, published: Any, ran: Any, *, dataset: str = "") -> str:
     name, last = _name(field), field.split(".")[-1]
     if _is_part(published, ran, last):
         return f"{name} {_text(ran, last)} of {_text(published, last)}"
-    return f"{name} {_text(ran, last)} instead of {_text(published, last)}"
+    # A network that says nothing of a size has the one that is its own; there is no word for it here.
+    theirs = "its own" if published is None and field.startswith("model.") else _text(published, last)
+    return f"{name} {_text(ran, last)} instead of {theirs}"
 
 
 def _name(field: str) -> str:

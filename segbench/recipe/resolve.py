@@ -134,6 +134,11 @@ def resolve(catalog: Catalog, table: str, row: str, dataset: str, request: Reque
                 f"{table}/{row} has figures on {request.on} itself; --on is for other data.",
                 next=f"segbench reproduce {table}/{row} --dataset {request.on}",
             )
+        if published.cost is not None:
+            raise UsageFault(
+                f"{table}/{row} is counted, not scored on images; --on means nothing for it.",
+                next=f"segbench reproduce {table}/{row}",
+            )
         elsewhere.move(tree, request.on)
     budget = catalog.budget(request.budget)
     if budget is not None:

@@ -61,6 +61,16 @@ RowName = Annotated[str, AfterValidator(_addressable)]
 PartName = Annotated[StrictStr, AfterValidator(_undotted)]
 
 
+class Tolerance(_Closed):
+    """How far what the authors' own code gives lies from what they printed; ``source`` says what that is.
+
+    A difference within it is none. It widens the interval and the table's margin alike, so that as many seeds decide.
+    """
+
+    points: float = Field(gt=0)
+    source: StrictStr
+
+
 class FigureEntry(_Closed):
     """One printed value with what is particular to it."""
 
@@ -69,6 +79,7 @@ class FigureEntry(_Closed):
     over: StrictStr | None = None
     runs: int | None = Field(None, ge=1)
     note: StrictStr | None = None
+    tolerance: Tolerance | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -103,6 +114,8 @@ class FigureGroup(_Closed):
                 faults.append(f"{name}: a gain or increase names the row it is over")
             elif entry.over is not None and not relative and not timed:
                 faults.append(f"{name}: only a gain, an increase or a time names a row it is over")
+            if entry.tolerance is not None and (metric is None or metric.kind in ("exact", "time")):
+                faults.append(f"{name}: only a figure that is judged by its spread over seeds has a tolerance")
         if not self.metrics and not self.iou:
             faults.append("figures are missing: a data set without any printed figure")
         if faults:

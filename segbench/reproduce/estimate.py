@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -13,11 +14,15 @@ from segbench.core.spec import EvaluationSpec, Size, StageSpec, TrainingSpec
 from segbench.data.batch import Batch
 from segbench.data.classes import class_table
 from segbench.data.facts import facts
+from segbench.engine.checkpoint import saved_step
+from segbench.engine.features import require_layer
+from segbench.engine.folder import STATE, read_summary
 from segbench.engine.recompute import checkpoint_activations
 from segbench.engine.runtime import Runtime
 from segbench.methods.base import Method
 from segbench.methods.build import build_method
 from segbench.metrics.cost import count_cost
+from segbench.results.store import Store
 
 from .memory import training_memory
 from .plan import Plan
@@ -50,25 +55,41 @@ class Probed:
         seconds: of a step.
         gathers: whether the method is shown training images before each evaluation.
         images: about how many; None: all.
+        layers: of the encoder.
     """
 
     seconds: float
     gathers: bool = False
     images: int | None = None
+    layers: int = 0
 
 
-def estimate_plan(plan: Plan, runtime: Runtime) -> None:
-    """Fill in seconds and memory of every item that runs; equal networks and methods are probed once."""
+def estimate_plan(plan: Plan, runtime: Runtime, store: Store) -> None:
+    """Fill in seconds and memory of every item that runs; equal networks and methods are probed once.
+
+    What has been trained already takes no time again, and the item says from which step its training goes on.
+
+    Raises:
+        InvalidFault: an evaluation asks for features of a layer that the network does not have.
+    """
     probed: dict[Any, Probed] = {}
     for spec, items in plan.trainings().values():
         evaluation = items[0].resolved.scored
         assert evaluation is not None
-        found = estimate(spec, evaluation, runtime, probed)
+        done = _steps_done(spec, store)
+        found = estimate(spec, evaluation, runtime, probed, done=done)
         items[0].seconds, items[0].memory_bytes = found.seconds, found.memory_bytes
+        if any(done):
+            items[0].reason = f"(from step {sum(done):,})"
 
 
 def estimate(
-    training: TrainingSpec, evaluation: EvaluationSpec, runtime: Runtime, probed: dict[Any, Probed]
+    training: TrainingSpec,
+    evaluation: EvaluationSpec,
+    runtime: Runtime,
+    probed: dict[Any, Probed],
+    *,
+    done: Sequence[int] = (),
 ) -> Estimate:
     """Time and memory of a training with one evaluation.
 
@@ -77,24 +98,31 @@ def estimate(
         evaluation: how it is scored.
         runtime: the machine.
         probed: what is known by network, method, crop and batch; filled as probes are made.
+        done: steps of each stage that need not be done again; empty for none.
+
+    Raises:
+        InvalidFault: the evaluation asks for features of a layer that the network does not have.
     """
     memory = training_memory(training, precision=runtime.precision, checkpoint=runtime.checkpoint_activations)
     seconds = 0.0
-    for stage in training.stages:
+    for stage, begun in zip(training.stages, done or [0] * len(training.stages), strict=True):
         stream = next(iter(stage.streams.values()))
         images = sum(item.batch_total for item in stage.streams.values())
         key = (stage.model.id(), stage.method.name, stream.crop, images, stage.parts)
         if key not in probed:
             probed[key] = _probe(stage, images, runtime, fits=_fits(memory.total, runtime))
         per_step = probed[key].seconds
-        seconds += per_step * stage.schedule.steps
+        seconds += per_step * (stage.schedule.steps - begun)
         crop = prod(stream.crop)
         per_pixel = per_step / images / BACKWARD / crop
         if stage.schedule.validate_every:
-            rounds = stage.schedule.steps // stage.schedule.validate_every
+            every = stage.schedule.validate_every
+            rounds = stage.schedule.steps // every - begun // every
             seconds += rounds * _pixels(stage, EvaluationSpec(data=stream.data), split="val") * per_pixel
         if probed[key].gathers:
             seconds += _gathered_pixels(stage, probed[key].images) * per_pixel
+    if evaluation.features is not None:
+        require_layer(evaluation.features, probed[key].layers)
     passes = sum(scale**2 for scale in evaluation.scales) * (2 if evaluation.flip else 1)
     seconds += passes * _pixels(training.stages[-1], evaluation, split=evaluation.data.splits[0]) * per_pixel
     return Estimate(seconds, memory.total)
@@ -117,6 +145,16 @@ def _gathered_pixels(stage: StageSpec, images: int | None) -> float:
     times = math.ceil(schedule.steps / (schedule.validate_every or schedule.steps))
     evaluation = EvaluationSpec(data=stream.data)
     return times * OVERLAP * _pixels(stage, evaluation, split=stream.data.splits[0], most=images)
+
+
+def _steps_done(training: TrainingSpec, store: Store) -> list[int]:
+    """Steps of each stage that are in the store, whole or begun."""
+    found = []
+    for number, stage in enumerate(training.stages, 1):
+        folder = store.training_folder(training.prefix_id(number))
+        whole = read_summary(folder) is not None
+        found.append(stage.schedule.steps if whole else min(saved_step(folder / STATE), stage.schedule.steps))
+    return found
 
 
 def _fits(memory_bytes: int, runtime: Runtime) -> bool:
@@ -150,7 +188,8 @@ def _probe(stage: StageSpec, images: int, runtime: Runtime, *, fits: bool) -> Pr
     if seconds < PROBE_SECONDS:  # a short one is easily disturbed
         seconds = min(seconds, *(_step(method, batches, runtime) for _ in range(2)))
     gatherer = method.gatherer()
-    return Probed(scale * seconds, gatherer is not None, None if gatherer is None else gatherer.images)
+    layers = len(method.predictor().layer_strides)
+    return Probed(scale * seconds, gatherer is not None, None if gatherer is None else gatherer.images, layers)
 
 
 def _step(method: Method, batches: dict[str, Batch], runtime: Runtime) -> float:

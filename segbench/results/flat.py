@@ -8,10 +8,10 @@ from .verdicts import Judged, TableReport, Tried
 
 ENTRY_FIELDS = (
     "table", "row", "dataset", "split", "metric", "class", "printed", "value", "baseline",
-    "runs", "note", "read_as", "verdict", "provisional", "measured", "difference", "half_width", "margin", "n_seeds",
-    "seeds", "values", "deviation", "spread", "spread_df", "spread_groups", "spread_source", "p", "p_holm",
-    "seed_correlation", "seeds_needed", "reason", "next", "deviations", "recorded", "confidence", "budget", "readings",
-    "settings", "attempts", "trainings", "contradictions",
+    "runs", "note", "read_as", "verdict", "provisional", "measured", "difference", "half_width", "margin",
+    "tolerance", "n_seeds", "seeds", "values", "deviation", "spread", "spread_df", "spread_groups", "spread_source",
+    "p", "p_holm", "seed_correlation", "seeds_needed", "reason", "next", "deviations", "recorded", "confidence",
+    "budget", "readings", "settings", "attempts", "trainings", "contradictions",
 )  # fmt: skip
 
 
@@ -27,6 +27,7 @@ def entry_fields(entry: Judged) -> dict[str, Any]:
         "difference": entry.difference,
         "half_width": entry.half_width,
         "margin": entry.margin,
+        "tolerance": figure.tolerance,
         "n_seeds": len(entry.seeds),
         "seeds": list(entry.seeds),
         "values": list(entry.values),

@@ -11,14 +11,17 @@ from .verdicts import RowReport, TableReport, Tried
 
 @dataclass(frozen=True)
 class Gain:
-    """What a row has over the row that it improves on, as printed and as measured.
+    """What a row has over the row that it improves on, by the printed figures and as measured.
 
     Attributes:
         row, over: names of the two rows.
         title: of the row; ``over_title`` of the other.
         readings: of the row, other than by default.
-        printed, measured: differences of the metric.
+        printed: difference of the printed figures, in their digits.
+        measured: difference of the means over seeds, as it is shown (two decimals).
         seeds: the fewer of both rows' seeds.
+        counts: whether it is that of the attempt shown. A row that was tried under other readings as well has one
+            published gain all the same: whoever tries until the sign fits is not to gain by it.
     """
 
     row: str
@@ -29,6 +32,7 @@ class Gain:
     printed: float
     measured: float
     seeds: int
+    counts: bool
 
     @property
     def same_sign(self) -> bool:
@@ -44,8 +48,9 @@ class Gain:
 def gains(report: TableReport, section: tuple[str, str, str]) -> list[Gain]:
     """Gains of the rows of a section over rows that were run like them, in the order printed.
 
-    Each reading that a row was tried under counts by itself, at the budget, on the data and with the settings of the
-    attempt that is shown.
+    A row's attempts are the one that is shown and those that differ from it in readings alone. The other row was run
+    like it at the same budget, on the same data, with the same settings and with every reading that is open for both
+    read alike; where there is no such run there is no gain.
 
     Args:
         report: of a table.
@@ -62,15 +67,16 @@ def gains(report: TableReport, section: tuple[str, str, str]) -> list[Gain]:
         over = rows.get(row.over or "")
         for tried in _like_the_shown(row) if over is not None else ():
             assert over is not None
-            base = next((each for each in _like_the_shown(over) if _alike(each, tried)), None)
+            base = _base(over, tried, figures[over.row])
             ours, theirs = (_values(each, figures[of.row]) for each, of in ((tried, row), (base, over)))
             if ours and theirs:
+                digits = max(figures[each].decimals for each in (name, over.row))
                 found.append(
                     Gain(
                         name, over.row, row.title, over.title, tried.readings,
-                        figures[name].value - figures[over.row].value,
-                        sum(ours) / len(ours) - sum(theirs) / len(theirs),
-                        min(len(ours), len(theirs)),
+                        round(figures[name].value - figures[over.row].value, digits),
+                        round(sum(ours) / len(ours) - sum(theirs) / len(theirs), 2) + 0.0,  # and no -0.0
+                        min(len(ours), len(theirs)), tried is row.shown,
                     )
                 )  # fmt: skip
     return found
@@ -82,6 +88,19 @@ def _like_the_shown(row: RowReport) -> Iterator[Tried]:
         yield row.shown
         shown = str(row.shown)
         yield from (each for each in row.attempts if str(each) != shown and _alike(each, row.shown))
+
+
+def _base(over: RowReport, tried: Tried, figure: Figure) -> Tried | None:
+    """The run of the other row that an attempt is to be held against; that with the fewest readings of its own."""
+    options = {use.name: use.option for use in tried.resolved.readings}
+    alike = [
+        each
+        for each in over.attempts
+        if _alike(each, tried)
+        and all(options.get(use.name, use.option) == use.option for use in each.resolved.readings)
+        and _values(each, figure)
+    ]
+    return min(alike, key=lambda each: len(each.readings), default=None)
 
 
 def _alike(one: Tried, other: Tried) -> bool:

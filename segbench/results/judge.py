@@ -129,22 +129,22 @@ class Judge:
         spreads = [self._pools.spread(side, figure) for side in evidence.sides]
         known = [spread for spread in spreads if spread is not None]
         margins = self._table.file.margin
-        margin = margins.get(figure.metric, margins.get(figure.base_metric, DEFAULT_MARGIN))
+        margin = margins.get(figure.metric, margins.get(figure.base_metric, DEFAULT_MARGIN)) + figure.tolerance
         entry = replace(entry, verdict="undecided", margin=margin)
         if len(known) < len(spreads):
             return replace(entry, reason="no spread over seeds yet: 3 seeds give one", next=f"{again} --seeds 3")
         sides = [Side(spread, len(values), figure.runs) for spread, values in zip(known, evidence.values, strict=True)]
-        half = half_width(sides, figure.half_digit)
+        half = half_width(sides, figure.slack)
         needed, reason = None, ""
         if half > margin:
-            needed = seeds_needed(sides, figure.half_digit, margin)
+            needed = seeds_needed(sides, figure.slack, margin)
             reason = f"{needed:,} seeds would decide" if needed else _never(figure)
         return replace(
             entry,
             spread=known[0],
             provisional=any(spread.source for spread in known),
             half_width=half,
-            p=p_value(entry.difference or 0.0, sides, figure.half_digit),
+            p=p_value(entry.difference or 0.0, sides, figure.slack),
             seeds_needed=needed,
             reason=reason,
             next=f"{again} --seeds {needed}" if needed else "",

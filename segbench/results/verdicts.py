@@ -154,7 +154,11 @@ class RowReport:
 
 @dataclass(frozen=True)
 class TableReport:
-    """Everything that the store says of one published table."""
+    """Everything that the store says of one published table.
+
+    Attributes:
+        repeat: options of the command line that a next command needs as well, each with its value.
+    """
 
     table: str
     title: str
@@ -163,6 +167,7 @@ class TableReport:
     entries: tuple[Judged, ...]
     rows: tuple[RowReport, ...]
     contradictions: tuple[str, ...] = ()
+    repeat: tuple[tuple[str, str], ...] = ()
 
     def sections(self) -> dict[tuple[str, str, str], list[Judged]]:
         """Entries by data set, split and metric (gains with their metric), in the order printed."""

@@ -37,6 +37,15 @@ def test_terminal(trained: tuple[Path, Done]) -> None:
     assert "pedestrian" in per_class and "pedestrian" not in done.out
 
 
+def test_the_next_command_repeats_what_was_given(trained: tuple[Path, Done]) -> None:
+    """In the terminal alone: what is kept or passed on says nothing of this machine's folders."""
+    given = f"--dataset camvid --out {trained[0]}"
+    command = f"segbench reproduce contextrast-table6 --budget smoke {given}"
+    assert f"Next: {command}\n" in trained[1].out
+    text = report(trained, "contextrast-table6", "--dataset", "camvid", "--format", "markdown").out
+    assert command.removesuffix(f" {given}") in text and str(trained[0]) not in text
+
+
 def test_markdown(trained: tuple[Path, Done]) -> None:
     text = report(trained, "contextrast-table6", "--format", "markdown", "--per-class").out
     assert text.startswith("# contextrast-table6: ")

@@ -1,5 +1,7 @@
 """Training images shown before an evaluation: which, how, and that resumed trainings and scored files do not differ."""
 
+import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,20 @@ from segbench.methods.segsort.method import build
 from segbench.methods.segsort.options import Options
 from segbench.models.segmentor import Segmentor, build_segmentor
 from tests.engine.conftest import Straight
+from tests.engine.test_evaluate import resized
 from tests.engine.tiny import DATA, after, last, same, stage, stopped, train
 
 RESNET = {"output_stride": 8, "width": 0.125, "blocks": [1, 1, 1, 1]}
-DECODER = {"channels": 8, "embedding_dim": 4, "cluster_rounds": 2, "query_grid": [2, 2], "neighbours": 3}
+DECODER = {
+    "channels": 8,
+    "embedding_dim": 4,
+    "cluster_rounds": 2,
+    "query_grid": [2, 2],
+    "enlarged": "embedding",
+    "neighbours": 3,
+}
 IMAGES = 5 + 5  # that are gathered from, and that are scored
+INPUT = InputSpec(mean=(0.3, 0.0, 0.0), std=(0.5, 1.0, 1.0))
 METHOD = {"cluster_grid": [2, 2], "bank_grid": [3, 3]}
 
 
@@ -215,7 +226,7 @@ def showing(gatherer: Gatherer | None, images: Few, crop: tuple[int, int]) -> Me
         method,
         images,
         StreamSpec(data=DataSpec(name="camvid"), crop=crop, batch_total=2),
-        input=InputSpec(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+        input=INPUT,
         runtime=Runtime(),
         observer=Silent(),
         stop=lambda: False,
@@ -224,7 +235,7 @@ def showing(gatherer: Gatherer | None, images: Few, crop: tuple[int, int]) -> Me
 
 
 def test_windows_cover_whole_pictures_and_are_added() -> None:
-    """Of 40 x 88 windows of 32 x 48 begin at rows 0 and 8 and, two thirds of one apart, at columns 0, 32 and 40."""
+    """Of 40 x 88 windows of 32 x 48 begin at rows 0 and 8 and, no more than 32 apart, at columns 0, 20 and 40."""
     gatherer = Records()
     showing(gatherer, Few(2, (40, 88)), (32, 48))
     assert gatherer.finished == 1 and len(gatherer.added) == 2
@@ -233,19 +244,52 @@ def test_windows_cover_whole_pictures_and_are_added() -> None:
         assert total.shape == (1, 1, 40, 88) and target.unique().tolist() == [index]
         times = torch.zeros(40, 88)
         for top in (0, 8):
-            for left in (0, 32, 40):
+            for left in (0, 20, 40):
                 times[top : top + 32, left : left + 48] += 1
-        stripes = (torch.arange(88) // 8 * 20 + index + 1) / 255
+        stripes = ((torch.arange(88) // 8 * 20 + index + 1) / 255 - INPUT.mean[0]) / INPUT.std[0]
         # Bilinear weights are 1 in the middle of a stripe, four rows and columns from the border of a cell of 4.
         middle = slice(3, 88, 8)
         inner = total[0, 0, 6:34, middle] / (times * stripes)[6:34, middle]
         torch.testing.assert_close(inner, torch.ones_like(inner))
 
 
-def test_a_picture_smaller_than_the_crop_is_one_window() -> None:
-    gatherer = Records()
-    showing(gatherer, Few(1, (24, 40)), (32, 48))
-    assert [tuple(window.shape) for window in gatherer.windows] == [(3, 24, 40)]
+def gathered_slowly(image: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
+    """(H, W) in float64, window by window as SegSort's released script places and pads them: ends are spread."""
+    height, width = image.shape[:2]
+    full = np.zeros((max(height, crop[0]), max(width, crop[1])))
+    full[:height, :width] = (image[..., 0] / 255 - INPUT.mean[0]) / INPUT.std[0]
+    total = np.zeros(full.shape)
+    ends = (
+        np.linspace(window, side, math.ceil((side - window) / math.ceil(window * 2 / 3)) + 1, dtype=np.int32)
+        for side, window in zip(full.shape, crop, strict=True)
+    )
+    for bottom, right in itertools.product(*ends):
+        part = full[bottom - crop[0] : bottom, right - crop[1] : right]
+        cells = np.array(
+            [[part[y : y + 4, x : x + 4].mean() for x in range(0, crop[1] - 3, 4)] for y in range(0, crop[0] - 3, 4)]
+        )
+        total[bottom - crop[0] : bottom, right - crop[1] : right] += resized(cells[None], crop)[0]
+    return total[:height, :width]
+
+
+@pytest.mark.parametrize("size", [(29, 43), (32, 48), (24, 40), (23, 97), (71, 31), (55, 101)])
+def test_what_is_gathered_equals_the_loop(size: tuple[int, int]) -> None:
+    """Pictures smaller than a window on one side or both, as large as one, and larger; crops of even and odd sides."""
+
+    class Noise(Few):
+        def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            rng = np.random.default_rng(index)
+            return rng.integers(0, 256, (*self.size, 3), dtype=np.uint8), np.full(self.size, index, np.uint8)
+
+    pictures = Noise(2, size)
+    for crop in ((32, 48), (29, 43)):
+        gatherer = Records()
+        showing(gatherer, pictures, crop)
+        assert {window.shape[1:] for window in gatherer.windows} == {crop}
+        for index, (total, target) in enumerate(gatherer.added):
+            assert target.shape == (1, *size)
+            expected = gathered_slowly(pictures.read(index)[0], crop)
+            np.testing.assert_allclose(total[0, 0].double().numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("wanted", "expected"), [(None, range(7)), (7, range(7)), (100, range(7)), (3, (0, 2, 4, 6))])

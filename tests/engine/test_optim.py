@@ -93,6 +93,7 @@ BIASES = {"segmentor.0.bias", "segmentor.1.bias", "head.linear.bias", "head.grou
         (("norm",), NORMS),
         (("bias",), BIASES),
         (("position",), {"position_table"}),
+        (("depthwise",), set()),  # its convolution has a single channel, which is no reason to call it depthwise
         (("norm", "bias", "position"), NORMS | BIASES | {"position_table"}),
     ],
 )
@@ -107,6 +108,40 @@ def test_groups(no_decay: tuple[str, ...], spared: set[str]) -> None:
     set_learning_rate(optimizer, 0.04)
     for name, group in found.items():
         assert group["lr"] == pytest.approx(0.4 if name.startswith("head") else 0.04)
+
+
+class Convolutions(Method):
+    """Depthwise ones, one that widens, and those that mix channels: all, in groups, or of a single channel."""
+
+    def __init__(self) -> None:
+        layers = {
+            "all": nn.Conv2d(4, 4, 3),
+            "depthwise": nn.Conv2d(4, 4, 3, groups=4),
+            "widening": nn.Conv2d(4, 8, 3, groups=4, bias=False),
+            "line": nn.Conv1d(3, 3, 5, groups=3),
+            "pairs": nn.Conv2d(4, 4, 3, groups=2),
+            "single": nn.Conv2d(1, 4, 3),
+            "norm": nn.BatchNorm2d(4),
+        }
+        super().__init__(nn.ModuleDict(layers), seed=0)  # type: ignore[arg-type]
+
+    def forward(self, batches: object, step: int) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+DEPTHWISE = {"segmentor.depthwise.weight", "segmentor.widening.weight", "segmentor.line.weight"}
+THEIR_BIASES = {f"segmentor.{name}.bias" for name in ("all", "depthwise", "line", "pairs", "single", "norm")}
+
+
+@pytest.mark.parametrize(
+    ("no_decay", "spared"),
+    [((), set()), (("depthwise",), DEPTHWISE), (("bias", "depthwise"), DEPTHWISE | THEIR_BIASES)],
+)
+def test_depthwise_kernels(no_decay: tuple[str, ...], spared: set[str]) -> None:
+    method = Convolutions()
+    found = groups_by_name(method, build_optimizer(spec(no_decay=no_decay), method, fused=False))
+    assert found.keys() == dict(method.named_parameters()).keys()
+    assert {name for name, group in found.items() if group["weight_decay"] == 0.0} == spared
 
 
 def test_forgotten_parameter_is_a_bug() -> None:

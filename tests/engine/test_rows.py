@@ -155,8 +155,10 @@ def hanet_stage(**augmentation: Any) -> StageSpec:
 def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path) -> None:
     spec = hanet_stage(class_uniform={"share": 1.0, "tile": 24})
     train(spec, tmp_path / "whole")
-    stopped(spec, tmp_path / "parts", 2)
-    stopped(spec, tmp_path / "parts", 4)
+    images = spec.streams["labelled"].data.images
+    assert images is not None
+    stopped(spec, tmp_path / "parts", 2, before=images)
+    stopped(spec, tmp_path / "parts", 4, before=images)
     train(spec, tmp_path / "parts", workers=2)
     assert same(last(tmp_path / "whole"), last(tmp_path / "parts"))
 

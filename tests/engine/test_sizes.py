@@ -1,5 +1,6 @@
 """Sizes that projects show their networks, windows averaged as probabilities, mirrored windows: against slow loops."""
 
+import itertools
 import math
 from typing import Any
 
@@ -13,6 +14,7 @@ from segbench.core.spec import EvaluationSpec, PadSpec
 from segbench.engine import predict as module
 from segbench.engine.predict import seen_size
 from segbench.engine.runtime import Runtime
+from segbench.engine.windows import starts
 from segbench.models.segmentor import SegmentorOutput
 from tests.engine.test_evaluate import Array, Net, Pictures, counted, normalised, resized, run, softmax, spec
 
@@ -61,18 +63,32 @@ def windowed(net: Net, view: Array, protocol: EvaluationSpec) -> Array:
     height, width = view.shape[1:]
     rows, columns = min(protocol.window[0], height), min(protocol.window[1], width)
     total, times = np.zeros((5, height, width)), np.zeros((height, width))
-    tops = range(math.ceil(max(0, height - rows) / stride[0]) + 1)
-    lefts = range(math.ceil(max(0, width - columns) / stride[1]) + 1)
-    for top in (min(place * stride[0], height - rows) for place in tops):
-        for left in (min(place * stride[1], width - columns) for place in lefts):
+    tops, lefts = (
+        begins(*side, placing=protocol.placing) for side in zip((height, width), (rows, columns), stride, strict=True)
+    )
+    for top in tops:
+        for left in lefts:
             part = view[:, top : top + rows, left : left + columns]
             mirrors = (False, True) if protocol.flip and protocol.mirror == "window" else (False,)
+            answers = []
             for mirrored in mirrors:
                 scores = resized(logits_of(net, part[..., ::-1].copy() if mirrored else part), (rows, columns))
+                answers.append(scores[..., ::-1] if mirrored else scores)
+            if protocol.mirrored == "logits":
+                answers = [sum(answers)]
+            for scores in answers:
                 scores = softmax(scores) if protocol.overlap == "probabilities" else scores
-                total[:, top : top + rows, left : left + columns] += scores[..., ::-1] if mirrored else scores
+                total[:, top : top + rows, left : left + columns] += scores
                 times[top : top + rows, left : left + columns] += 1
-    return total / times
+    return total if protocol.overlap == "sum" else total / times
+
+
+def begins(length: int, window: int, stride: int, *, placing: str) -> list[int]:
+    """Where windows begin; evenly as the released scripts of AAF and SegSort have it, which spread their ends."""
+    count = math.ceil((length - window) / stride) + 1
+    if placing == "even":
+        return [int(end) - window for end in np.linspace(window, length, count, dtype=np.int32)]
+    return [min(place * stride, length - window) for place in range(count)]
 
 
 def slow(net: Net, image: Array, protocol: EvaluationSpec) -> Array:
@@ -186,11 +202,64 @@ def test_resizing_is_opencvs_bilinear(net: Sized) -> None:
         {"mirror": "window"},
         {"overlap": "probabilities", "scales": (0.5, 1.0), "pad": {"to_window": True, "where": "both"}},
         {"overlap": "probabilities", "mirror": "window", "scales": (0.5, 1.5), "pad": {"to_window": True}},
+        {"overlap": "probabilities", "mirror": "window", "mirrored": "logits"},
+        {"overlap": "probabilities", "mirror": "window", "mirrored": "logits", "scales": (0.5, 1.5),
+         "pad": {"to_window": True}},
+        {"placing": "even"},
+        {"placing": "even", "overlap": "probabilities", "scales": (0.5, 1.0), "pad": {"to_window": True}},
+        {"placing": "even", "overlap": "sum", "fuse": "logits", "scales": (0.5, 1.0, 1.25)},
+        {"overlap": "sum", "fuse": "logits", "mirror": "window"},
     ],
-)
+)  # fmt: skip
 def test_windows(fields: dict[str, Any], flip: bool, net: Sized, pictures: Pictures) -> None:
     net.gain = 3.0
     check(net, pictures, mode="slide", window=(33, 33), stride=(22, 22), flip=flip, **fields)
+
+
+@pytest.mark.parametrize("where", ["end", "both"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"overlap": "probabilities", "scales": (0.5, 1.0, 1.75), "flip": True},
+        {"overlap": "sum", "fuse": "logits", "scales": (0.75, 1.25), "flip": True},
+        {"overlap": "probabilities", "mirror": "window", "mirrored": "logits", "scales": (1.0, 1.5), "flip": True},
+    ],
+)
+def test_evenly_spread_windows_of_odd_pictures(fields: dict[str, Any], where: str, net: Sized) -> None:
+    """A picture as large as the window, one that is smaller on one side or on both, and a larger one; all odd."""
+    net.gain = 3.0
+    pictures = Pictures([(29, 31), (21, 75), (45, 17), (19, 15), (43, 53)])
+    pad = {"to_window": True, "where": where}
+    words: dict[str, Any] = {"mode": "slide", "window": (29, 31), "stride": (13, 17), "pad": pad, **fields}
+    check(net, pictures, placing="even", **words)
+    assert {size[1:] for size in net.seen} == {(29, 31)}
+    one, other = (run(net, pictures, spec(placing=placing, **words)).matrix for placing in ("even", "border"))
+    assert one.tolist() != other.tolist()
+
+
+def test_where_windows_begin() -> None:
+    """Of Cityscapes at full size 720 pixels, as few as 480 leave no gap: by hand, and as NumPy spreads their ends."""
+    assert starts(2048, 720, 480) == [0, 480, 960, 1328]
+    assert starts(2048, 720, 480, placing="even") == [0, 442, 885, 1328]
+    assert starts(1024, 720, 480, placing="even") == starts(1024, 720, 480) == [0, 304]
+    for length in range(720, 4097):
+        found = starts(length, 720, 480, placing="even")
+        assert found == begins(length, 720, 480, placing="even")
+        assert len(found) == len(starts(length, 720, 480)) and (found[0], found[-1]) == (0, length - 720)
+        assert all(after - before <= 480 for before, after in itertools.pairwise(found))
+    for placing in ("even", "border"):
+        assert starts(33, 33, 22, placing=placing) == [0]
+
+
+@pytest.mark.parametrize("other", [{"mirrored": "logits"}, {"overlap": "sum", "fuse": "logits"}, {"fuse": "logits"}])
+def test_how_windows_are_joined_makes_a_difference(other: dict[str, Any], net: Sized, pictures: Pictures) -> None:
+    """Of mirrored windows that overlap at two scales."""
+    net.gain = 6.0
+    words: dict[str, Any] = {"mode": "slide", "window": (33, 33), "stride": (22, 22), "scales": (1.0, 1.25)}
+    words |= {"flip": True, "mirror": "window", "overlap": "logits" if "fuse" in other else "probabilities"}
+    assert (
+        run(net, pictures, spec(**words)).matrix.tolist() != run(net, pictures, spec(**words | other)).matrix.tolist()
+    )
 
 
 def test_a_mirrored_window_is_not_a_window_of_the_mirrored_image(net: Sized, pictures: Pictures) -> None:
@@ -261,6 +330,10 @@ def test_memory_and_size_are_told(net: Sized, pictures: Pictures) -> None:
         {"max_side": 100},
         {"short_side": 200, "max_side": 100},
         {"overlap": "probabilities", "fuse": "logits", "mode": "slide", "window": (8, 8)},
+        {"overlap": "sum", "mode": "slide", "window": (8, 8)},
+        {"overlap": "sum", "fuse": "exp_logits", "mode": "slide", "window": (8, 8)},
+        {"mirrored": "logits", "mirror": "window", "mode": "slide", "window": (8, 8)},
+        {"mirrored": "logits", "overlap": "probabilities", "mode": "slide", "window": (8, 8)},
         {"short_side": 0},
         {"pad": {"multiple": 0}},
     ],

@@ -97,12 +97,15 @@ def after(calls: int) -> Callable[[], bool]:
     return stop
 
 
-def stopped(spec: StageSpec, folder: Path, steps: int, **more: Any) -> dict[str, Any]:
-    """Train up to a step (from wherever the folder stands) and return the state that was saved."""
+def stopped(spec: StageSpec, folder: Path, steps: int, *, before: int = 0, **more: Any) -> dict[str, Any]:
+    """Train up to a step (from wherever the folder stands) and return the state that was saved.
+
+    ``before`` is how often a training is asked before its first step: once an image, where labels are read first.
+    """
     state = checkpoint.load_state(folder / STATE)
     begun = 0 if state is None else state["step"]
     try:
-        train(spec, folder, stop=after(steps - begun), **more)
+        train(spec, folder, stop=after(before + steps - begun), **more)
     except Interrupted:
         state = checkpoint.load_state(folder / STATE)
         assert state is not None

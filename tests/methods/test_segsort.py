@@ -18,6 +18,7 @@ from segbench.methods.build import build_method
 from segbench.methods.segsort.memory import PrototypeMemory
 from segbench.methods.segsort.method import SegSort, _cells
 from segbench.models.decoders.segsort.clustering import spherical_kmeans, with_places
+from tests.models.test_segsort import slow_kmeans
 
 CLASSES = 4
 RESNET = {"output_stride": 8, "width": 0.125, "blocks": [1, 1, 1, 1]}
@@ -150,23 +151,40 @@ def test_evaluation_and_steps_that_were_given_up_leave_nothing(batch) -> None:
     method({"labelled": data}, 0)  # given up
     method({"labelled": data}, 0)
     method.after_step(0)
-    count = len(method.memory.vectors)
+    kept = method.memory.vectors.clone()
     segments = len({(n, c) for n in range(2) for c in data.target[n].unique().tolist() if c != 255})
-    assert segments <= count <= 2 * 4 * CLASSES
+    assert segments <= len(kept) <= 2 * 4 * CLASSES
     method.after_step(1)
-    assert len(method.memory.vectors) == count
+    assert torch.equal(method.memory.vectors, kept)
+    method.decoder.fill(torch.eye(4), torch.arange(4))
+    method.eval()
+    method({"labelled": batch(CLASSES, seed=1)}, 1)
+    method.after_step(1)
+    assert torch.equal(method.memory.vectors, kept)
+    method.train()
+    method({"labelled": batch(CLASSES, seed=1)}, 1)
+    method.after_step(1)
+    assert len(method.memory.vectors) > len(kept), "as it would have been kept in training"
 
 
 @pytest.mark.parametrize("label", [2, 255])
 def test_odd_batches_are_differentiable(batch, label: int) -> None:
-    data, method = batch(CLASSES), make()
+    """Two steps with two pictures of four clusters each: of a single class, or of none."""
+    data, method = batch(CLASSES), make(memory_batches=2)
     for step in range(2):
         loss = method({"labelled": replace(data, target=torch.full_like(data.target, label))}, step)["segsort"]
         loss.backward()
         method.after_step(step)
         assert loss.item() == 0
     assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
-    assert len(method.memory.vectors) == (0 if label == 255 else len(method.memory.ages))
+    vectors = method.memory.vectors
+    if label == 255:
+        assert len(vectors) == 0
+    else:
+        assert 2 * 2 < len(vectors) <= 2 * 2 * 4
+        assert method.memory.classes.tolist() == [label] * len(vectors)
+        assert torch.allclose(vectors.norm(dim=1), torch.ones(len(vectors)))
+        assert torch.equal(*vectors.chunk(2)), "the same pictures, weights that no step has changed"
 
 
 def test_only_networks_of_its_own(batch) -> None:
@@ -218,6 +236,65 @@ def test_segments_of_the_bank_lie_where_the_grid_says() -> None:
     gatherer.finish()
     assert method.decoder.bank_labels.tolist() == [0, 2]
     assert torch.allclose(method.decoder.bank, torch.full((2, 4), 0.5))
+
+
+def slow_bank(
+    embedding: Tensor, target: Tensor, *, grid: tuple[int, int], scale: float, rounds: int
+) -> tuple[list[list[float]], list[int]]:
+    """Prototypes and their classes of one picture (D, H, W), pixel by pixel in float64, places from 0 to 1."""
+    _, height, width = embedding.shape
+    pixels, located, first, labels = [], [], [], []
+    for y in range(height):
+        for x in range(width):
+            pixel = norm(*embedding[:, y, x].double().tolist())
+            pixels.append(pixel)
+            located.append(norm(*pixel, scale * y / (height - 1), scale * x / (width - 1)))
+            first.append((y // math.ceil(height / grid[0])) * grid[1] + x // math.ceil(width / grid[1]))
+            labels.append(int(target[y, x]))
+    there = [label < CLASSES for label in labels]
+    clusters, _ = slow_kmeans(located, first, there, num_clusters=grid[0] * grid[1], rounds=rounds)
+    prototypes, classes = [], []
+    for number in range(grid[0] * grid[1]):
+        members = [i for i, cluster in enumerate(clusters) if cluster == number and there[i]]
+        counts = [sum(labels[i] == label for i in members) for label in range(CLASSES)]
+        if members:
+            classes.append(counts.index(max(counts)))
+            chosen = [pixels[i] for i in members if labels[i] == classes[-1]]
+            prototypes.append(norm(*(sum(column) for column in zip(*chosen, strict=True))))
+    return prototypes, classes
+
+
+@pytest.mark.parametrize("scale", [1.0, 5.0])
+@pytest.mark.parametrize("size", [(7, 10), (12, 5)])
+def test_bank_equals_the_loop(size: tuple[int, int], scale: float) -> None:
+    """Of three pictures with a fifth of their pixels void; sums of windows have any length."""
+    torch.manual_seed(2)
+    method = make(bank_grid=(3, 2))
+    method.decoder.options = method.decoder.options.model_copy(update={"location_scale": scale, "cluster_rounds": 4})
+    gatherer, prototypes, classes = method.gatherer(), [], []
+    for _ in range(3):
+        embedding = torch.randn(1, 4, *size) * torch.rand(1, 1, *size).add(0.5)
+        target = torch.randint(0, CLASSES, (1, *size)).masked_fill(torch.rand(1, *size) < 0.2, 255)
+        gatherer.add(embedding, target)
+        found = slow_bank(embedding[0], target[0], grid=(3, 2), scale=scale, rounds=4)
+        prototypes += found[0]
+        classes += found[1]
+    gatherer.finish()
+    assert method.decoder.bank_labels.tolist() == classes and len(classes) > 12
+    torch.testing.assert_close(method.decoder.bank, torch.tensor(prototypes))
+
+
+@pytest.mark.parametrize("enlarged", ["votes", "embedding"])
+def test_what_the_bank_is_made_of(batch, enlarged: str) -> None:
+    """The network's unit vectors; or, where they are enlarged before, what they are at their own length."""
+    method = make().eval()
+    method.decoder.options = method.decoder.options.model_copy(update={"enlarged": enlarged})
+    with torch.no_grad():
+        method.decoder.projection.weight *= 3.0
+        found = method.gatherer().embed(batch(CLASSES).images)
+    lengths = found.norm(dim=1)
+    assert found.shape[1] == 4
+    assert torch.allclose(lengths, torch.ones_like(lengths)) == (enlarged == "votes")
 
 
 def test_nothing_labelled_is_a_fault_and_keeps_the_bank() -> None:

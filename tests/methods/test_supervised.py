@@ -26,6 +26,30 @@ def test_losses_are_torchs_own(segmentor, batch):
     torch.testing.assert_close(losses["aux"], 0.3 * expected["aux"])
 
 
+PLACES = ("labels", "logits")
+
+
+@pytest.mark.parametrize("aux_at", [*PLACES, None])
+@pytest.mark.parametrize("at", PLACES)
+@pytest.mark.parametrize("size", [(64, 96), (60, 100)])  # of the second, every label's place is rounded
+def test_auxiliary_loss_at_a_place_of_its_own(segmentor, batch, at, aux_at, size):
+    """Labels are shrunk as torch's nearest neighbour does, logits enlarged by torch; None is where the main loss is."""
+    network, data = segmentor(5, aux=True), batch(size=size)
+    method = build(Options(loss_at=at, aux_loss_at=aux_at, aux_weight=0.3), network, num_classes=5, seed=0)
+    losses = method({"labelled": data}, 0)
+    output = network(data.images)
+
+    def loss(logits, place):
+        if place == "labels":
+            logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+        labels = F.interpolate(data.target[:, None].double(), logits.shape[-2:], mode="nearest")[:, 0].long()
+        return F.cross_entropy(logits, labels, ignore_index=255)
+
+    torch.testing.assert_close(losses["ce"], loss(output.logits, at))
+    torch.testing.assert_close(losses["aux"], 0.3 * loss(output.aux["side"], aux_at or at))
+    assert not torch.isclose(loss(output.aux["side"], "labels"), loss(output.aux["side"], "logits"), rtol=1e-4)
+
+
 def test_without_auxiliary_logits(segmentor, batch):
     losses = build(Options(), segmentor(5), num_classes=5, seed=0)({"labelled": batch()}, 0)
     assert set(losses) == {"ce"}
@@ -54,6 +78,7 @@ def test_named_weights(segmentor):
         {"class_weights": [1, -1]},
         {"aux_weight": -1},
         {"aux_weight": {"aux": -1}},
+        {"aux_loss_at": "images"},
         {"ohem": {"threshold": 0}},
         {"ohem": {"min_share": 1.5}},
         {"ohem": {"min_pixels": 100000}},

@@ -1,6 +1,7 @@
 """SegSort's clustering, retrieval and network against loops in float64 and against results by hand."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -143,14 +144,22 @@ def test_votes_of_a_bank_smaller_than_the_neighbours() -> None:
     assert got.tolist() == [[0.0, 0.0, 1.0]]
 
 
-def test_the_network_is_the_written_formula() -> None:
-    decoder = randomised(decoder_of(bn_eps=1e-3)).eval()
-    x = torch.randn(2, 8, 9, 11, dtype=torch.float64)
-    maps = [x]
+def by_formula(decoder: SegSort, x: Tensor) -> Tensor:
+    """What the network makes of a layer in float64, at the length that it comes with."""
+    maps, size = [x], (x.shape[-2], x.shape[-1])
     for number, branch in zip((1, 2, 3, 6), decoder.pyramid.branches, strict=True):
-        maps.append(bilinear(unit(grid_means(x, number), branch), (9, 11), align_corners=True))
-    raw = conv(unit(torch.cat(maps, 1), decoder.conv), decoder.projection)
-    close(decoder.embed((x,)), raw / (raw**2).sum(1, keepdim=True).sqrt())
+        maps.append(bilinear(unit(grid_means(x, number), branch), size, align_corners=True))
+    return conv(unit(torch.cat(maps, 1), decoder.conv), decoder.projection)
+
+
+@pytest.mark.parametrize("enlarged", ["votes", "embedding"])
+def test_the_network_is_the_written_formula(enlarged: str) -> None:
+    decoder = randomised(decoder_of(bn_eps=1e-3, enlarged=enlarged)).eval()
+    x = torch.randn(2, 8, 9, 11, dtype=torch.float64)
+    raw = by_formula(decoder, x)
+    normal = raw / (raw**2).sum(1, keepdim=True).sqrt()
+    close(decoder.embed((x,)), normal)
+    close(decoder.gathered((x,)), raw if enlarged == "embedding" else normal)
 
 
 def test_the_published_network_has_as_many_parameters_as_calculated() -> None:
@@ -211,9 +220,10 @@ def slow_votes(decoder: SegSort, embedding: Tensor) -> Tensor:
     return votes.view(decoder.num_classes, height, width)
 
 
-@pytest.mark.parametrize("size", [(9, 11), (3, 4)])
-def test_votes_of_the_network_equal_the_loop(size: tuple[int, int]) -> None:
-    decoder = decoder_of(query_grid=(3, 2), neighbours=4, cluster_rounds=4, location_scale=0.7).eval()
+@pytest.mark.parametrize("location_scale", [0.7, 4.0])
+@pytest.mark.parametrize("size", [(9, 11), (3, 4), (8, 15)])
+def test_votes_of_the_network_equal_the_loop(size: tuple[int, int], location_scale: float) -> None:
+    decoder = decoder_of(query_grid=(3, 2), neighbours=4, cluster_rounds=4, location_scale=location_scale).eval()
     decoder.fill(unit_vectors(30, 4).float(), torch.randint(0, 3, (30,)))
     layers = (torch.randn(2, 8, *size),)
     logits, embedding, aux = decoder(layers, (0, 0))
@@ -222,8 +232,52 @@ def test_votes_of_the_network_equal_the_loop(size: tuple[int, int]) -> None:
         torch.testing.assert_close(logits[image].double(), slow_votes(decoder, embedding[image]))
 
 
-def test_in_training_nobody_votes() -> None:
-    decoder = decoder_of().train()
+@pytest.mark.parametrize("location_scale", [0.7, 4.0])
+@pytest.mark.parametrize(("small", "size"), [((5, 6), (37, 45)), ((3, 4), (19, 31)), ((4, 4), (32, 32))])
+def test_votes_on_the_pixels_of_an_image_equal_the_loop(
+    small: tuple[int, int], size: tuple[int, int], location_scale: float
+) -> None:
+    """The embedding is enlarged as it comes, then has its length become 1, is clustered and asks the bank."""
+    options = {"query_grid": (3, 2), "neighbours": 4, "cluster_rounds": 3, "location_scale": location_scale}
+    decoder = randomised(decoder_of(**options, enlarged="embedding")).eval()
+    decoder.fill(unit_vectors(30, 4), torch.randint(0, 3, (30,)))
+    x = torch.randn(2, 8, *small, dtype=torch.float64)
+    votes, embedding, aux = decoder((x,), size)
+    raw = by_formula(decoder, x)
+    close(embedding, raw / (raw**2).sum(1, keepdim=True).sqrt())
+    assert aux == {} and votes.shape == (2, 3, *size)
+    for image, large in enumerate(bilinear(raw, size, align_corners=True)):
+        torch.testing.assert_close(votes[image], slow_votes(decoder, large))
+
+
+@pytest.mark.parametrize("enlarged", ["votes", "embedding"])
+def test_places_of_what_is_asked_about(enlarged: str) -> None:
+    """Rows and columns over how many there are, of what is clustered: the small map, or the image."""
+    decoder = decoder_of(query_grid=(3, 2), enlarged=enlarged).eval()
+    decoder.fill(unit_vectors(5, 4).float(), torch.arange(5) % 3)
+    seen: list[Tensor] = []
+    cluster = decoder.cluster
+
+    def record(*arguments: Tensor, **more: Any) -> Tensor:
+        seen[:] = arguments
+        return cluster(*arguments, **more)
+
+    decoder.cluster = record  # type: ignore[method-assign]
+    decoder((torch.randn(2, 8, 5, 7),), (36, 50))
+    height, width = (5, 7) if enlarged == "votes" else (36, 50)
+    pixels, rows, columns, first = seen
+    assert pixels.shape == (2, 4, height, width) and torch.allclose(pixels.norm(dim=1), torch.ones(2, height, width))
+    down, across = math.ceil(height / 3), math.ceil(width / 2)
+    for image in range(2):
+        torch.testing.assert_close(rows[image], torch.tensor([row / height for row in range(height)]))
+        torch.testing.assert_close(columns[image], torch.tensor([column / width for column in range(width)]))
+        cells = [2 * (row // down) + column // across for row in range(height) for column in range(width)]
+        assert first[image].tolist() == cells
+
+
+@pytest.mark.parametrize("enlarged", ["votes", "embedding"])
+def test_in_training_nobody_votes(enlarged: str) -> None:
+    decoder = decoder_of(enlarged=enlarged).train()
     logits, embedding, _ = decoder((torch.randn(2, 8, 5, 6),), (0, 0))
     assert logits.shape == (2, 3, 5, 6) and not logits.any() and not logits.requires_grad
     assert embedding.requires_grad
@@ -240,12 +294,16 @@ def test_an_empty_bank_is_a_fault_of_one_line() -> None:
 
 def test_half_precision_changes_no_cluster() -> None:
     """Under autocast the network's convolutions are less exact; what comes after the embedding is not."""
-    decoder = decoder_of(query_grid=(3, 2)).eval()
+    decoder = decoder_of(query_grid=(3, 2), enlarged="embedding").eval()
     decoder.fill(unit_vectors(30, 4).float(), torch.randint(0, 3, (30,)))
-    embedding = decoder.embed((torch.randn(2, 8, 9, 11),))
+    layers = (torch.randn(2, 8, 9, 11),)
+    embedding = decoder.embed(layers)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = decoder.vote(embedding)
+        votes, found, _ = decoder(layers, (36, 44))
     assert torch.equal(inside, decoder.vote(embedding))
+    assert votes.dtype == found.dtype == torch.float32 and votes.shape == (2, 3, 36, 44)
+    torch.testing.assert_close(votes.sum(1), torch.ones(2, 36, 44))
 
 
 def test_a_file_says_how_many_prototypes_there_are(tmp_path) -> None:

@@ -17,6 +17,8 @@ from segbench.models import weights
 from segbench.models.backbones.hrnetv2.network import build
 from segbench.models.backbones.hrnetv2.options import Options
 from segbench.models.loading import match
+from segbench.recipe.catalog import default_catalog
+from segbench.recipe.resolve import Request, resolve_all
 
 SMALL = {"width": 16, "modules": [1, 1, 1], "blocks_per_branch": 2, "stage1_blocks": 1, "stage1_width": 32}
 CHOICE = Choice(name="hrnetv2", options=SMALL)
@@ -70,7 +72,7 @@ def test_random_loads_nothing() -> None:
 
 def test_every_listed_file_fits_the_timm_network_of_its_name() -> None:
     for group in weights._table()["imagenet"]:
-        for file in group["files"]:
+        for file in (each for each in group["files"] if "urls" not in each):
             choice = Choice(name=group["backbone"], options=file["options"])
             published = weights.published_weights(choice, weights="imagenet")
             assert published.name == file["name"]
@@ -136,7 +138,22 @@ def test_every_line_of_the_table_is_listed() -> None:
     listed = weights.listed_weights()
     assert {each.weights for each in listed} == set(weights._table())
     for each in listed:
-        assert weights.published_weights(each.backbone, weights=each.weights).name == each.published.name
+        name = each.published.name
+        assert weights.published_weights(each.backbone, weights=each.weights, file=name).name == name
+
+
+def test_a_recipe_may_name_its_file() -> None:
+    """In full, or by what follows the owner; no name takes the first that fits."""
+    deep = Choice(name="resnet", options={"depth": 101, "stem": "deep", "output_stride": 8, "bn_eps": 1e-3})
+    names = {None: "timm/resnet101s.gluon_in1k", "resnet101s.gluon_in1k": "timm/resnet101s.gluon_in1k"}
+    names |= {name: name for name in ("openseg/resnet101-imagenet.pth", "csail/resnet101-imagenet.pth")}
+    for file, found in names.items():
+        assert weights.published_weights(deep, weights="imagenet", file=file).name == found
+    for other in ("resnet50-19c8e357.pth", "imagenet.pth", "none"):  # of another network, half a name, no name
+        with pytest.raises(MissingFault, match=rf"{other} .*known: timm/resnet101s.gluon_in1k, openseg/") as fault:
+            weights.published_weights(deep, weights="imagenet", file=other)
+        assert "--set weights.file=null" in fault.value.next
+        assert weights.weights_need(deep, "imagenet", file=other).endswith(f"   Next: {fault.value.next}")
 
 
 def test_a_cached_file_is_used_without_asking_the_hub(monkeypatch: pytest.MonkeyPatch, published: Path) -> None:
@@ -209,3 +226,20 @@ def test_names_of_a_file_become_those_of_the_network(monkeypatch: pytest.MonkeyP
     assert own["layers.0.downsample.norm.bias"].eq(0.1).all()
     assert own["norm2.weight"].eq(1).all()
     assert report.matched == len(own) - 8
+
+
+def test_every_recipe_starts_from_its_file_or_says_that_it_cannot() -> None:
+    """TF-Slim's checkpoint and PSPNet's own file are named by their recipes and cannot be had."""
+    catalog = default_catalog()
+    rows = [row for table in catalog.tables for row in resolve_all(catalog, table, Request())]
+    stages = [stage for row in rows if row.published.training is not None for stage in row.published.training.stages]
+    unknown = set()
+    for stage in (each for each in stages if each.weights.backbone != "random"):
+        file = stage.weights.file
+        try:
+            found = weights.published_weights(stage.model.backbone, weights=stage.weights.backbone, file=file)
+        except MissingFault:
+            unknown.add(file)
+        else:
+            assert file in (None, found.name) or found.name.endswith(f"/{file}")
+    assert unknown == {"resnet_v1_101.ckpt", "resnet101_v2.pth"}

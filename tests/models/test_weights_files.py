@@ -59,7 +59,7 @@ def _serve(monkeypatch: pytest.MonkeyPatch, server: FileServer, content: bytes, 
     """Let the table's file lie on this server."""
     server.files[FILE] = content
     published = replace(_published(), urls=(f"{server.site}/{FILE}",), sha256=sha256)
-    monkeypatch.setattr(weights, "published_weights", lambda choice, *, weights: published)
+    monkeypatch.setattr(weights, "published_weights", lambda choice, *, weights, file=None: published)
 
 
 def test_the_rows_network_has_a_coco_file_and_others_have_none() -> None:
@@ -121,3 +121,40 @@ def test_unreachable_server_is_said_with_the_place_for_a_copy(
     (folder / FILE).write_bytes(content)
     assert weights.weights_need(choice, "coco") == ""
     assert weights.fetch_weights(weights.published_weights(choice, weights="coco")) == folder / FILE
+
+
+@pytest.mark.parametrize("inside", ["", "resinit.", "module."])
+@pytest.mark.parametrize("owner", ["openseg", "csail"])
+def test_deep_stems_of_others_find_their_places(
+    monkeypatch: pytest.MonkeyPatch, server: FileServer, folder: Path, owner: str, inside: str
+) -> None:
+    """The three convolutions and norms of the stem under the names of those projects, written out."""
+    options = Options(depth=101, stem="deep", width=0.0625, blocks=(1, 1, 1, 1))
+    network = build(options, align_corners=True)
+    torch.manual_seed(4)
+    stem = {
+        "conv1.weight": "conv1.0.weight", "conv2.weight": "conv1.3.weight", "conv3.weight": "conv1.6.weight",
+    } | {
+        f"{theirs}.{part}": f"{ours}.{part}"
+        for theirs, ours in (("bn1", "conv1.1"), ("bn2", "conv1.4"), ("bn3", "bn1"))
+        for part in ("weight", "bias", "running_mean", "running_var")
+    }  # fmt: skip
+    wanted = {name: torch.randn_like(each) for name, each in network.state_dict().items() if "num_batches" not in name}
+    theirs = {f"{inside}{name}": wanted[ours] for name, ours in stem.items()}
+    around = inside if inside == "module." else ""
+    theirs |= {f"{around}{name}": each for name, each in wanted.items() if name.startswith("layer")}
+    theirs[f"{around}fc.weight"] = torch.zeros(1000, 128)
+    assert len(theirs) == len(wanted) + 1
+    buffer = io.BytesIO()
+    torch.save(theirs, buffer)
+    file = f"{owner}/resnet101-imagenet.pth"
+    choice = Choice(name="resnet", options={"depth": 101, "stem": "deep"})
+    published = weights.published_weights(choice, weights="imagenet", file=file)
+    server.files["file.pth"] = buffer.getvalue()
+    served = replace(published, urls=(f"{server.site}/file.pth",))
+    monkeypatch.setattr(weights, "published_weights", lambda choice, *, weights, file=None: served)
+    report = weights.load_backbone_weights(network, choice, weights="imagenet", file=file)
+    assert report is not None and len(report.dropped) == 1
+    own = network.state_dict()
+    assert all(torch.equal(own[name], tensor) for name, tensor in wanted.items())
+    assert (folder / file).is_file()

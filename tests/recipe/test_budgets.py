@@ -44,6 +44,8 @@ def test_optimisers_are_replaced_and_scales_narrowed_but_never_widened(shipped):
             for theirs, ours in zip(resolved.published.training.stages, resolved.ran.training.stages, strict=True):
                 optimizer = ours.schedule.optimizer
                 assert (optimizer.name, optimizer.lr, optimizer.momentum) == ("adamw", rate, 0.0), resolved.name
+                for part in (ours.model.backbone, ours.model.decoder):  # one rate for all that is trained
+                    assert part.options.get("lr_factor", 1) == 1, resolved.name
                 for name, stream in ours.streams.items():
                     low, high = theirs.streams[name].augmentation.scale
                     assert stream.augmentation.scale == (max(low, 0.75), min(high, 1.5)), resolved.name

@@ -25,7 +25,8 @@ def test_as_published(shipped):
     assert (augmentation.class_uniform.share, augmentation.class_uniform.tile) == (0.5, 1024)
     assert (augmentation.padding, augmentation.padding_colour, augmentation.decisions) == ("centre", "black", "image")
     assert stage.method.name == "supervised"
-    assert registry.options_of("method", "supervised").model_validate(stage.method.options).aux_weight == 0.4
+    method = registry.options_of("method", "supervised").model_validate(stage.method.options)
+    assert (method.aux_weight, method.loss_at, method.aux_loss_at) == (0.4, "labels", "logits")
     decoder = decoder_of(stage)
     assert (decoder.slots, decoder.reduction, decoder.unit_weight_decay) == (16, 64, 1e-4)
     assert stage.schedule.optimizer.weight_decay == 5e-4

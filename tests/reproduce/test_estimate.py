@@ -4,7 +4,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from segbench.core.errors import InvalidFault
 from segbench.core.spec import (
     Choice,
     DataSpec,
@@ -22,9 +24,10 @@ from segbench.recipe.catalog import load_catalog, recipes_root
 from segbench.recipe.resolve import Request
 from segbench.reproduce import estimate as module
 from segbench.reproduce.estimate import estimate_plan
-from segbench.reproduce.plan import make_plan
+from segbench.reproduce.plan import Item, Plan, make_plan
 from segbench.results.store import Store
 
+SMOKE = Request("smoke")
 BACKBONE = {
     "width": 8, "modules": [1, 1, 1], "blocks_per_branch": 1, "stage1_blocks": 1, "stage1_width": 16,
     "stem_channels": 16,
@@ -101,12 +104,53 @@ def test_memory_grows_with_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert three - two == pytest.approx(two - one, abs=2) and two > one
 
 
+def test_what_is_done_takes_no_time_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training that was stopped at step 100 of 150, between two validations, and one that is whole."""
+    monkeypatch.setattr(module, "_step", lambda *_: 0.5)
+    catalog, store = load_catalog(recipes_root()), Store(tmp_path)
+
+    def planned() -> Item:
+        (item,) = make_plan(catalog, "contextrast-table6", store, row="layers-4", dataset="camvid", request=SMOKE).items
+        plan = Plan("contextrast-table6", "", SMOKE, 1, [item])
+        estimate_plan(plan, Runtime(), store)
+        return item
+
+    before = planned()
+    spec = before.resolved.ran.training
+    assert spec is not None and before.reason == ""
+    (only,) = spec.stages
+    assert (only.schedule.steps, only.schedule.validate_every) == (150, 75)
+    folder = store.training_folder(before.training)
+    folder.mkdir(parents=True)
+    torch.save({"step": 100, "method": {"weight": torch.zeros(3)}}, folder / "state.pt")
+    after = planned()
+    assert (after.status, after.reason) == ("to do", "(from step 100)")
+    saved = before.seconds - after.seconds
+    images = 24 if only.streams["labelled"].data.images is None else only.streams["labelled"].data.images
+    validation = images * 0.5 / only.streams["labelled"].batch_total / 3
+    assert saved == pytest.approx(100 * 0.5 + validation, rel=0.01)
+    (folder / "state.pt").write_bytes(b"cut off")
+    assert planned().reason == "", "the training itself will say what is wrong"
+
+
+def test_a_layer_that_the_network_does_not_have_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_step", lambda *_: 0.5)
+    catalog, store = load_catalog(recipes_root()), Store(tmp_path)
+    request = Request("smoke", settings=(("evaluation.features.layer", 9),))
+    plan = make_plan(catalog, "contextrast-table4", store, row="upernet", dataset="camvid", request=request)
+    with pytest.raises(InvalidFault, match=r"features.layer is 9, but this encoder has 4 layers") as fault:
+        estimate_plan(plan, Runtime(), store)
+    assert fault.value.next == "the same command with --set evaluation.features.layer=4"
+
+
 def test_equal_networks_are_probed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = []
     monkeypatch.setattr(module, "_step", lambda *_: steps.append(1) or 0.5)
     catalog, store = load_catalog(recipes_root()), Store(tmp_path)
     plan = make_plan(catalog, "contextrast-table8b", store, request=Request("smoke"), seeds=2)
-    estimate_plan(plan, Runtime())
+    estimate_plan(plan, Runtime(), store)
     assert len(plan.trainings()) == 10
     assert len(steps) == 2, "one to warm up, one to measure, as half a second is enough"
     assert all(item.seconds and item.memory_bytes for item in plan.items)

@@ -80,6 +80,40 @@ def test_higher_and_lower(lab, mean, word):
     assert entry.p < entry.p_holm < 0.05
 
 
+TOLERANT = PLAIN.replace(
+    'miou: "70.0"', 'miou: {printed: "70.0", tolerance: {points: 1.5, source: their later code gives 68.5}}'
+)
+
+
+@pytest.mark.parametrize(
+    ("mean", "word", "strict"),
+    [
+        (68.5, "reproduced", "lower"),  # what the authors' own code gives
+        (71.5, "reproduced", "higher"),
+        (67.5, "lower", "lower"),  # 1 beyond it, where noise and rounding explain 0.37
+        (72.5, "higher", "higher"),
+        (70.0, "reproduced", "reproduced"),
+    ],
+)
+def test_what_the_authors_own_code_gives_is_no_deviation(lab, mean, word, strict):
+    lab = lab(made_one=TOLERANT, made_two=PLAIN)
+    lab.run(T, "base", around(mean))  # the rows of both tables mean the same trainings
+    lab.run(T, "more", around(72.0))
+    tolerant, plain = only(compare(lab)), only(compare(lab, "made-two"))
+    assert (tolerant.verdict, plain.verdict) == (word, strict)
+    assert tolerant.half_width == pytest.approx(T4 * 0.1 * math.sqrt(1 / 3 + 1) + 0.05 + 1.5, abs=1e-6)
+    assert (tolerant.margin, plain.margin) == (2.5, 1.0)
+    assert only(compare(lab), row="more").margin == 1.0, "other rows keep theirs"
+
+
+def test_a_tolerance_asks_for_as_many_seeds(lab):
+    lab = lab(made_one=TOLERANT)
+    for row, mean in (("base", 70.1), ("more", 72.0)):
+        lab.run(T, row, around(mean, [-0.35, 0.0, 0.35]))
+    entry = only(compare(lab))
+    assert (entry.verdict, entry.seeds_needed) == ("undecided", 5)  # as without, below
+
+
 def test_undecided_says_how_many_seeds(lab):
     lab = lab(made_one=PLAIN)
     offsets = [-0.35, 0.0, 0.35]

@@ -60,7 +60,7 @@ def test_rows_that_ran_otherwise_are_not_compared(lab):
     lab.run(T, "down", [29.0], request=Request(settings=(("schedule.steps", 50),)), asked=True)
     assert found(lab) == {}
     lab.run(T, "base", [28.0], request=Request(settings=(("schedule.steps", 50),)), asked=True)
-    assert found(lab) == {}, "the base shown is the one of the full budget"
+    assert {name: gain.measured for name, gain in found(lab).items()} == {"down": 1.0}
     lab.run(T, "up", [33.0])
     assert found(lab)["up"].measured == pytest.approx(3.0)
 
@@ -70,12 +70,12 @@ def test_reports_say_it(lab):
     lab.run(T, "base", [30.0, 31.0], request=SMALL)
     lab.run(T, "up", [31.0, 32.0], request=SMALL)
     report = compare_table(lab.catalog, T, lab.store)
-    assert "gain of Up over Base: +2.00 printed, +1.00 measured\n" in render(report, width=200)
+    assert "gain of Up over Base: +2.0 by the printed figures, +1.00 measured\n" in render(report, width=200)
     assert "1 of 1 gain has the published sign\n" in render(report, "markdown")
     lab.run(T, "down", [31.0], request=SMALL)
     report = compare_table(lab.catalog, T, lab.store)
     text = render(report, "markdown")
-    assert "gain of Down over Base: -1.00 printed, +0.50 measured, without the published sign\n" in text
+    assert "gain of Down over Base: -1.0 by the printed figures, +0.50 measured, without the published sign\n" in text
     assert "1 of 2 gains has the published sign; of one seed, a sign may be chance\n" in text
     (data,) = json.loads(render(report, "json"))["reports"]
     assert [(gain["row"], gain["same_sign"], gain["section"][0]) for gain in data["gains"]] == [
@@ -85,7 +85,7 @@ def test_reports_say_it(lab):
 
 
 def test_a_reading_has_a_gain_of_its_own(lab):
-    """Beside the attempt shown, against the same base; another budget's attempt is left out."""
+    """Beside the attempt shown, against the same base, and uncounted; another budget's attempt is left out."""
     lab = lab(made_one=BODY + READING)
     lab.run(T, "base", [30.0], request=SMALL)
     lab.run(T, "up", [31.0], request=SMALL)
@@ -96,7 +96,47 @@ def test_a_reading_has_a_gain_of_its_own(lab):
         ("Up", pytest.approx(1.0)),
         ("Up (guess=two)", pytest.approx(-2.0)),
     ]
-    assert "gain of Up (guess=two) over Base: +2.00 printed, -2.00 measured, without" in render(report, width=200)
+    text = render(report, width=200)
+    assert "gain of Up (guess=two) over Base: +2.0 by the printed figures, -2.00 measured, without the pub" in text
+    assert "sign; another reading, not counted\n" in text
+    assert "1 of 1 gain has the published sign" in text
+
+
+def test_readings_of_both_rows_are_read_alike(lab):
+    """A row under a reading is held against the other row under that reading, or against nothing."""
+    lab = lab(made_one=BODY + READING.replace("    when: {row: up}\n", ""))
+    other = Request("small", readings=(("guess", "two"),))
+    lab.run(T, "base", [30.0], request=SMALL)
+    lab.run(T, "up", [31.0], request=SMALL)
+    lab.run(T, "up", [28.0], request=other, asked=True)
+    report = compare_table(lab.catalog, T, lab.store)
+    assert [(gain.name, gain.measured, gain.counts) for gain in gains(report, SECTION)] == [("Up", 1.0, True)]
+    lab.run(T, "base", [25.0], request=other, asked=True)
+    report = compare_table(lab.catalog, T, lab.store)
+    assert [(gain.name, gain.measured, gain.counts) for gain in gains(report, SECTION)] == [
+        ("Up", 1.0, True),
+        ("Up (guess=two)", 3.0, False),
+    ]
+
+
+def test_only_runs_under_another_reading_count(lab):
+    lab = lab(made_one=BODY + READING.replace("    when: {row: up}\n", ""))
+    lab.run(T, "base", [30.0], request=SMALL)
+    lab.run(T, "up", [28.0], request=Request("small", readings=(("guess", "two"),)), asked=True)
+    assert found(lab) == {}
+    text = render(compare_table(lab.catalog, T, lab.store), width=200)
+    assert "published sign" not in text
+
+
+def test_no_sign_below_the_last_digit(lab):
+    lab = lab(made_one=BODY)
+    lab.run(T, "base", [30.0, 30.0], request=SMALL)
+    lab.run(T, "up", [30.004, 30.004], request=SMALL)
+    lab.run(T, "down", [29.996, 29.996], request=SMALL)
+    text = render(compare_table(lab.catalog, T, lab.store), width=200)
+    assert "over Base: +2.0 by the printed figures, +0.00 measured, so no sign\n" in text
+    assert "over Base: -1.0 by the printed figures, +0.00 measured, so no sign\n" in text
+    assert "0 of 2 gains have the published sign\n" in text
 
 
 def test_a_printed_gain_is_counted_and_not_told_twice(lab):

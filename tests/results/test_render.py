@@ -81,6 +81,20 @@ def test_markdown_lines(report):
     assert text.endswith("**1 of 4 reproduced, 1 lower, 1 not comparable, 1 not run; the gain is higher.**\n")
 
 
+def test_a_tolerance_is_told(lab):
+    tolerance = '{points: 1.5, source: "their later code gives 68.5"}'
+    lab = lab(made_one=BODY.replace('miou: "70.0"', f'miou: {{printed: "70.0", tolerance: {tolerance}}}'))
+    lab.run(T, "base", [68.5, 68.55, 68.45])
+    report = compare_table(lab.catalog, T, lab.store)
+    text = render(report, "markdown")
+    base = cells(text, r"Base \| \*plain\*")
+    assert base[4] == "reproduced" and "tolerance 1.5: their later code gives 68.5" in base[5]
+    assert "margin 2" in text and text.count("tolerance") == 1
+    lines = csv.DictReader(io.StringIO(render(report, "csv")))
+    found = {(line["row"], line["metric"]): float(line["tolerance"]) for line in lines}
+    assert {name: points for name, points in found.items() if points} == {("base", "miou"): 1.5}
+
+
 def test_every_markdown_table_line_has_as_many_cells_as_its_header(report):
     lines = [line for line in render(report, "markdown", per_class=True).splitlines() if line.startswith("|")]
     assert {len(re.split(r"(?<!\\)\|", line)) for line in lines} == {8, 7}

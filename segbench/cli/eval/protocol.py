@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 OWN_SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 _SIZING = ("short_side", "max_side", "multiple_of", "pad", "enlarge")
-_SLIDING = ("mode", "window", "stride", "overlap", "mirror")
+_SLIDING = ("mode", "window", "stride", "placing", "overlap", "mirror", "mirrored")
 
 
 def evaluation_spec(

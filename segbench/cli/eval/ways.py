@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 AXES = ("channels", "normalisation", "align", "scales", "window")
 _NORMALISATIONS = ("imagenet", "half", "caffe")
-_WINDOW = ("mode", "window", "stride", "overlap", "mirror")
+_WINDOW = ("mode", "window", "stride", "placing", "overlap", "mirror", "mirrored")
 NOTICED = 0.1  # points of mIoU; less is not worth a sentence
 
 

@@ -32,7 +32,7 @@ class BankGatherer(Gatherer):
         self._labels: list[Tensor] = []
 
     def embed(self, images: Tensor) -> Tensor:
-        return self._decoder.embed(self._segmentor.backbone(images))
+        return self._decoder.gathered(self._segmentor.backbone(images))
 
     def add(self, embedding: Tensor, target: Tensor) -> None:
         labels = target.flatten(1)

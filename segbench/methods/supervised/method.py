@@ -41,7 +41,8 @@ class Supervised(Method):
     def __init__(self, options: Options, segmentor: Segmentor, *, num_classes: int, seed: int) -> None:
         super().__init__(segmentor, seed=seed)
         self.num_classes = num_classes
-        self.ce_weight, self.aux_weight, self.loss_at = options.ce_weight, options.aux_weight, options.loss_at
+        self.ce_weight, self.aux_weight = options.ce_weight, options.aux_weight
+        self.loss_at, self.aux_loss_at = options.loss_at, options.aux_loss_at or options.loss_at
         self.ohem = options.ohem
         extra = options.extra_loss
         self.extra = None if extra is None else build_extra(extra, num_classes=num_classes)
@@ -83,7 +84,7 @@ class Supervised(Method):
         final = self._at(self.loss_at, output.logits, batch.target)
         losses = {"ce": self.ce_weight * self._cross_entropy(*final, mined=True)}
         if output.aux:
-            pairs = {name: self._at(self.loss_at, logits, batch.target) for name, logits in output.aux.items()}
+            pairs = {name: self._at(self.aux_loss_at, logits, batch.target) for name, logits in output.aux.items()}
             mined = self.ohem is not None and self.ohem.on == "all"
             terms = [factors[name] * self._cross_entropy(*pair, mined=mined) for name, pair in pairs.items()]
             losses["aux"] = torch.stack(terms).sum()

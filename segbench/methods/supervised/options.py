@@ -44,6 +44,9 @@ class Options(BaseOptions):
     loss_at: Literal["labels", "logits"] = setting(
         "labels", description="whether logits are enlarged to the labels or labels shrunk to the logits"
     )
+    aux_loss_at: Literal["labels", "logits"] | None = setting(
+        None, description="the same for the auxiliary logits; None: as the final ones"
+    )
     ohem: HardPixels | None = setting(None, description="which pixels the cross-entropy counts; None: all labelled")
     extra_loss: ExtraLoss | None = setting(None, description="a loss beside the cross-entropy")
 

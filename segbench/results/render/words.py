@@ -1,12 +1,13 @@
 """The sentences and cells that every format of a report shares."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from segbench.metrics.rules import COST_RULES
 from segbench.recipe.figures import INCREASE, METRICS
 from segbench.results.flat import class_rows
-from segbench.results.gains import gains
+from segbench.results.gains import Gain, gains
 from segbench.results.verdicts import WORDS, Judged, TableReport
 
 NAMES = {"miou": "mIoU", "iou": "IoU by class", "dice": "Dice", "iiou": "iIoU", "params_m": "parameters",
@@ -70,6 +71,8 @@ def note(entry: Judged) -> str:
         parts.append(f"seed correlation {entry.correlation:+.2f}")
     if entry.shown is not None and entry.verdict != "not comparable" and str(entry.shown) != "budget full":
         parts.append(str(entry.shown))
+    if entry.figure.tolerance:
+        parts.append(f"tolerance {entry.figure.tolerance:g}: {entry.figure.tolerance_source}")
     if entry.figure.runs > 1:
         parts.append(f"mean of {entry.figure.runs} runs")
     if entry.figure.note:
@@ -268,7 +271,7 @@ def ratio_lines(report: TableReport, entries: Sequence[Judged]) -> list[str]:
 
 
 def gain_lines(report: TableReport, section: Section) -> list[str]:
-    """What rows have over those they improve on, as printed and as measured, and how many signs agree.
+    """What rows have over those they improve on, by the printed figures and as measured, and how many signs agree.
 
     A gain that is printed has a line of its own in the table already.
     """
@@ -276,16 +279,26 @@ def gain_lines(report: TableReport, section: Section) -> list[str]:
     if not found:
         return []
     told = {entry.figure.row for entry in report.sections()[section] if entry.figure.is_relative}
+    decimals = {entry.figure.row: entry.figure.decimals for entry in report.sections()[section]}
     lines = [
-        f"gain of {gain.name} over {gain.over_title}: {gain.printed:+.2f} printed, {gain.measured:+.2f} measured"
-        f"{'' if gain.same_sign else ', without the published sign'}"
+        f"gain of {gain.name} over {gain.over_title}: {gain.printed:+.{decimals[gain.row]}f} by the printed figures, "
+        f"{gain.measured:+.2f} measured{_sign(gain)}"
         for gain in found
-        if gain.readings or gain.row not in told
+        if not gain.counts or gain.row not in told
     ]
-    agree = sum(gain.same_sign for gain in found)
-    chance = "; of one seed, a sign may be chance" if min(gain.seeds for gain in found) < 2 else ""
-    have = "has" if agree == 1 else "have"
-    return [*lines, f"{agree} of {_many(len(found), 'gain')} {have} the published sign{chance}"]
+    counted = [gain for gain in found if gain.counts]
+    if not counted:
+        return lines
+    agree = sum(gain.same_sign for gain in counted)
+    chance = "; of one seed, a sign may be chance" if min(gain.seeds for gain in counted) < 2 else ""
+    have = "has" if 1 in (agree, len(counted)) else "have"
+    return [*lines, f"{agree} of {_many(len(counted), 'gain')} {have} the published sign{chance}"]
+
+
+def _sign(gain: Gain) -> str:
+    """What is to be said of a measured gain whose sign is not simply the published one."""
+    sign = "" if gain.same_sign else ", without the published sign" if gain.measured else ", so no sign"
+    return sign if gain.counts else f"{sign}; another reading, not counted"
 
 
 def dagger_lines(entries: Iterable[Judged]) -> list[str]:
@@ -311,7 +324,13 @@ def class_line(report: TableReport, entries: Sequence[Judged], *, limit: int = 3
 
 
 def next_command(report: TableReport) -> str:
-    """The one command that helps most; empty if none does."""
+    """The one command that helps most, with the options that were given; empty if none does."""
+    command = _most_helpful(report)
+    given = [f" {option} {shlex.quote(value)}" for option, value in report.repeat if f"{option} " not in command]
+    return f"{command}{''.join(given)}" if command else ""
+
+
+def _most_helpful(report: TableReport) -> str:
     budgets = {row.shown.budget for row in report.rows if row.shown is not None}
     scaled = next(iter(budgets)) if len(budgets) == 1 and "full" not in budgets else ""
     places = {row.shown.resolved.request.on for row in report.rows if row.shown is not None}

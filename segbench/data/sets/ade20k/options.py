@@ -23,9 +23,9 @@ class Options(DatasetOptions):
     size_bytes: int = 920_000_000
     licence: str = (
         "Images for non-commercial research and education; annotations under BSD-3-Clause "
-        "(from memory, read the terms at sceneparsing.csail.mit.edu)."
+        "(unverified; read the terms at sceneparsing.csail.mit.edu)."
     )
-    obtain: str = "No login: ADEChallengeData2016.zip (about 0.92 GB, from memory) from data.csail.mit.edu."
+    obtain: str = "No login: ADEChallengeData2016.zip (about 0.92 GB, unverified) from data.csail.mit.edu."
     archives: tuple[Archive, ...] = (
         Archive(
             name="ADEChallengeData2016.zip",

@@ -29,9 +29,9 @@ class Options(DatasetOptions):
     native_size: Size | None = None  # most are 1052x1914
     size_bytes: int = 57_000_000_000
     licence: str = (
-        "Research and education, non-commercial (from memory, read the terms); cite Richter et al., ECCV 2016."
+        "Research and education, non-commercial (unverified; read the terms); cite Richter et al., ECCV 2016."
     )
-    obtain: str = "No login: 20 archives (57 GB or so, from memory) of download.visinf.tu-darmstadt.de/data/from_games."
+    obtain: str = "No login: 20 archives (about 57 GB, unverified) of download.visinf.tu-darmstadt.de/data/from_games."
     archives: tuple[Archive, ...] = (
         *(_part(number, kind) for number in _PARTS for kind in ("images", "labels")),
         Archive(

@@ -23,7 +23,7 @@ class Options(DatasetOptions):
     size_bytes: int = 1_400_000_000
     licence: str = "Flickr terms for the images; cite Mottaghi et al., CVPR 2014."
     obtain: str = (
-        "No login: VOCtrainval_03-May-2010.tar (about 1.3 GB, from memory) from thor.robots.ox.ac.uk, and "
+        "No login: VOCtrainval_03-May-2010.tar (about 1.3 GB, unverified) from thor.robots.ox.ac.uk, and "
         "the masks of PyTorch-Encoding, train.pth and val.pth. If those cannot be had, put trainval_merged.json "
         "(PASCAL in Detail) or the folder trainval of .mat files (trainval.tar.gz of cs.stanford.edu/~roozbeh/"
         "pascal-context) into the data set's folder: segbench data prepare pascal-context makes the masks of either."

@@ -6,6 +6,7 @@ each segment of the training images; it is empty until somebody fills it, and pa
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import Size
@@ -43,7 +44,7 @@ class SegSort(Growing, Decoder):
         self, options: Options, layer_channels: tuple[int, ...], *, num_classes: int, align_corners: bool
     ) -> None:
         super().__init__()
-        self.options, self.num_classes = options, num_classes
+        self.options, self.num_classes, self.align_corners = options, num_classes, align_corners
         self.embedding_channels = options.embedding_dim
         self.lr_factor = options.lr_factor
         width, norm = options.channels, norm_of(options)
@@ -57,24 +58,37 @@ class SegSort(Growing, Decoder):
         self.register_buffer("bank_labels", torch.zeros(0, dtype=torch.int64))
 
     def forward(self, layers: tuple[Tensor, ...], size: Size) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Decode ``layers`` (N, c_i, h_i, w_i) at the size (h, w) of the last.
+        """Decode ``layers`` (N, c_i, h_i, w_i) of images of ``size`` (H, W).
 
         Returns:
-            Votes (N, C, h, w) float32, embedding (N, D, h, w), no auxiliary logits. In training nobody votes: all 0.
+            Votes (N, C, h, w) float32 at the size of the last layer, or (N, C, H, W) where the embedding is enlarged;
+            embedding (N, D, h, w); no auxiliary logits. In training nobody votes: all 0, at the size of the last layer.
 
         Raises:
             InvalidFault: votes are asked for, and the bank is empty.
         """
-        embedding = self.embed(layers)
+        raw = self._project(layers)
+        embedding = unit(raw, dim=1)
         if self.training:
             shape = (len(embedding), self.num_classes, *embedding.shape[-2:])
             return embedding.new_zeros(()).expand(shape), embedding, {}
-        return self.vote(embedding), embedding, {}
+        if self.options.enlarged == "votes":
+            return self.vote(embedding), embedding, {}
+        pixels = F.interpolate(raw, size=size, mode="bilinear", align_corners=self.align_corners)
+        return self.vote(unit(pixels, dim=1)), embedding, {}
 
     def embed(self, layers: tuple[Tensor, ...]) -> Tensor:
         """Unit vectors (N, D, h, w) of the pixels, float32 (float64 for layers in float64); the bank is not needed."""
-        raw = self.projection(self.dropout(self.conv(self.pyramid(layers[-1]))))
-        return unit(raw.to(torch.promote_types(raw.dtype, torch.float32)), dim=1)
+        return unit(self._project(layers), dim=1)
+
+    def gathered(self, layers: tuple[Tensor, ...]) -> Tensor:
+        """(N, D, h, w), what is enlarged and then has its length become 1 to fill the bank; float32 or float64."""
+        return self._project(layers) if self.options.enlarged == "embedding" else self.embed(layers)
+
+    def _project(self, layers: tuple[Tensor, ...]) -> Tensor:
+        """The embedding (N, D, h, w) at the length that it comes with, float32 or float64."""
+        raw: Tensor = self.projection(self.dropout(self.conv(self.pyramid(layers[-1]))))
+        return raw.to(torch.promote_types(raw.dtype, torch.float32))
 
     @torch.no_grad()
     def vote(self, embedding: Tensor) -> Tensor:

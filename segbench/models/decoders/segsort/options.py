@@ -1,11 +1,11 @@
 """What SegSort's network can be told.
 
 Sources: the layers are those of AAF's released code, which SegSort builds on; number of rounds: the author's answer to
-a user of the released code for Cityscapes; embedding and location: defaults of the released code; the query's grid and
-the number of neighbours on Cityscapes are inferred.
+a user of the released code for Cityscapes; embedding and location: defaults of the released code, and what is enlarged:
+its scripts for prototypes and for inference; the query's grid and the number of neighbours on Cityscapes are inferred.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,11 @@ class Options(NormOptions):
     )
     query_grid: tuple[Side, Side] = setting(
         (8, 8), description="rows and columns of the grid that k-means starts from in what is to be segmented"
+    )
+    enlarged: Literal["votes", "embedding"] = setting(
+        "votes",
+        description="what is brought to the image's size: votes of segments of the small map; or the embedding before "
+        "its length becomes 1, so that the image's own pixels are clustered, as the released code has it",
     )
     neighbours: int = setting(15, ge=1, description="prototypes of the bank that vote on a segment")
 
