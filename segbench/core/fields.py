@@ -33,9 +33,13 @@ class Options(Spec):
 
     across_images: ClassVar[tuple[str, ...]] = ()
 
-    def across_images_of(self, images: int) -> tuple[str, ...]:
-        """Those of ``across_images``, and what else these options make of all of so many images at once."""
-        return self.across_images
+    def across_images_of(self, images: int) -> dict[str, tuple[int, ...]]:
+        """What a method so told makes of several images, in words, and of how many each time, given so many at once."""
+        return dict.fromkeys(self.across_images, (images,))
+
+    def unread(self) -> frozenset[str]:
+        """Names of the fields that mean nothing beside the values of the others: a change of one changes no result."""
+        return frozenset()
 
 
 def digest(data: Any, *, length: int = 12) -> str:

@@ -24,5 +24,11 @@ def cut_fault(micro_batch: int | None, batches: Sequence[int]) -> str:
     return f"{name} images cannot be cut into equal parts at {micro_batch}; {way}"
 
 
+def group_sizes(images: int, size: int | None) -> tuple[int, ...]:
+    """Sizes of the groups of images that follow one another; the last may be smaller, None is one group of all."""
+    size = size or images
+    return tuple(min(size, images - start) for start in range(0, images, size))
+
+
 def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))

@@ -1,6 +1,7 @@
 """What is known about a data set before any file is read. Free of torch and of image libraries."""
 
 import re
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -69,6 +70,21 @@ class DatasetOptions(Options):
     archives: tuple[Archive, ...] = ()
     content_sha256: str | None = None
     notes: tuple[str, ...] = ()
+
+    def class_slugs(self, variant: str | None = None) -> tuple[str, ...]:
+        """Names of the classes as keys, in the order of their train ids.
+
+        Args:
+            variant: name of another class table than the usual one.
+        """
+        from .classes import class_table  # with numpy, which the facts alone do not need
+
+        return class_table(variant or self.table).slugs
+
+    def images_of(self, splits: Sequence[str]) -> int | None:
+        """How many images some splits have together; None where that is not known."""
+        counts = [self.splits.get(split, ()) for split in splits]
+        return sum(each[0] for each in counts) if all(counts) else None
 
 
 def facts(name: str) -> DatasetOptions:

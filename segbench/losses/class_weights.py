@@ -1,7 +1,8 @@
 """Published class weights of the cross-entropy, by name; free of torch."""
 
 CLASS_WEIGHTS: dict[str, tuple[float, ...]] = {
-    # Class table cityscapes. Released configuration of Pissas et al. (ECCV 2022, arXiv 2203.13409).
+    # Class table cityscapes. Released configurations of Pissas et al. (ECCV 2022, arXiv 2203.13409) and, with the same
+    # numbers, of ContrastiveSeg (ICCV 2021, arXiv 2101.11939).
     "cityscapes": (
         *(0.8373, 0.918, 0.866, 1.0345, 1.0166, 0.9969, 0.9754, 1.0489, 0.8786, 1.0023),
         *(0.9539, 0.9843, 1.1116, 0.9037, 1.0865, 1.0955, 1.0865, 1.1529, 1.0507),

@@ -95,7 +95,7 @@ class Method(nn.Module, ABC):
 
         A batch that is cut into parts then has the mean of the parts' losses, weighted so, for its loss. A loss that
         is not named here counts alike in every part, which is another loss unless each image has its own; the
-        options' ``across_images`` says so.
+        options' ``across_images_of`` says so.
         """
         return {}
 

@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from segbench.core.errors import UsageFault
 from segbench.core.registry import close_names
 from segbench.core.strict_yaml import Document, Location
 
+from . import layers
+from .protocol import flatten
 from .schema import Reading
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ def cross_check(catalog: "Catalog", table: "Table", *, whole: bool = True) -> li
         *_bases(catalog, table, whole=whole),
         *_gains(table),
         *_overlays(table),
+        *_sources(catalog, table),
         *_contradictions(table),
         *_facts(table.file.readings, {"row": set(table.file.rows)}),
     ]
@@ -94,6 +98,44 @@ def _overlays(table: "Table") -> Iterator[tuple[Location, str]]:
             if dataset not in known:
                 text = f"the row has no figures on {dataset!r}{_close(dataset, known)}"
                 yield ("rows", name, "datasets", dataset), text
+
+
+def _sources(catalog: "Catalog", table: "Table") -> Iterator[tuple[Location, str]]:
+    """A source is said of a value: of the table's or a row's own, or of one that the row inherits."""
+    every = list(flatten(layers.of_table(table)))
+    for name, row in table.file.rows.items():
+        own = list(flatten(layers.of_row(table, name)))
+        every += own
+        parts: list[tuple[Location, Iterable[str], list[str], tuple[str, ...]]]
+        parts = [(("rows", name), row.sources, own, table.datasets(name))]
+        for dataset, overlay in row.datasets.items():
+            values = list(flatten(layers.of_overlay(table, name, dataset)))
+            every += values
+            parts.append((("rows", name, "datasets", dataset), overlay.sources, values, (dataset,)))
+        for place, sources, values, datasets in parts:
+            for said in _idle(sources, values):
+                inherited = [path for dataset in datasets for path in _inherited(catalog, table, name, dataset)]
+                if inherited and _idle([said], inherited):
+                    yield (*place, "sources", said), _no_value(said, inherited)
+    for said in _idle(table.file.sources, every):
+        yield ("sources", said), _no_value(said, every)
+
+
+def _inherited(catalog: "Catalog", table: "Table", row: str, dataset: str) -> list[str]:
+    """Paths of all values of a row, none if it builds on what is not there, which is a fault of its own."""
+    try:
+        return list(flatten(layers.layers(catalog, table, row, dataset)))
+    except UsageFault:
+        return []
+
+
+def _idle(sources: Iterable[str], paths: list[str]) -> list[str]:
+    """The sources that are said of none of these values."""
+    return [said for said in sources if not any(layers.covers(said, path) for path in paths)]
+
+
+def _no_value(said: str, paths: list[str]) -> str:
+    return f"there is no value of that name{_close(said, paths)}"
 
 
 def _contradictions(table: "Table") -> Iterator[tuple[Location, str]]:

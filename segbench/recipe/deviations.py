@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from segbench.core import registry
-from segbench.core.spec import Choice, DataSpec, StageSpec, TrainingSpec
+from segbench.core.spec import Choice, DataSpec, Options, StageSpec, TrainingSpec
 
 from .phrases import phrase
 from .protocol import Protocol
@@ -97,12 +97,28 @@ def _worded(each: _Difference, published: BaseModel, ran: BaseModel) -> _Differe
     """A micro-batch means nothing without the batch and the method that it is cut for."""
     if each.field != "schedule.micro_batch" or not isinstance(published, StageSpec) or not isinstance(ran, StageSpec):
         return each
-    subjects = ["batch statistics"]
+    options: Any = Options()
     if registry.is_registered("method", ran.method.name):
-        options: Any = registry.options_of("method", ran.method.name).model_validate(ran.method.options)
-        subjects += options.across_images_of(ran.images_at_once)
-    listed = " and ".join(part for part in (", ".join(subjects[:-1]), subjects[-1]) if part)
-    return replace(each, says=f"{listed} of {ran.images_at_once} instead of {published.images_at_once} images")
+        options = registry.options_of("method", ran.method.name).model_validate(ran.method.options)
+    was, now = options.across_images_of(published.images_at_once), options.across_images_of(ran.images_at_once)
+    uncut = options.across_images_of(ran.images_at_once * ran.parts)
+    subjects: dict[str, list[str]] = {}
+    statistics = f"of {ran.images_at_once} instead of {published.images_at_once} images"
+    subjects[statistics] = ["batch statistics"]
+    for name, sizes in now.items():
+        if sizes * ran.parts != uncut[name]:  # no group is cut where they are as many of the same sizes
+            some, others = _distinct(sizes), _distinct(was[name])
+            words = f"of {some} instead of {others} images" if some != others else "of other images"
+            subjects.setdefault(words, []).append(name)
+    return replace(each, says=" and ".join(f"{_listed(names)} {words}" for words, names in subjects.items()))
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
+def _distinct(sizes: tuple[int, ...]) -> str:
+    return "/".join(map(str, sorted(set(sizes), reverse=True)))
 
 
 def _streams(published: TrainingSpec, ran: TrainingSpec) -> list[_Part]:
@@ -141,8 +157,10 @@ def _choices(published: Choice, ran: Choice, place: Place, prefix: str, kind: st
     if published.name != ran.name:
         return [_Difference(f"{prefix}name", published.name, ran.name, True, place)]
     if registry.is_registered(kind, published.name):
-        options = registry.options_of(kind, published.name)
-        return _walk(options.model_validate(published.options), options.model_validate(ran.options), place, prefix)
+        options: Any = registry.options_of(kind, published.name)
+        was, now = (options.model_validate(each.options) for each in (published, ran))
+        unread = {f"{prefix}{name}" for name in was.unread() & now.unread()}
+        return [each for each in _walk(was, now, place, prefix) if each.field not in unread]
     theirs, ours = published.options, ran.options
     return [
         _Difference(f"{prefix}{name}", theirs.get(name), ours.get(name), True, place)

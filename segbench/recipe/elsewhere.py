@@ -4,7 +4,9 @@ from typing import Any
 
 from segbench.core import registry
 
-from .protocol import Origin, Traced, flatten, pick, plain, put
+from .protocol import STREAM, Origin, Traced, flatten, pick, plain, put
+
+_MEMORIES = ("regions_per_class", "pixels_per_class")
 
 
 def move(tree: dict[str, Any], name: str) -> None:
@@ -12,7 +14,8 @@ def move(tree: dict[str, Any], name: str) -> None:
 
     - Crops and windows are no larger than the images, where these are all of one size.
     - What belongs to the old data set alone goes: its variant of the class table, a size that images are brought to,
-      class weights by name, splits that the new one lacks.
+      class weights by name, splits that the new one lacks, excluded classes that it has none of the name of.
+    - A memory of as many keys as there are training images, or of a multiple of that, is one of the new ones.
     - It is scored on the split that is usual for the new data set.
 
     Raises:
@@ -20,14 +23,42 @@ def move(tree: dict[str, Any], name: str) -> None:
     """
     facts: Any = registry.options_of("dataset", name)()
     origin = Origin(f"on {name}", f"--on {name}")
-    published = flatten(plain(tree))
-    for path, value in published.items():
+    published = plain(tree)
+    for path, value in flatten(published).items():
         wanted = _moved(path, value, name, facts)
+        if value and path.rpartition(".")[2] in (*_MEMORIES, "exclude_classes"):
+            wanted = _of_method(path, value, _data_of(published, path), facts)
         if wanted != value:
             put(tree, path, Traced(wanted, origin))
     split = facts.reported if facts.reported in facts.splits else list(facts.splits)[-1]
     if "data" in tree and "schedule" in tree and pick(plain(tree), "evaluation.split") != split:
         put(tree, "evaluation.split", Traced(split, origin))
+
+
+def _data_of(tree: dict[str, Any], path: str) -> dict[str, Any]:
+    """The data that the method at a path is trained on."""
+    stage = path.partition(".method.")[0] if path.startswith("stages.") else ""
+    places = [f"{stage}.streams.{STREAM}.data", f"{stage}.data"] if stage else []
+    found: dict[str, Any] = {}
+    for place in ("data", *reversed(places)):
+        found |= pick(tree, place, {})
+    return found
+
+
+def _of_method(path: str, value: Any, data: dict[str, Any], facts: Any) -> Any:
+    """What becomes of a method's value that was made for the old data."""
+    old: Any = registry.options_of("dataset", data["name"])()
+    if path.endswith(".exclude_classes"):
+        before, now = old.class_slugs(data.get("classes")), facts.class_slugs()
+        return [now.index(before[label]) for label in value if label < len(before) and before[label] in now]
+    splits = data.get("splits", ["train"])
+    images, others = old.images_of(splits), facts.images_of(_kept(splits, facts))
+    return value // images * others if images and others and value % images == 0 else value
+
+
+def _kept(splits: Any, facts: Any) -> list[str]:
+    """The splits that the new data set has too."""
+    return [split for split in splits if split in facts.splits] or ["train"]
 
 
 def _moved(path: str, value: Any, name: str, facts: Any) -> Any:
@@ -39,8 +70,7 @@ def _moved(path: str, value: Any, name: str, facts: Any) -> Any:
     if (in_data and field in ("classes", "size")) or path == "evaluation.size":
         return None
     if in_data and field == "splits":
-        kept = [split for split in value if split in facts.splits]
-        return kept or ["train"]
+        return _kept(value, facts)
     if field == "class_weights":
         return None
     sized = field == "crop" or path in ("evaluation.window", "evaluation.stride")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from segbench.core import strict_yaml, support
+from segbench.core import support
 from segbench.core.errors import InvalidFault, UsageFault
 from segbench.core.registry import has_part, is_registered, options_of
 from segbench.core.spec import DataSpec, EvaluationSpec
@@ -13,9 +13,9 @@ from segbench.core.spec import DataSpec, EvaluationSpec
 from . import budgets, elsewhere, readings
 from .catalog import Catalog, Table
 from .figures import Figure
-from .protocol import STREAM, Origin, Protocol, Traced, build, deep_merge, flatten, is_section, pick, plain, put
+from .layers import layers
+from .protocol import STREAM, Origin, Protocol, Traced, build, flatten, plain
 from .readings import ReadingUse
-from .schema import RowEntry, Sections, TableFile
 
 RANK: dict[str, int] = {"low": 0, "medium": 1, "high": 2}
 STAND_IN = "val"  # what is scored here where only a server has the labels
@@ -118,14 +118,13 @@ def resolve(catalog: Catalog, table: str, row: str, dataset: str, request: Reque
     """
     request = request or Request()
     found = catalog.table(table)
-    entry = found.row(row)
     known = found.datasets(row)
     if dataset not in known:
         raise UsageFault(
             f"{table}/{row} has no figures on {dataset!r}; it has {', '.join(known)}.",
             next=f"segbench show {table}",
         )
-    tree = _layers(catalog, found, row, entry, dataset)
+    tree = layers(catalog, found, row, dataset)
     facts = {"table": table, "row": row, "dataset": dataset}
     uses = readings.apply(catalog, found, facts, tree, dict(request.readings))
     published = _checked(tree, found, row, request.seed)
@@ -161,70 +160,6 @@ def resolve_all(catalog: Catalog, table: str, request: Request | None = None) ->
     return [
         resolve(catalog, table, row, dataset, request) for row in found.file.rows for dataset in found.datasets(row)
     ]
-
-
-def _layers(catalog: Catalog, table: Table, row: str, entry: RowEntry, dataset: str) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    own = entry.base.get(dataset) if isinstance(entry.base, dict) else entry.base
-    base = own or table.file.base.get(dataset)
-    other, _, base_row = (base or "").partition("/")
-    if base:
-        tree = _of_table(catalog.table(other), f"base {base}")
-        tree = deep_merge(tree, _of_row(catalog.table(other), base_row, dataset, f"base {base}"))
-    if other != table.name:  # a row of the same table has the table's own values below it already
-        tree = deep_merge(tree, _of_table(table, "table"))
-    tree = deep_merge(tree, _of_row(table, row, dataset, f"row {row}"))
-    printed = [key.split(".")[1] for key in entry.figures if key.split(".")[0] == dataset]
-    scored = [split for split in printed if split not in ("train", "unstated")]
-    if scored and "schedule" in tree and not pick(tree, "evaluation.split"):
-        where = table.document.where(("rows", row, "figures", f"{dataset}.{scored[0]}"))
-        put(tree, "evaluation.split", Traced(scored[0], Origin("figures", where, "the split that is printed")))
-    measured = [figure for figure in table.figures(row) if (figure.dataset, figure.kind) == (dataset, "feature")]
-    if measured and "schedule" in tree and not pick(tree, "evaluation.features"):
-        where = table.document.where(("rows", row, "figures", f"{dataset}.{measured[0].split}"))
-        origin = Origin("figures", where, "metrics of features are printed")
-        put(tree, "evaluation.features.length", Traced("raw", origin))
-    return tree
-
-
-def _of_table(table: Table, layer: str) -> dict[str, Any]:
-    return _traced(table.file, (), layer, table.document, table.file)
-
-
-def _of_row(table: Table, row: str, dataset: str, layer: str) -> dict[str, Any]:
-    entry, place = table.row(row), ("rows", row)
-    tree = _traced(entry, place, layer, table.document, table.file)
-    if dataset in entry.datasets:
-        own = _traced(entry.datasets[dataset], (*place, "datasets", dataset), layer, table.document, table.file)
-        tree = deep_merge(tree, own)
-    return tree
-
-
-def _traced(
-    part: Sections, place: tuple[str, ...], layer: str, document: strict_yaml.Document, file: TableFile
-) -> dict[str, Any]:
-    """A part's sections with an origin at every leaf; any source of the part wins over the file's, however exact."""
-    stages = {stage.name: str(index) for index, stage in enumerate(part.stages)}
-
-    def walk(value: Any, path: tuple[str, ...]) -> Any:
-        if is_section(value):
-            return {key: walk(inner, (*path, str(key))) for key, inner in value.items()}
-        if path[-2:] in (("model", "backbone"), ("model", "decoder")) and isinstance(value, str):
-            return {"name": walk(value, (*path, "name"))}  # readings and budgets ask for the name
-        dotted = ".".join(path)
-        parents = [dotted.rsplit(".", cut)[0] for cut in range(dotted.count(".") + 1)]
-        every = (said.get(parent) for said in (part.sources, file.sources) for parent in parents)
-        source = next((entry for entry in every if entry), None)
-        written = ("stages", stages[path[1]], *path[2:]) if path[0] == "stages" else path
-        origin = Origin(
-            layer,
-            document.where((*place, *written)),
-            source.source if source else file.source,
-            source.confidence if source else None,
-        )
-        return Traced(value, origin)
-
-    return {key: walk(value, (key,)) for key, value in part.tree().items()}
 
 
 def _checked(tree: dict[str, Any], table: Table, row: str, seed: int) -> Protocol:

@@ -127,10 +127,27 @@ def test_hard_pixels_of_a_cut_group_are_others_and_the_options_say_so() -> None:
     assert gradients(method, 2)[0]["ce"] != pytest.approx(gradients(method, 1)[0]["ce"], rel=1e-4)
     for name, others in (("supervised", ()), ("contextrast", ("class anchors", "negatives"))):
         known: Any = registry.options_of("method", name)
-        for group, images, said in ((None, 2, True), (2, 1, True), (2, 2, False), (2, 4, False), (2, 3, True)):
+        for group, images, sizes in ((None, 2, (2,)), (2, 1, (1,)), (2, 2, (2,)), (2, 4, (2, 2)), (2, 3, (2, 1))):
             options = known.model_validate(hard(group=group))
-            assert options.across_images_of(images) == (*others, *(("hard pixels",) if said else ()))
-        assert known().across_images_of(1) == others
+            expected = dict.fromkeys(others, (images,)) | {"hard pixels": sizes}
+            assert options.across_images_of(images) == expected
+        assert known().across_images_of(1) == dict.fromkeys(others, (1,))
+
+
+@pytest.mark.parametrize("name", ["aaf", "rmi", "lovasz"])
+@pytest.mark.parametrize("group", [1, 2, None])
+def test_an_extra_loss_is_the_batchs_where_no_part_cuts_a_group_and_else_the_options_say_so(
+    name: str, group: int | None
+) -> None:
+    """Four images in parts of one or two."""
+    extra = {"extra_loss": {"name": name, "images_per_group": group}}
+    options: Any = registry.options_of("method", "supervised").model_validate(extra)
+    for parts in (2, 4):
+        method = method_of("supervised", **extra)
+        whole, cut = gradients(method, 1)[0], gradients(method, parts)[0]
+        alike = cut[name] == pytest.approx(whole[name], rel=1e-5)
+        ((words, sizes),) = options.across_images_of(4 // parts).items()
+        assert alike == (sizes * parts == options.across_images_of(4)[words])
 
 
 def test_mined_losses_are_not_weighed_by_what_is_labelled() -> None:
@@ -147,7 +164,11 @@ def test_methods_say_what_they_compare_across_images(name: str) -> None:
     whole, cut = gradients(method, 1)[0], gradients(method, 2)[0]
     assert whole.keys() == cut.keys()
     differs = any(cut[term] != pytest.approx(value, rel=1e-5, abs=1e-7) for term, value in whole.items())
-    assert registry.options_of("method", name).across_images or not differs
+    options: Any = registry.options_of("method", name).model_validate(small)
+    said = {
+        words for words, sizes in options.across_images_of(2).items() if sizes * 2 != options.across_images_of(4)[words]
+    }
+    assert said or not differs
 
 
 def test_losses_without_weights_count_alike() -> None:
@@ -272,7 +293,7 @@ def test_it_is_a_material_deviation(table: str, row: str, words: str) -> None:
     ("reading", "micro_batch", "words"),
     [
         ("yes", 2, "batch statistics of 2 instead of 8 images"),
-        ("yes", 1, "batch statistics and hard pixels of 1 instead of 8 images"),
+        ("yes", 1, "batch statistics of 1 instead of 8 images and hard pixels of 1 instead of 2 images"),
         ("batch", 2, "batch statistics and hard pixels of 2 instead of 8 images"),
     ],
 )
@@ -281,6 +302,42 @@ def test_the_deviation_speaks_of_hard_pixels_where_they_are_others(reading: str,
     found = resolve(default_catalog(), "contrastiveseg-table1", "acf-r101", "cityscapes", request)
     (deviation,) = [each for each in between(found.published, found.ran) if each.path == "schedule.micro_batch"]
     assert str(deviation) == words
+
+
+@pytest.mark.parametrize(
+    ("row", "readings", "micro_batch", "words"),
+    [
+        ("ce+lovasz", {}, 4, "batch statistics of 4 instead of 8 images"),
+        ("ce+lovasz", {}, 1, "batch statistics of 1 instead of 8 images and Lovász-softmax of 1 instead of 2 images"),
+        ("ce+rmi", {"extra-loss-groups": "batch"}, 2,
+         "batch statistics and region mutual information of 2 instead of 8 images"),
+        ("ce+contrast", {"contrast-form": "released"}, 4, "batch statistics of 4 instead of 8 images"),
+        ("ce+contrast", {"contrast-form": "released"}, 1,
+         "batch statistics of 1 instead of 8 images and contrasted groups of 1 instead of 2 images"),
+        ("ce+contrast", {"contrast-form": "released", "loss-groups": "batch"}, 4,
+         "batch statistics and contrasted groups of 4 instead of 8 images"),
+        ("ce+contrast", {}, 4, "batch statistics and contrasted groups of 4 instead of 8 images"),
+        ("ce+contrast", {"contrast-batch": "groups"}, 2, "batch statistics of 2 instead of 8 images"),
+        ("ce+aaf+contrast", {"contrast-form": "released"}, 1, "batch statistics of 1 instead of 8 images and "
+         "affinity fields and contrasted groups of 1 instead of 2 images"),
+    ],
+)  # fmt: skip
+def test_the_deviation_speaks_of_groups_where_they_are_cut(
+    row: str, readings: dict[str, str], micro_batch: int, words: str
+) -> None:
+    request = Request(readings=tuple(readings.items()), settings=(("schedule.micro_batch", micro_batch),))
+    found = resolve(default_catalog(), "contrastiveseg-table2", row, "cityscapes", request)
+    (deviation,) = between(found.published, found.ran)
+    assert str(deviation) == words
+
+
+def test_the_deviation_where_parts_cut_groups_unevenly() -> None:
+    """Six images in groups of 4 and 2, and then two parts of 3."""
+    request = Request(settings=(("schedule.batch_total", 6), ("schedule.micro_batch", 3),
+                                ("method.images_per_group", 4)), readings=(("contrast-form", "released"),))  # fmt: skip
+    found = resolve(default_catalog(), "contrastiveseg-table2", "ce+contrast", "cityscapes", request)
+    (deviation,) = [each for each in between(found.published, found.ran) if each.path == "schedule.micro_batch"]
+    assert str(deviation) == "batch statistics of 3 instead of 8 images and contrasted groups of 3 instead of 4 images"
 
 
 def test_a_micro_batch_of_the_whole_batch_is_none() -> None:

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from segbench.data.classes import class_table
 from segbench.losses.class_weights import CLASS_WEIGHTS, resolve_class_weights
 from segbench.losses.cross_entropy import cross_entropy
 
@@ -83,7 +84,13 @@ def test_refuses_logits_of_another_size():
 
 
 def test_published_weights():
-    assert len(CLASS_WEIGHTS["cityscapes"]) == 19
+    by_class = {
+        "road": 0.8373, "sidewalk": 0.9180, "building": 0.8660, "wall": 1.0345, "fence": 1.0166, "pole": 0.9969,
+        "traffic_light": 0.9754, "traffic_sign": 1.0489, "vegetation": 0.8786, "terrain": 1.0023, "sky": 0.9539,
+        "person": 0.9843, "rider": 1.1116, "car": 0.9037, "truck": 1.0865, "bus": 1.0955, "train": 1.0865,
+        "motorcycle": 1.1529, "bicycle": 1.0507,
+    }  # fmt: skip
+    assert dict(zip(class_table("cityscapes").slugs, CLASS_WEIGHTS["cityscapes"], strict=True)) == by_class
     assert sum(CLASS_WEIGHTS["cityscapes"]) / 19 == pytest.approx(1, abs=1e-4)  # their mean is 1
     assert resolve_class_weights((1.0, 2.0)) == (1.0, 2.0)
     with pytest.raises(ValueError, match="Known: cityscapes"):

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
@@ -77,18 +77,41 @@ def test_v3_equals_torchvision(dilated: bool) -> None:
     assert ours.layer_strides == ((4, 8, 16, 16) if dilated else (4, 8, 16, 32))
 
 
-def test_v1_is_its_table_written_out() -> None:
+def convolve(x: np.ndarray, weight: np.ndarray, stride: int, *, depthwise: bool, at_end: bool) -> Tensor:
+    """Product by product from the definition; what lies outside of the map is 0.
+
+    Output (i, j) of a stride of 2 begins at row 2i and column 2j if it pads ``at_end``, else one before.
+    """
+    side, (height, width) = weight.shape[-1], x.shape[2:]
+    before, after = (0, 1) if at_end and stride == 2 else (side // 2, side // 2)
+    rows, columns = ((length + before + after - side) // stride + 1 for length in (height, width))
+    padded = np.zeros((*x.shape[:2], height + 2 * side, width + 2 * side))
+    padded[:, :, before : before + height, before : before + width] = x
+    total = 0
+    for i in range(side):
+        for j in range(side):
+            shown = padded[:, :, i : i + stride * rows : stride, j : j + stride * columns : stride]
+            kernel = weight[:, :, i, j]
+            product = shown * kernel[:, 0, None, None] if depthwise else np.einsum("oc,nchw->nohw", kernel, shown)
+            total = total + product
+    return torch.from_numpy(np.asarray(total))
+
+
+@pytest.mark.parametrize("size", [(65, 97), (64, 96), (66, 99)])
+@pytest.mark.parametrize(("padding", "eps"), [("symmetric", 1e-5), ("right-bottom", 1e-3)])
+def test_v1_is_its_table_written_out(size: tuple[int, int], padding: str, eps: float) -> None:
     """Table 1 of the paper: channels out and stride of each pair of depthwise and pointwise convolution; all ReLU6."""
     pairs = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
-    network = randomise(_build("mobilenetv1", width=0.25))
+    network = randomise(_build("mobilenetv1", width=0.25, padding=padding, bn_eps=eps))
     tensors = [tensor.double() for name, tensor in network.state_dict().items() if "num_batches" not in name]
 
     def conv_norm(x: Tensor, *, stride: int, depthwise: bool = False) -> Tensor:
         weight, scale, shift, mean, var = (tensors.pop(0) for _ in range(5))
-        x = F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2, groups=x.shape[1] if depthwise else 1)
-        return F.batch_norm(x, mean, var, scale, shift, eps=1e-5).clamp(0, 6)
+        x = convolve(x.numpy(), weight.numpy(), stride, depthwise=depthwise, at_end=padding == "right-bottom")
+        x = (x - mean[:, None, None]) / (var[:, None, None] + eps).sqrt() * scale[:, None, None] + shift[:, None, None]
+        return x.clamp(0, 6)
 
-    images = torch.randn(1, 3, 65, 97)
+    images = torch.randn(1, 3, *size)
     x, wanted = conv_norm(images.double(), stride=2), []
     for number, (channels, stride) in enumerate(pairs):
         x = conv_norm(x, stride=stride, depthwise=True)
@@ -98,6 +121,29 @@ def test_v1_is_its_table_written_out() -> None:
             wanted.append(x)
     assert not tensors
     _assert_equal(network(images), wanted)
+
+
+def test_v1_padding_changes_no_name_and_no_weight_but_the_sizes_of_odd_maps() -> None:
+    torch.manual_seed(0)
+    symmetric = _build("mobilenetv1", width=0.25)
+    torch.manual_seed(0)
+    at_end = _build("mobilenetv1", width=0.25, padding="right-bottom")
+    ours, theirs = at_end.state_dict(), symmetric.state_dict()
+    assert list(ours) == list(theirs)
+    assert all(ours[name].shape == theirs[name].shape for name in theirs)
+    at_end.load_state_dict(theirs)
+    for size, down in (((64, 96), 0), ((65, 97), 1)):
+        with torch.no_grad():
+            one, two = (network.eval()(torch.randn(1, 3, *size)) for network in (symmetric, at_end))
+        assert [tuple(layer.shape[2:]) for layer in two] == [(64 // s, 96 // s) for s in (4, 8, 16, 32)]
+        assert [layer.shape[2] - other.shape[2] for layer, other in zip(one, two, strict=True)] == [down] * 4
+    dilated = _build("mobilenetv1", width=0.25, padding="right-bottom", output_stride=16, dilation="full")
+    assert [tuple(layer.shape[2:]) for layer in dilated(torch.randn(2, 3, 64, 96))] == [
+        (16, 24),
+        (8, 12),
+        (4, 6),
+        (4, 6),
+    ]
 
 
 # Dilations of a stage's first depthwise convolution and of the others, at output stride 8

@@ -89,6 +89,8 @@ def test_every_listed_file_fits_the_timm_network_of_its_name() -> None:
 def test_options_that_change_no_weight_are_free_and_others_are_not() -> None:
     full = weights.published_weights(Choice(name="hrnetv2", options={"bn_momentum": 0.01}), weights="imagenet")
     assert full.name == "timm/hrnet_w48.ms_in1k"
+    padded = Choice(name="mobilenetv1", options={"padding": "right-bottom", "bn_eps": 1e-3})
+    assert weights.published_weights(padded, weights="imagenet").name.startswith("timm/mobilenetv1_100.")
     with pytest.raises(MissingFault, match="blocks_per_branch 3"):
         weights.published_weights(Choice(name="hrnetv2", options={"blocks_per_branch": 3}), weights="imagenet")
     with pytest.raises(MissingFault, match="No coco weights"):

@@ -62,6 +62,11 @@ def test_the_shipped_recipes_and_a_made_one_load(write):
          "no row 'mroe'. Close: more"),
         ("rows:", "sources: {method.alpha: {confidence: low}}\nrows:", "sources.method.alpha.source", "missing key"),
         ("rows:", "sources: {mehtod.alpha: x}\nrows:", "sources.mehtod.alpha", "in no section"),
+        ("rows:", "sources: {method.alhpa: x}\nrows:", "sources.method.alhpa", "there is no value of that name"),
+        ("  more:\n", "  more:\n    sources: {schedule.stesp: x}\n", "rows.more.sources.schedule.stesp",
+         "there is no value of that name. Close: schedule.steps"),
+        ("  more:\n", "  more:\n    sources: {data.scale: x}\n    datasets: {camvid: {data: {scale: 0.5}, "
+         "sources: {data.size: x}}}\n", "rows.more.datasets.camvid.sources.data.size", "Close: data.scale"),
         ("rows:", "margin: {miuo: 1.0}\nrows:", "margin.miuo", "no metric 'miuo'"),
         ('sky: "90.0"', 'sky: {printed: "90.0", tolerance: {points: 1, source: x}}', "rows.base.figures.camvid.test",
          "iou.sky: only a figure that is judged by its spread over seeds has a tolerance"),

@@ -14,6 +14,9 @@ from segbench.recipe.resolve import Request, Resolved, resolve, resolve_all
 ABSENT = object()
 KINDS = {"method": "method", "model.backbone": "backbone", "model.decoder": "decoder"}
 
+RELEASED_ALONE = ("max_anchors", "max_views", "min_pixels")
+PAPER_ALONE = ("anchors_per_class", "positives_per_anchor", "negatives_per_anchor", "semi_hard_percent")
+
 
 def leaves(value: Any, path: str = "") -> dict[str, Any]:
     """Every leaf of plain data, empty maps included; written without the code under test."""
@@ -33,6 +36,9 @@ def dump(spec: StageSpec) -> dict[str, Any]:
         options = choice.options
         if registry.is_registered(KINDS[path], choice.name):
             options = registry.options_of(KINDS[path], choice.name).model_validate(choice.options).model_dump()
+            if choice.name == "pixel-contrast":  # what one of its forms alone reads
+                other = RELEASED_ALONE if options["form"] == "paper" else PAPER_ALONE
+                options = {key: value for key, value in options.items() if key not in other}
         place = data["model"] if path.startswith("model.") else data
         place[path.split(".")[-1]] = {"name": choice.name, **options}
     return leaves(data)
@@ -151,6 +157,29 @@ def test_words_of_a_small_and_a_smoke_run(shipped):
     found = resolve(shipped, "contextrast-table6", "layers-4", "camvid", Request("smoke"))
     words = {str(each) for each in between(found.published, found.ran)}
     assert {"generated scenes instead of camvid images", "24 images instead of all", "crop 96x128 of 360x480"} <= words
+
+
+@pytest.mark.parametrize(
+    ("readings", "contrast"),
+    [
+        ((), {"anchors per class 10 of 50", "positives per anchor 64 of 1,024", "negatives per anchor 128 of 2,048",
+              "regions per class 200 of 2,975", "pixels per class 1,000 of 29,750"}),
+        ((("contrast-form", "released"),), {"max views 20 of 100", "min pixels 21 of 101"}),
+        # Its max_views of 1 and min_pixels of 2 lie below the budget's.
+        ((("contrast-form", "released-memory"),),
+         {"regions per class 200 of 5,000", "pixels per class 1,000 of 5,000"}),
+    ],
+)  # fmt: skip
+def test_what_a_form_does_not_read_is_no_deviation(shipped, readings, contrast):
+    request = Request("small", readings=readings)
+    found = resolve(shipped, "contrastiveseg-table1", "hrnetv2-w48-contrast", "cityscapes", request)
+    words = {str(each).removeprefix("method ") for each in between(found.published, found.ran)
+             if each.path.startswith("method.")}  # fmt: skip
+    assert words == {*contrast, "embedding dim 64 of 256", "starts after steps 69 of 5,000"}
+    # Once the form is another, what it reads counts.
+    other = resolve(shipped, "contrastiveseg-table1", "hrnetv2-w48-contrast", "cityscapes",
+                    Request(settings=settings(method__form="released", method__max_views="7")))  # fmt: skip
+    assert {each.path for each in between(other.published, other.ran)} == {"method.form", "method.max_views"}
 
 
 def test_words_of_several_streams_and_stages(shipped):

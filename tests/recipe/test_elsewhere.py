@@ -1,10 +1,14 @@
 """A row on other data: what belongs to the old data goes, all else stays, and every change is a deviation."""
 
 import pytest
+from pydantic import Field
 
 from segbench.core.errors import UsageFault
+from segbench.core.registry import options_of
+from segbench.recipe import elsewhere
 from segbench.recipe.deviations import between
 from segbench.recipe.resolve import Request, resolve, resolve_all
+from tests.recipe.made import HEAD, ROWS
 
 ON = Request(on="camvid")
 
@@ -63,6 +67,70 @@ def test_every_row_can_move(shipped, name):
             assert moved.ran.evaluation.data.name == name
             assert moved.ran.training.id() != plain.ran.training.id()
             assert moved.server is None
+
+
+def told(stage):
+    """What the pixel contrast of a stage is told, defaults included."""
+    assert stage.method.name == "pixel-contrast"
+    return options_of("method", "pixel-contrast").model_validate(stage.method.options)
+
+
+def contrast(shipped, on, *settings, row="contrastiveseg-table1/hrnetv2-w48-contrast", **readings):
+    """Options of the method that runs, and the words of what differs in them."""
+    chosen = tuple((name.replace("_", "-"), option) for name, option in readings.items())
+    moved = resolve(shipped, *row.split("/"), "cityscapes", Request(on=on, readings=chosen, settings=settings))
+    words = {str(each) for each in between(moved.published, moved.ran) if each.path.startswith("method.")}
+    return told(moved.ran.training.stages[0]), words
+
+
+def test_excluded_classes_are_those_of_the_same_names(shipped):
+    """Train id 0 is road of Cityscapes, sky of CamVid, where road is 3, wall of ADE20K, where road is 6."""
+    for on, label in (("camvid", 3), ("ade20k", 6), ("gta5", 0)):
+        options, words = contrast(shipped, on, road_class="excluded")
+        assert options.exclude_classes == (label,)
+        assert (f"method exclude classes {label} instead of 0" in words) == (label > 0)
+    moved, words = contrast(shipped, "voc2012", road_class="excluded")  # which has no such class
+    assert moved.exclude_classes == ()
+    assert "method exclude classes none instead of 0" in words
+    assert contrast(shipped, "camvid")[0].exclude_classes == ()
+    assert contrast(shipped, "camvid", ("method.exclude_classes", [0]))[0].exclude_classes == (0,)
+
+
+def test_a_memory_of_the_training_set_follows_it(shipped):
+    """One region an image and 10 times as many pixels: of CamVid's 367 images, of ADE20K's 20210."""
+    for on, images in (("camvid", 367), ("ade20k", 20210)):
+        options, words = contrast(shipped, on)
+        assert (options.regions_per_class, options.pixels_per_class) == (images, 10 * images)
+        assert any(text.startswith(f"method regions per class {images:,} ") for text in words)
+        assert any(text.startswith(f"method pixels per class {10 * images:,} ") for text in words)
+    options, words = contrast(shipped, "camvid", memory_size="released")  # a size by itself
+    assert (options.regions_per_class, options.pixels_per_class) == (5000, 5000)
+    assert not any("per class" in text for text in words)
+    both = ("data.splits", ["train", "val"])
+    assert contrast(shipped, "camvid", both)[0].regions_per_class == 367, "settings come after"
+
+
+def test_a_data_set_of_unknown_size_leaves_a_memory_as_it_is(shipped, monkeypatch):
+    class Unknown(options_of("dataset", "camvid")):
+        splits: dict[str, tuple[int, ...]] = Field(default={"train": (), "test": ()})
+
+    real = elsewhere.registry.options_of
+    monkeypatch.setattr(
+        elsewhere.registry, "options_of", lambda kind, name: Unknown if name == "camvid" else real(kind, name)
+    )
+    assert contrast(shipped, "camvid")[0].regions_per_class == 2975
+
+
+def test_a_method_of_a_stage_follows_the_data_of_its_stage(write):
+    """One stage is trained on the table's Cityscapes, the other on CamVid's train and val with void for a class."""
+    method = "{name: pixel-contrast, form: paper, keys: memory, exclude_classes: [%d], regions_per_class: %d}"
+    text = HEAD.replace("{name: camvid}", "{name: cityscapes}").replace("{name: contextrast}", method % (10, 2975))
+    text += "stages: [{name: first}, {name: second, from: first, data: {name: camvid, splits: [train, val], "
+    text += "classes: camvid-12}, method: " + method % (8, 2 * 468) + "}]\n" + ROWS.replace("camvid.", "cityscapes.")
+    moved = resolve(write(one=text), "made-one", "base", "cityscapes", Request(on="ade20k"))
+    first, second = map(told, moved.ran.training.stages)
+    assert (first.exclude_classes, first.regions_per_class) == ((2,), 20210)  # sky
+    assert (second.exclude_classes, second.regions_per_class) == ((20,), 2 * (20210 + 2000))  # car
 
 
 def test_a_row_on_its_own_data_or_on_none(shipped):

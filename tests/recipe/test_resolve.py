@@ -163,3 +163,37 @@ def test_a_source_of_the_row_wins_over_a_more_exact_one_of_the_table(write):
     assert leaf(found, "augmentation.flip").origin.source == "the row's"
     more = resolve(write(one=LAYERS), "made-one", "base", "camvid")
     assert leaf(more, "augmentation.scale").origin.source == "nearby"
+
+
+def test_a_source_of_a_row_is_said_of_what_it_inherits_where_it_sets_nothing_of_that(write):
+    text = LAYERS.replace(
+        "sources: {method.alpha: page 7}",
+        "sources: {schedule.optimizer: {source: a guess, confidence: low}, schedule.optimizer.name: page 8}",
+    ).replace("    augmentation: {flip: 0.1}", "    augmentation: {flip: 0.1}\n    schedule: {steps: 50}")
+    catalog = write(one=text)
+    for row, layer in (("base", "table"), ("more", "base made-one/base")):  # also of a row that builds on it
+        rate, name = (leaf(resolve(catalog, "made-one", row, "camvid"), f"schedule.optimizer.{each}").origin
+                      for each in ("lr", "name"))  # fmt: skip
+        assert (rate.layer, rate.source, rate.confidence) == (layer, "a guess", "low")
+        assert rate.where == f"one.yaml:{line(text, 'schedule: {steps: 100')}"
+        assert (name.source, name.confidence) == ("page 8", None)
+    # What is said of a section that the row sets a part of is said of that part alone.
+    own = LAYERS.replace("sources: {method.alpha: page 7}", "sources: {augmentation: page 9}")
+    found = resolve(write(one=own), "made-one", "base", "camvid")
+    assert leaf(found, "augmentation.flip").origin.source == "page 9"
+    assert leaf(found, "augmentation.scale").origin.source == "nearby"
+
+
+def test_a_source_of_a_row_is_said_of_its_values_for_one_data_set_too(write):
+    text = LAYERS.replace("sources: {method.alpha: page 7}", "sources: {data.scale: page 7}")
+    assert leaf(resolve(write(one=text), "made-one", "base", "camvid"), "data.scale").origin.source == "page 7"
+
+
+@pytest.mark.parametrize("row", ["deeplabv3-mobilenetv1", "deeplabv3-mobilenetv3-contrast"])
+def test_the_optimiser_of_the_mobilenet_rows_is_inferred(shipped, row):
+    found = resolve(shipped, "contrastiveseg-table1", row, "cityscapes")
+    for name in ("lr", "momentum", "weight_decay"):
+        origin = leaf(found, f"schedule.optimizer.{name}").origin
+        assert (origin.source, origin.confidence) == ("inferred: as the other rows", "low")
+    other = resolve(shipped, "contrastiveseg-table1", "deeplabv3-r101", "cityscapes")
+    assert leaf(other, "schedule.optimizer.lr").origin.confidence == "medium"

@@ -49,7 +49,7 @@ class PixelContrast(Supervised):
         )
         self.memory = _memory(options, num_classes=num_classes) if options.keys == "memory" else None
         self._new: list[NewKeys] = []
-        self._new_at = 0
+        self._new_at = (-1, -1)  # step and part
 
     def forward(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
         options, batch = self.options, batches["labelled"]
@@ -170,8 +170,9 @@ class PixelContrast(Supervised):
     def _keep_aside(self, embeddings: Tensor, target: Tensor, step: int) -> None:
         """Keep what the batch gives to the memory until the step is over."""
         options, defects = self.options, self.options.memory_defects
-        if step != self._new_at:  # a step that was begun and given up
-            self._new, self._new_at = [], step
+        if step != self._new_at[0] or self.part <= self._new_at[1]:  # what came before was begun and given up
+            self._new = []
+        self._new_at = (step, self.part)
         if "one-group" in defects and self.part > 0:
             return
         labels = _at_released_stride(target, embeddings) if "label-stride" in defects else _resized(target, embeddings)

@@ -1,9 +1,10 @@
 """What pixel contrast can be told. The defaults are the release's, without memory."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from segbench.core.micro_batch import group_sizes
 from segbench.core.spec import setting
 from segbench.methods.supervised.options import Options as SupervisedOptions
 
@@ -20,16 +21,17 @@ Defect = Literal["noise", "zero-class", "label-stride", "first-pixels", "one-ste
 
 
 class Options(SupervisedOptions):
-    """Cross-entropy plus a contrastive loss of pixels. Counts are per group of images."""
-
-    across_images: ClassVar[tuple[str, ...]] = ("contrasted groups",)
+    """Cross-entropy plus a contrastive loss of pixels. ``max_anchors`` and ``anchors_per_class`` are of a group."""
 
     weight: float = setting(0.1, ge=0, description="factor of the contrastive loss")
     temperature: float = setting(0.1, gt=0, description="tau, which divides the similarities")
     base_temperature: float = setting(0.07, gt=0, description="the loss is multiplied by temperature / this")
     starts_after_steps: int = setting(5000, ge=0, counts_steps=True, description="steps without contrastive loss")
     images_per_group: int | None = setting(
-        2, gt=0, description="images that are contrasted together, those of one GPU in the release; None: the batch"
+        2,
+        gt=0,
+        description="images whose anchors are drawn and contrasted together: in the release those of one GPU, "
+        "in the paper, as recalled, None: the batch",
     )
     exclude_classes: tuple[Annotated[int, Field(ge=0)], ...] = setting(
         (), description="train ids that give neither anchors nor keys"
@@ -53,7 +55,7 @@ class Options(SupervisedOptions):
     max_views: int = setting(100, gt=0, description="released: most anchors of an (image, class)")
     min_pixels: int = setting(101, gt=0, description="released: fewest pixels with which an (image, class) has anchors")
 
-    anchors_per_class: int = setting(50, gt=0, description="paper: most anchors of a class")
+    anchors_per_class: int = setting(50, gt=0, description="paper: most anchors of a class in a group")
     positives_per_anchor: int = setting(1024, gt=0, description="paper: most positives of an anchor")
     negatives_per_anchor: int = setting(2048, gt=0, description="paper: its negatives, where classes hold equally many")
     semi_hard_percent: float = setting(
@@ -68,6 +70,15 @@ class Options(SupervisedOptions):
     regions_per_image: int = setting(1, ge=0, le=1, description="memory: regions of an (image, class) that it takes up")
     pixels_per_image: int = setting(10, ge=0, description="memory: most pixels of an (image, class) that it takes up")
     memory_defects: tuple[Defect, ...] = setting((), description="memory: defects of the release, for study")
+
+    def unread(self) -> frozenset[str]:
+        released = {"max_anchors", "max_views", "min_pixels"}
+        paper = {"anchors_per_class", "positives_per_anchor", "negatives_per_anchor", "semi_hard_percent"}
+        memory = {"regions_per_class", "pixels_per_class", "regions_per_image", "pixels_per_image", "memory_defects"}
+        return frozenset((released if self.form == "paper" else paper) | (memory if self.keys == "batch" else set()))
+
+    def across_images_of(self, images: int) -> dict[str, tuple[int, ...]]:
+        return {**super().across_images_of(images), "contrasted groups": group_sizes(images, self.images_per_group)}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

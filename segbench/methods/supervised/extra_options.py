@@ -1,6 +1,6 @@
 """What a loss beside the cross-entropy can be told; free of torch."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -8,6 +8,8 @@ from segbench.core.spec import Options, setting
 
 
 class _ExtraLoss(Options):
+    words: ClassVar[str]  # what is formed over a group of images
+
     weight: float = setting(1.0, ge=0, description="its factor beside the cross-entropy's")
     images_per_group: int | None = setting(
         2, gt=0, description="images that it is formed over, those of one GPU in the releases; None: the batch"
@@ -16,6 +18,8 @@ class _ExtraLoss(Options):
 
 class Aaf(_ExtraLoss):
     """Adaptive affinity fields."""
+
+    words: ClassVar[str] = "affinity fields"
 
     name: Literal["aaf"]
     margin: float = setting(3.0, gt=0, description="divergence across an edge from which there is no loss")
@@ -43,6 +47,8 @@ class Aaf(_ExtraLoss):
 class Rmi(_ExtraLoss):
     """Region mutual information and a binary cross-entropy."""
 
+    words: ClassVar[str] = "region mutual information"
+
     name: Literal["rmi"]
     bce_weight: float = setting(0.5, ge=0, description="factor of the binary cross-entropy")
     rmi_weight: float = setting(0.5, ge=0, description="factor of the mutual information")
@@ -54,6 +60,8 @@ class Rmi(_ExtraLoss):
 
 class Lovasz(_ExtraLoss):
     """Lovász-softmax."""
+
+    words: ClassVar[str] = "Lovász-softmax"
 
     name: Literal["lovasz"]
     classes: Literal["present", "all"] = setting("present", description="which classes the mean is over")

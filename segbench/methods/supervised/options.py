@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from segbench.core.micro_batch import group_sizes
 from segbench.core.spec import Options as BaseOptions
 from segbench.core.spec import setting
 from segbench.losses.class_weights import resolve_class_weights
@@ -49,9 +50,13 @@ class Options(BaseOptions):
     ohem: HardPixels | None = setting(None, description="which pixels the cross-entropy counts; None: all labelled")
     extra_loss: ExtraLoss | None = setting(None, description="a loss beside the cross-entropy")
 
-    def across_images_of(self, images: int) -> tuple[str, ...]:
-        size = 1 if self.ohem is None else self.ohem.images_per_group
-        return self.across_images if size and images % size == 0 else (*self.across_images, "hard pixels")
+    def across_images_of(self, images: int) -> dict[str, tuple[int, ...]]:
+        found = super().across_images_of(images)
+        if self.ohem is not None:
+            found["hard pixels"] = group_sizes(images, self.ohem.images_per_group)
+        if self.extra_loss is not None:
+            found[self.extra_loss.words] = group_sizes(images, self.extra_loss.images_per_group)
+        return found
 
     @field_validator("class_weights")
     @classmethod

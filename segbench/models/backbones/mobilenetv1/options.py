@@ -1,13 +1,21 @@
 """What a MobileNetV1 can be told. The defaults are timm's, which trained the ImageNet weights.
 
-The release of ContrastiveSeg has ``bn_eps: 1e-3`` and pads strided convolutions at the right and bottom alone, as
-TensorFlow does; no source says that its table does, and the ImageNet weights were not trained so.
+An old state of ContrastiveSeg's release has ``bn_eps: 1e-3`` and ``padding: right-bottom``, unlike those weights.
 """
 
+from typing import Literal
+
+from segbench.core.spec import setting
 from segbench.models.backbones.mobilenet_options import MobileNetOptions
 
 
 class Options(MobileNetOptions):
+    padding: Literal["symmetric", "right-bottom"] = setting(
+        "symmetric",
+        description="of convolutions with stride 2: one row and column on every side, or at the right and the bottom "
+        "alone, as TensorFlow pads even sizes; odd sizes are then halved rounding down",
+    )
+
     def label(self) -> str:
         """``MobileNetV1``, with its width where that is not 1."""
         return self.named("MobileNetV1")
