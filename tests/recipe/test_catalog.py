@@ -211,8 +211,10 @@ def test_own_file_with_faults_is_not_added(tmp_path):
 def test_unknown_names_suggest_close_ones(shipped):
     with pytest.raises(UsageFault, match="Close: contextrast-table"):
         shipped.table("contextrast-tabel6")
-    with pytest.raises(UsageFault, match=r"Rows: layers-4-3-2-1, layers-4-3-2"):
+    with pytest.raises(UsageFault, match=r"Close: layers-4-3-2-1, layers-4-3-2"):
         shipped.table("contextrast-table6").row("layers-4-3-2-")
+    with pytest.raises(UsageFault, match=r"Rows: layers-4, layers-4-3, layers-4-3-2, layers-4-3-2-1\."):
+        shipped.table("contextrast-table6").row("zzz")
     with pytest.raises(UsageFault, match="Known: full, small, smoke"):
         shipped.budget("big")
     assert shipped.budget("full") is None

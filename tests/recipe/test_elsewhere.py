@@ -60,6 +60,10 @@ def test_every_row_can_move(shipped, name):
         for plain in resolve_all(shipped, table):
             if plain.ran.training is None or name in plain.table.datasets(plain.row):
                 continue
+            if plain.published.cost is not None:
+                with pytest.raises(UsageFault, match="counted, not scored on images"):
+                    resolve(shipped, table, plain.row, plain.dataset, Request(on=name))
+                continue
             moved = resolve(shipped, table, plain.row, plain.dataset, Request(on=name))
             for stage in moved.ran.training.stages:
                 for stream in stage.streams.values():
