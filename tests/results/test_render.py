@@ -107,6 +107,26 @@ def test_per_class_only_when_asked(report):
     assert base == [r"| Base \| \*plain\* | sky | 90.0 | 80.00 | -10.00 |"]
 
 
+def test_classes_that_are_not_printed_stand_side_by_side(lab):
+    """A line a class, a column a row; of the data that they were measured on."""
+    lab = lab(made_one=BODY.replace(', iou: {sky: "90.0", pole: "40.0"}', ""))
+    away = Request("small", on="cityscapes")
+    lab.run(T, "base", [68.0], per_class={"sky": 80.0, "pole": 39.0}, request=away, asked=True)
+    lab.run(T, "more", [72.0], per_class={"pole": 41.5, "tree": None}, request=away, asked=True)
+    report = compare_table(lab.catalog, T, lab.store)
+    text = render(report, "markdown", per_class=True)
+    below = text.split("## made-one · camvid, on cityscapes · IoU by class (%)\n\n")[1].splitlines()
+    assert below[:5] == [
+        r"| class | Base \| \*plain\* | More |",
+        "| --- | ---: | ---: |",
+        "| sky | 80.00 | - |",
+        "| pole | 39.00 | 41.50 |",
+        "| tree | - | - |",
+    ]
+    lines = [line.split() for line in render(report, per_class=True, width=200).splitlines()]
+    assert ["pole", "39.00", "41.50"] in lines and ["sky", "80.00", "-"] in lines
+
+
 def test_escape_leaves_nothing_to_markdown():
     assert escape("a|b\n<script> `x` _y_ [z](u)") == r"a\|b \<script\> \`x\` \_y\_ \[z\](u)"
 

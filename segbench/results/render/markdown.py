@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 
-from segbench.results.flat import class_rows
 from segbench.results.verdicts import Judged, TableReport
 
 from . import words
+from .classes import class_tables
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")
 
@@ -68,18 +68,12 @@ def _table(report: TableReport, entries: Sequence[Judged]) -> str:
 
 def _classes(report: TableReport) -> list[str]:
     blocks = []
-    for dataset in dict.fromkeys(row.dataset for row in report.rows):
-        rows = list(class_rows(report, dataset=dataset))
-        if not rows:
-            continue
-        lines = ["| row | class | published | measured | diff |", "| --- | --- | ---: | ---: | ---: |"]
-        for row in rows:
-            cells = (
-                row["title"], row["class"], row["printed"] or "-", words.number(row["measured"], 2),
-                words.number(row["difference"], 2, sign=True),
-            )  # fmt: skip
-            lines.append(f"| {' | '.join(escape(cell) for cell in cells)} |")
-        blocks += [f"## {escape(report.table)} · {escape(dataset)} · IoU by class (%)", "\n".join(lines)]
+    for table in class_tables(report):
+        marks = [" --- " if place < table.left else " ---: " for place in range(len(table.headers))]
+        rows = [table.headers, *table.lines]
+        lines = [f"| {' | '.join(escape(cell) for cell in cells)} |" for cells in rows]
+        lines.insert(1, f"|{'|'.join(marks)}|")
+        blocks += [f"## {escape(table.title)}", "\n".join(lines)]
     return blocks
 
 

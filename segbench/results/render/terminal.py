@@ -4,10 +4,10 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from segbench.results.flat import class_rows
 from segbench.results.verdicts import Judged, TableReport
 
 from . import words
+from .classes import class_tables
 
 STYLES = {
     "reproduced": "green", "higher": "red", "lower": "red", "faster": "cyan", "slower": "cyan", "undecided": "yellow",
@@ -87,16 +87,11 @@ def _classes(report: TableReport) -> list[Any]:
     from rich.text import Text
 
     items: list[Any] = []
-    for dataset in dict.fromkeys(row.dataset for row in report.rows):
-        rows = list(class_rows(report, dataset=dataset))
-        if not rows:
-            continue
-        table = _grid("row", "class", "published", "measured", "diff", right=("published", "measured", "diff"))
-        for row in rows:
-            diff = words.number(row["difference"], 2, sign=True)
-            cells = (row["title"], row["class"], row["printed"] or "-", words.number(row["measured"], 2), diff)
-            table.add_row(*(Text(cell) for cell in cells))
-        items += [Text(f"{report.table} · {dataset} · IoU by class (%)", style="bold"), table, Text("")]
+    for table in class_tables(report):
+        grid = _grid(*table.headers, right=table.headers[table.left :])
+        for cells in table.lines:
+            grid.add_row(*(Text(cell) for cell in cells))
+        items += [Text(table.title, style="bold"), grid, Text("")]
     return items
 
 
