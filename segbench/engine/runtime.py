@@ -148,7 +148,9 @@ def choose_runtime(
         count = torch.cuda.device_count()
         index = torch.device(device).index or 0
         if index >= count:
-            raise UsageFault(f"There is no device {device}: {count} CUDA devices here.", next="--device cpu")
+            raise UsageFault(
+                f"There is no device {device}: {count} CUDA devices here.", next="the same command with --device cpu"
+            )
     on_cuda = kind == "cuda"
     if precision == "auto":
         precision = "bfloat16" if on_cuda else "float32"

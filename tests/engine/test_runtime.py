@@ -141,7 +141,7 @@ def test_devices_that_are_not_there(device: str) -> None:
     with pytest.raises(UsageFault) as caught:
         choose_runtime(device)
     assert caught.value.exit_code == 2
-    assert caught.value.next.startswith("--device")
+    assert caught.value.next.startswith("the same command with --device ")
 
 
 def test_defaults_on_a_cpu() -> None:
