@@ -135,7 +135,9 @@ def choose_runtime(
     """
     if compile and checkpoint_activations:
         fault = "A compiled network chooses by itself which activations it keeps: --compile and"
-        raise UsageFault(f"{fault} --checkpoint-activations do not go together.", next="--no-compile")
+        raise UsageFault(
+            f"{fault} --checkpoint-activations do not go together.", next="the same command with --no-compile"
+        )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

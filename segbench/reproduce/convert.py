@@ -92,7 +92,10 @@ def convert(
     if source.family == to:
         raise UsageFault(f"{path} is a checkpoint of {to} already.", next=f"segbench eval --checkpoint {path}")
     if to == SEGBENCH and output.suffix != ".safetensors":
-        raise UsageFault(f"Weights of segbench are *.safetensors, not {output.name}.", next="--output FILE.safetensors")
+        raise UsageFault(
+            f"Weights of segbench are *.safetensors, not {output.name}.",
+            next="the same command with --output FILE.safetensors",
+        )
     texts = _beside(to, source)
     if not force:
         _require_free(*(output.with_name(name) for name in texts))
@@ -142,11 +145,13 @@ def _weights_file(output: Path, to: str) -> Path:
         if output.suffix in _SUFFIXES or output.is_file():
             raise UsageFault(
                 f"A checkpoint of {to} is a folder with {name} and what belongs to it, not {output.name}.",
-                next=f"--output {output.with_suffix('')}",
+                next=f"the same command with --output {output.with_suffix('')}",
             )
         return output / name
     if output.is_dir():
-        raise UsageFault(f"{output} is a folder; the new file's name is wanted.", next="--output FILE")
+        raise UsageFault(
+            f"{output} is a folder; the new file's name is wanted.", next="the same command with --output FILE"
+        )
     return output
 
 
@@ -248,7 +253,9 @@ def _new(output: Path) -> Iterator[Path]:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunFault(f"{output.parent} cannot be made: {error.strerror}.", next="--output FILE") from error
+        raise RunFault(
+            f"{output.parent} cannot be made: {error.strerror}.", next="the same command with --output FILE"
+        ) from error
     try:
         yield new
     finally:
