@@ -207,7 +207,8 @@ def _printed(figures: "list[Figure]") -> str:
     groups: dict[str, list[str]] = {}
     for figure in figures:
         if figure.headline:
-            groups.setdefault(figure.split, []).append(f"{figure.metric} {figure.printed}")
+            within = f" within {figure.tolerance:g} ({figure.tolerance_source})" if figure.tolerance else ""
+            groups.setdefault(figure.split, []).append(f"{figure.metric} {figure.printed}{within}")
     for split in dict.fromkeys(figure.split for figure in figures):
         classes = sum(figure.split == split and not figure.headline for figure in figures)
         if classes:
