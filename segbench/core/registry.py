@@ -8,6 +8,7 @@ is free of torch and defines ``Options``; the implementation stands in a sibling
 import importlib
 import importlib.util
 import pkgutil
+from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cache
 from types import ModuleType
@@ -89,6 +90,12 @@ def close_names(name: str, known: tuple[str, ...] | list[str], *, limit: int = 3
     return get_close_matches(name, known, n=limit, cutoff=cutoff)
 
 
+def choices(name: str, known: Sequence[str], *, word: str = "Known") -> str:
+    """``Close: a, b``, where a typing slip could have meant them, otherwise ``Known: `` and all there are."""
+    close = close_names(name, list(known))
+    return f"Close: {', '.join(close)}" if close else f"{word}: {', '.join(known) or 'none'}"
+
+
 def options_of(kind: str, name: str) -> type[Options]:
     """The torch-free ``Options`` type of an entry.
 
@@ -110,10 +117,7 @@ def implementation(kind: str, name: str, part: str) -> ModuleType:
 
 def _module(kind: str, name: str, part: str) -> ModuleType:
     if not is_registered(kind, name):
-        known = names(kind)
-        close = close_names(name, known)
-        hint = f"Close: {', '.join(close)}" if close else f"Known: {', '.join(known)}"
-        raise UsageFault(f"No {kind} {name!r}. {hint}.", next="segbench list")
+        raise UsageFault(f"No {kind} {name!r}. {choices(name, names(kind))}.", next="segbench list")
     if (kind, name) in _added:
         return _added[kind, name][part]
     return importlib.import_module(_path(kind, name, part))

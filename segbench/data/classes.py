@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from segbench.core.errors import InvalidFault, UsageFault
-from segbench.core.registry import close_names
+from segbench.core.registry import choices
 
 IGNORE = 255
 _UNKNOWN = 254  # in look-up tables only; no table has so many classes
@@ -124,8 +124,8 @@ def class_table(name: str) -> ClassTable:
         return _read(name)
     if name in _aliases():
         return _read(_aliases()[name])
-    close = close_names(name, (*table_names(), *_aliases())) or list(table_names())
-    raise InvalidFault(f"No class table {name!r}. Close: {', '.join(close)}.", next="segbench data list")
+    hint = choices(name, (*table_names(), *_aliases()))
+    raise InvalidFault(f"No class table {name!r}. {hint}.", next="segbench data list")
 
 
 @cache

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segbench.core import strict_yaml
 from segbench.core.errors import InvalidFault, UsageFault
-from segbench.core.registry import close_names
+from segbench.core.registry import choices, close_names
 from segbench.core.typed_yaml import parse
 
 from .crosscheck import cross_check, cross_check_paper
@@ -35,8 +35,7 @@ class Table:
             UsageFault: no such row; close names are suggested.
         """
         if name not in self.file.rows:
-            close = close_names(name, list(self.file.rows))
-            hint = f"Close: {', '.join(close)}" if close else f"Rows: {', '.join(self.file.rows)}"
+            hint = choices(name, list(self.file.rows), word="Rows")
             raise UsageFault(f"No row {name!r} in {self.name}. {hint}.", next=f"segbench list {self.name}")
         return self.file.rows[name]
 

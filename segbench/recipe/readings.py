@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from segbench.core.errors import InvalidFault, UsageFault
-from segbench.core.registry import close_names
+from segbench.core.registry import choices, close_names
 
 from .catalog import Catalog, Table
 from .protocol import Origin, Traced, is_section, pick, plain
@@ -107,9 +107,8 @@ def assign(tree: dict[str, Any], path: str, value: Any, origin: Origin) -> str:
 def _known(table: Table, available: list[str], wanted: Mapping[str, str]) -> None:
     for name in wanted:
         if name not in available:
-            close = close_names(name, available) or available
             raise UsageFault(
-                f"No reading {name!r} for {table.name}. Known: {', '.join(close) or 'none'}.",
+                f"No reading {name!r} for {table.name}. {choices(name, available)}.",
                 next=f"segbench show {table.name} --readings",
             )
 

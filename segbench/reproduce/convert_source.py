@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segbench.core.errors import InvalidFault, MissingFault, UsageFault
-from segbench.core.registry import close_names
+from segbench.core.registry import choices
 from segbench.data.classes import class_table, table_names
 from segbench.engine.checkpoint import WeightsHeader, build_from_weights, is_weights
 from segbench.models.checkpoints import PublishedCheckpoint
@@ -51,8 +51,7 @@ def open_source(
     foreign = opened.foreign
     name = dataset or (published.classes if published else None) or _named_table(foreign, path)
     if name not in table_names():
-        close = close_names(name, table_names()) or list(table_names())
-        raise UsageFault(f"No data set {name!r}. Known: {', '.join(close)}.", next="segbench data list")
+        raise UsageFault(f"No data set {name!r}. {choices(name, table_names())}.", next="segbench data list")
     classes = class_table(name).names
     if len(classes) != foreign.num_classes:
         raise InvalidFault(

@@ -187,7 +187,7 @@ def test_verify_fits_a_terminal(camvid: Path, columns: int, monkeypatch: pytest.
 @pytest.mark.parametrize("command", ["verify", "download"])
 def test_unknown_and_absent(command: str, tmp_path: Path) -> None:
     done = segbench("data", command, "camvidd", "--data-root", tmp_path)
-    assert "No dataset 'camvidd'. Known: camvid." in done.fails(2)
+    assert "No dataset 'camvidd'. Close: camvid." in done.fails(2)
     done = segbench("data", command, "cityscapes", "--data-root", tmp_path)
     assert "Cityscapes" in done.fails(3)
     assert segbench("data", "verify", "camvid", "--data-root", tmp_path).lines[-1].endswith("data download camvid")

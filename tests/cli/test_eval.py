@@ -132,7 +132,7 @@ def test_cityscapes_at_another_size_has_no_iiou(cityscapes: Path, cityscapes_wei
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--dataset", "camvidd"], "No data set 'camvidd'. Known: camvid."),
+        (["--dataset", "camvidd"], "No data set 'camvidd'. Close: camvid."),
         (["--split", "nosuch"], "CamVid has no split 'nosuch'. It has: train, val, test."),
         (["--protocol", "nosuch"], "No protocol 'nosuch'. Known: whole, ms-flip, slide, published."),
         (["--absent", "nosuch"], "--absent takes exclude, zero or one, got 'nosuch'."),

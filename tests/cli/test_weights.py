@@ -243,7 +243,7 @@ def test_lists_of_a_family_and_of_a_data_set() -> None:
     imagenet = segbench("weights", "list", "--dataset", "imagenet", "--json").json
     assert {entry["kind"] for entry in imagenet} == {"backbone"}
     assert "from memory" not in segbench("weights", "list", "--family", "openseg").out
-    assert "Known: torchvision." in segbench("weights", "list", "--family", "torchvison").fails(2)
+    assert "Close: torchvision." in segbench("weights", "list", "--family", "torchvison").fails(2)
     assert "cityscapes" in segbench("weights", "list", "--dataset", "cityscape").fails(2)
     assert segbench("weights", "list", "hf-upernet-swin-t-ade20k", "--family", "swin").fails(2)
 

@@ -86,8 +86,7 @@ def require_dataset(name: str) -> None:
 
     known = registry.names("dataset")
     if name not in known:
-        close = registry.close_names(name, known) or known
-        raise UsageFault(f"No data set {name!r}. Known: {', '.join(close)}.", next="segbench data list")
+        raise UsageFault(f"No data set {name!r}. {registry.choices(name, known)}.", next="segbench data list")
 
 
 def names_note(subject: "Subject", data: "DataSpec") -> str:

@@ -66,10 +66,9 @@ def _check(what: str, name: str, known: set[str]) -> None:
         UsageFault: there are none.
     """
     if name not in known:
-        from segbench.core.registry import close_names
+        from segbench.core.registry import choices
 
-        close = close_names(name, sorted(known)) or sorted(known)
-        fault = f"There are no weights of {what} {name!r}. Known: {', '.join(close)}."
+        fault = f"There are no weights of {what} {name!r}. {choices(name, sorted(known))}."
         raise UsageFault(fault, next="segbench weights list")
 
 

@@ -27,7 +27,7 @@ from typing import Any
 from torch import Tensor
 
 from segbench.core.errors import InvalidFault, UsageFault
-from segbench.core.registry import close_names
+from segbench.core.registry import choices
 from segbench.core.spec import ModelSpec
 
 from . import families
@@ -80,8 +80,8 @@ def family(name: str) -> ModuleType:
     """
     if name not in family_names():
         begun = [each for each in family_names() if _SHORT.get(name) == each or (name and each.startswith(name))]
-        close = begun or close_names(name, family_names()) or list(family_names())
-        raise UsageFault(f"No checkpoint family {name!r}. Known: {', '.join(close)}.", next="segbench eval --help")
+        hint = f"Close: {', '.join(begun)}" if begun else choices(name, family_names())
+        raise UsageFault(f"No checkpoint family {name!r}. {hint}.", next="segbench eval --help")
     return importlib.import_module(f"{families.__name__}.{name.replace('-', '_')}")
 
 

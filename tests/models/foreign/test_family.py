@@ -89,7 +89,7 @@ def test_every_family_keeps_its_promises() -> None:
 
 
 def test_an_unknown_name_is_told_the_close_ones() -> None:
-    with pytest.raises(UsageFault, match=r"'torchvison'\. Known: torchvision\."):
+    with pytest.raises(UsageFault, match=r"'torchvison'\. Close: torchvision\."):
         family("torchvison")
     with pytest.raises(UsageFault, match="No checkpoint family"):
         recognise({"weight": torch.ones(1)}, source="net.pth", name="zzz")
@@ -272,7 +272,7 @@ def test_a_network_that_diverged_is_not_scored(
     [("mmseg", "mmsegmentation"), ("hf", "huggingface"), ("torch", "torchvision"), ("transformers", "huggingface")],
 )
 def test_what_people_call_families(short: str, meant: str) -> None:
-    with pytest.raises(UsageFault, match=rf"No checkpoint family '{short}'\. Known: {meant}\."):
+    with pytest.raises(UsageFault, match=rf"No checkpoint family '{short}'\. Close: {meant}\."):
         family(short)
 
 
