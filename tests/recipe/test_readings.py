@@ -78,7 +78,7 @@ def test_an_option_may_set_a_whole_section(made):
 
 
 def test_unknown_reading_or_option(made):
-    with pytest.raises(UsageFault, match=r"No reading 'thre' for made-one. Known: three"):
+    with pytest.raises(UsageFault, match=r"No reading 'thre' for made-one. Close: three"):
         take(made, "base", thre="some")
     with pytest.raises(UsageFault, match=r"Reading 'one' has no option 'hihg'; it has low, high. Close: high."):
         take(made, "base", one="hihg")
