@@ -125,7 +125,8 @@ def _rows(catalog: "Catalog", rows: list[dict[str, Any]], data_root: Path | None
     wide = [] if common.is_narrow() else ["title", "model"]  # what a narrow terminal has no room for
     view = common.table("row", *wide, "data", "method", *right, "status", right=right)
     view.columns[0].no_wrap = True
-    lacks = _data_lacks({name for row in rows for name in row["datasets"]}, data_root)
+    statuses = _statuses({name for row in rows for name in row["datasets"]}, data_root)
+    lacks = {name: f" · data {status}" for name, status in statuses.items() if status != "ready"}
     for row in rows:
         for dataset, status in row["status_by_dataset"].items():
             count = sum(figure.dataset == dataset for figure in table.figures(row["row"]))
@@ -145,15 +146,14 @@ def _rows(catalog: "Catalog", rows: list[dict[str, Any]], data_root: Path | None
     )
 
 
-def _data_lacks(names: set[str], data_root: Path | None) -> dict[str, str]:
-    """`` · data missing`` for every data set that can be read and is not there as a whole."""
+def _statuses(names: set[str], data_root: Path | None) -> dict[str, str]:
+    """``ready``, ``missing`` ... of every data set that can be read."""
     from segbench.data import places
     from segbench.data.describe import data_status
     from segbench.data.reader import is_readable
 
     root = places.data_root(data_root)
-    found = {name: data_status(name, root) for name in names if is_readable(name)}
-    return {name: f" · data {status}" for name, status in found.items() if status != "ready"}
+    return {name: data_status(name, root) for name in sorted(names) if is_readable(name)}
 
 
 def _fits(memory_bytes: int | None, size: int | None) -> str:
@@ -195,10 +195,6 @@ def _totals(catalog: "Catalog", rows: list[dict[str, Any]], *, additional: bool)
 
 
 def _here(rows: list[dict[str, Any]], data_root: Path | None) -> str:
-    from segbench.data import places
-    from segbench.data.describe import data_status
-    from segbench.data.reader import is_readable
-
     statuses = [status for row in rows for status in row["status_by_dataset"].values()]
     runnable = sum(status == "runnable" for status in statuses)
     if runnable == 0:
@@ -208,5 +204,4 @@ def _here(rows: list[dict[str, Any]], data_root: Path | None) -> str:
         return f"waits for {', '.join(named)}{more}"
     count = "all rows can run" if runnable == len(statuses) else f"{runnable} of {len(statuses)} row x data can run"
     needed = {name for row in rows for name, status in row["status_by_dataset"].items() if status == "runnable"}
-    root = places.data_root(data_root)
-    return " · ".join([count, *(f"{name} {data_status(name, root)}" for name in sorted(needed) if is_readable(name))])
+    return " · ".join([count, *(f"{name} {status}" for name, status in _statuses(needed, data_root).items())])

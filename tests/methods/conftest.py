@@ -1,3 +1,4 @@
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -69,3 +70,13 @@ def batch():
         return Batch(torch.from_numpy(pictures), torch.from_numpy(labels))
 
     return make
+
+
+@pytest.fixture
+def halves(batch):
+    """Images of 32 x 32 with two classes, left and right."""
+    data = batch(4, images=4, size=(32, 32))
+    target = torch.zeros_like(data.target)
+    for image, (left, right) in enumerate(((0, 1), (2, 1), (1, 3), (3, 0))):
+        target[image, :, :16], target[image, :, 16:] = left, right
+    return dataclasses.replace(data, target=target)

@@ -8,6 +8,7 @@ from segbench.recipe.resolve import Request
 from segbench.results.compare import compare_table
 from segbench.results.gains import gains
 from segbench.results.render import render
+from tests.results.guess import GUESS
 
 T = "made-one"
 BODY = """
@@ -20,16 +21,7 @@ rows:
     method: {alpha: 0.7}
     figures: {camvid.test: {miou: "71.0", miou_gain: {printed: "+1.0", over: base}}}
 """
-READING = """
-readings:
-  guess:
-    question: Which?
-    options: {one: {says: one}, two: {says: two, set: {method.temperature: 0.5}}}
-    default: one
-    source: nowhere
-    confidence: low
-    when: {row: up}
-"""
+READING = f"{GUESS}    when: {{row: up}}\n"
 SECTION = ("camvid", "test", "miou")
 SMALL = Request("small")
 
@@ -104,7 +96,7 @@ def test_a_reading_has_a_gain_of_its_own(lab):
 
 def test_readings_of_both_rows_are_read_alike(lab):
     """A row under a reading is held against the other row under that reading, or against nothing."""
-    lab = lab(made_one=BODY + READING.replace("    when: {row: up}\n", ""))
+    lab = lab(made_one=BODY + GUESS)
     other = Request("small", readings=(("guess", "two"),))
     lab.run(T, "base", [30.0], request=SMALL)
     lab.run(T, "up", [31.0], request=SMALL)
@@ -120,7 +112,7 @@ def test_readings_of_both_rows_are_read_alike(lab):
 
 
 def test_only_runs_under_another_reading_count(lab):
-    lab = lab(made_one=BODY + READING.replace("    when: {row: up}\n", ""))
+    lab = lab(made_one=BODY + GUESS)
     lab.run(T, "base", [30.0], request=SMALL)
     lab.run(T, "up", [28.0], request=Request("small", readings=(("guess", "two"),)), asked=True)
     assert found(lab) == {}

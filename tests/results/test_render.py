@@ -15,6 +15,7 @@ from segbench.results.compare import compare_table
 from segbench.results.render import FORMATS, render
 from segbench.results.render.markdown import escape
 from segbench.results.render.words import number
+from tests.results.guess import GUESS
 
 T = "made-one"
 BODY = """
@@ -29,13 +30,9 @@ rows:
     method: {alpha: 0.6}
     figures: {camvid.test: {miou: {printed: "710.0", read_as: "71.0"}}}
   none: {method: {alpha: 0.7}, figures: {camvid.test: {miou: "71.0"}}}
-readings:
-  guess:
-    question: Which?
-    options: {one: {says: one}, two: {says: two, set: {method.temperature: 0.5}}}
-    default: one
-    source: nowhere
-    confidence: low
+"""
+BODY += GUESS
+BODY += """
 contradictions:
   - {says: the text has 71.9, figures: ["more/camvid.test.miou"]}
 """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 OWN_SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 _SIZING = ("short_side", "max_side", "multiple_of", "pad", "enlarge")
-_SLIDING = ("mode", "window", "stride", "placing", "overlap", "mirror", "mirrored")
+SLIDING = ("mode", "window", "stride", "placing", "overlap", "mirror", "mirrored")
 
 
 def evaluation_spec(
@@ -68,7 +68,7 @@ def build(data: DataSpec, asked: Asked, fields: dict[str, Any]) -> EvaluationSpe
 def multi_scale(subject: "Subject") -> dict[str, Any]:
     """Fields of ms + flip with the project's own sizes and windows, for the sweep."""
     theirs = dict(subject.protocol)
-    keys = (*_SIZING, *(_SLIDING if theirs.get("mode") == "slide" else ()))
+    keys = (*_SIZING, *(SLIDING if theirs.get("mode") == "slide" else ()))
     fields = {key: theirs[key] for key in keys if key in theirs}
     return {**fields, "scales": _scales(subject, theirs), "flip": True}
 
@@ -114,7 +114,7 @@ def _published(asked: Asked, theirs: dict[str, Any], published: "PublishedCheckp
 
 
 def _windows(asked: Asked, theirs: dict[str, Any]) -> dict[str, Any]:
-    own = {key: theirs[key] for key in _SLIDING if key in theirs}
+    own = {key: theirs[key] for key in SLIDING if key in theirs}
     window = asked.window or own.get("window")
     if window is None:
         raise UsageFault(

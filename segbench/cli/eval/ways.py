@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from segbench.core.errors import UsageFault
 
 from .asked import ABSENT, HELP
-from .protocol import build, multi_scale, sliding
+from .protocol import SLIDING, build, multi_scale, sliding
 
 if TYPE_CHECKING:
     from segbench.core.spec import EvaluationSpec
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 AXES = ("channels", "normalisation", "align", "scales", "window")
 _NORMALISATIONS = ("imagenet", "half", "caffe")
-_WINDOW = ("mode", "window", "stride", "placing", "overlap", "mirror", "mirrored")
 NOTICED = 0.1  # points of mIoU; less is not worth a sentence
 
 
@@ -108,10 +107,10 @@ def of_protocol(found: "Found", leader: Way, axes: Sequence[str]) -> list[Way]:
     scales: list[dict[str, Any]] = [{"scales": found.spec.scales, "flip": found.spec.flip}]
     if "scales" in axes:
         scales += [{"scales": (1.0,), "flip": False}, {"scales": many["scales"], "flip": True}]
-    windows: list[dict[str, Any]] = [{name: getattr(found.spec, name) for name in _WINDOW}]
+    windows: list[dict[str, Any]] = [{name: getattr(found.spec, name) for name in SLIDING}]
     if "window" in axes:
         known = sliding(asked, subject) or {}
-        windows += [{}, {name: value for name, value in known.items() if name in _WINDOW}]
+        windows += [{}, {name: value for name, value in known.items() if name in SLIDING}]
     sizing = {name: getattr(found.spec, name) for name in ("short_side", "max_side", "multiple_of", "pad", "enlarge")}
     ways: dict[str, Way] = {}
     for window in windows:
