@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from .bane import share_of
+from .in_parts import in_parts
 from .pixel_contrast import AnchorLosses, against_crowd, only
 from .precision import NEGLIGIBLE, without_autocast
 
 _CHUNK_ELEMENTS = 2**25  # similarities that exist at a time
+_SEMI_HARD_ELEMENTS = 2**22  # fewer, so that what is done to them finds them in the cache
 
 
 def contrast_with_all(
@@ -41,18 +42,13 @@ def contrast_with_all(
         chunk: anchors at a time; None fits them to memory.
     """
     size = chunk or max(1, _CHUNK_ELEMENTS // filled.numel())
-    parts = []
+
+    def loss(part: Tensor, place: slice) -> AnchorLosses:
+        first = None if spared is None else spared + place.start
+        return only(_with_all(part, labels[place], keys, filled, temperature, first), valid[place])
+
     with without_autocast(features):
-        for start in range(0, len(features), size):
-            part = (features[start : start + size], labels[start : start + size])
-            first = None if spared is None else spared + start
-            arguments = (*part, keys, filled, temperature, first)
-            if size >= len(features):
-                parts.append(_with_all(*arguments))
-            else:  # all similarities at once need not fit
-                parts.append(checkpoint(_with_all, *arguments, use_reentrant=False, preserve_rng_state=False))
-    values, counted = (torch.cat(each) for each in zip(*parts, strict=True))
-    return only(AnchorLosses(values, counted), valid)
+        return in_parts(loss, features, size=size)
 
 
 def _with_all(
@@ -77,14 +73,23 @@ class Candidates(NamedTuple):
     Attributes:
         negatives: (M, D), for the anchors of all classes.
         classes: (M,) int64, their classes; C in an empty slot.
-        positives: (C, m, D), or all keys (C, L, D) if that is little more.
+        keys: (C, L, D), the memory itself, in which positives lie.
+        places: (C, m) int64, where; None: everywhere, as m is not much less than L.
         may_be_positive: (C, m) bool, which of these have been drawn.
     """
 
     negatives: Tensor
     classes: Tensor
-    positives: Tensor
+    keys: Tensor
+    places: Tensor | None
     may_be_positive: Tensor
+
+    def positives(self, classes: slice = slice(None)) -> Tensor:  # noqa: B008 (a slice never changes)
+        """(c, m, D) candidates of some classes."""
+        if self.places is None:
+            return self.keys[classes]
+        numbers = torch.arange(len(self.keys), device=self.keys.device)
+        return self.keys[numbers[classes, None], self.places[classes]]
 
 
 def draw_candidates(
@@ -119,12 +124,10 @@ def draw_candidates(
     drawn = scores.flatten().topk(min(most, filled.numel()), sorted=False)
     classes = torch.where(drawn.values >= 0, drawn.indices // length, num_classes)
     found = scores.topk(min(_whole_of(positives, percent), length), dim=1, sorted=False)
-    own, may_be = keys, found.values >= 0
+    places, may_be = found.indices, found.values >= 0
     if 2 * may_be.shape[1] > length:
-        may_be = torch.zeros_like(filled).scatter_(1, found.indices, may_be)
-    else:  # a smaller product for every anchor
-        own = keys[torch.arange(num_classes, device=keys.device)[:, None], found.indices]
-    return Candidates(keys.flatten(0, 1)[drawn.indices], classes, own, may_be)
+        places, may_be = None, torch.zeros_like(filled).scatter_(1, places, may_be)
+    return Candidates(keys.flatten(0, 1)[drawn.indices], classes, keys, places, may_be)
 
 
 def semi_hard_contrast(
@@ -144,32 +147,54 @@ def semi_hard_contrast(
         percent: p in (0, 100]: ceil(p n) of n candidates are taken.
         temperature: tau > 0.
     """
-    num_classes, per_class, dim = features.shape
-    queries = features / temperature
+    num_classes = len(features)
+    classes = torch.arange(num_classes, device=features.device)[:, None]
+    may_be_negative = (candidates.classes != classes) & (candidates.classes < num_classes)
+    others, own = _select(may_be_negative, percent), _select(candidates.may_be_positive, percent)
+    similarities = features.shape[1] * (may_be_negative.shape[1] + candidates.may_be_positive.shape[1])
+
+    def loss(anchors: Tensor, place: slice) -> AnchorLosses:
+        queries = anchors / temperature
+        to_others = (queries.flatten(0, 1) @ candidates.negatives.T).view(*queries.shape[:2], -1)
+        near, is_near = _hardest(to_others, others, place)
+        from_own = -queries @ candidates.positives(place).transpose(1, 2)
+        far, is_far = _hardest(from_own, own, place)
+        crowd = near.masked_fill(~is_near, NEGLIGIBLE).logsumexp(2)
+        return only(against_crowd(-far, crowd, is_far), valid[place])
+
     with without_autocast(features):
-        from_own = -queries @ candidates.positives.transpose(1, 2)  # (C, A, m)
-        to_others = (queries.view(-1, dim) @ candidates.negatives.T).view(num_classes, per_class, -1)
-    far, is_far = _hardest(from_own, candidates.may_be_positive, percent)
-    allowed = candidates.classes != torch.arange(num_classes, device=features.device)[:, None]
-    near, is_near = _hardest(to_others, allowed & (candidates.classes < num_classes), percent)
-    crowd = near.masked_fill(~is_near, NEGLIGIBLE).logsumexp(2)
-    return only(against_crowd(-far, crowd, is_far), valid)
+        return in_parts(loss, features, size=max(1, _SEMI_HARD_ELEMENTS // similarities))
 
 
-def _hardest(scores: Tensor, allowed: Tensor, percent: float) -> tuple[Tensor, Tensor]:
-    """The largest ``percent`` of the allowed scores.
+class _Selection(NamedTuple):
+    """Attributes:
+    offsets: (C, n), added to scores.
+    most: scores that are then taken of each anchor.
+    """
+
+    offsets: Tensor
+    most: int
+
+
+def _select(allowed: Tensor, percent: float) -> _Selection:
+    """How to take the largest ``percent`` of the allowed ones of n scores, which differ in number from class to class.
+
+    Equally many are taken of every class. Where that is too many, scores that are not allowed are raised above all
+    others and fill up; the rest of them fall below. So the largest need not be sorted.
 
     Args:
-        scores: (C, A, n).
         allowed: (C, n) bool.
-
-    Returns:
-        (C, A, k) scores with k the most there can be, and (C, 1, k) bool, which of them are taken.
     """
-    most = -(-scores.shape[2] * round(percent * 100) // 10_000)
-    found = scores.masked_fill(~allowed[:, None], NEGLIGIBLE).topk(most, dim=2).values
-    taken = share_of(allowed.sum(1), percent)
-    return found, (torch.arange(most, device=scores.device) < taken[:, None])[:, None]
+    most = -(-allowed.shape[1] * round(percent * 100) // 10_000)
+    excess = most - share_of(allowed.sum(1), percent)
+    raised = ~allowed & ((~allowed).cumsum(1) <= excess[:, None])
+    return _Selection(torch.where(allowed, 0.0, torch.where(raised, -NEGLIGIBLE, NEGLIGIBLE)), most)
+
+
+def _hardest(scores: Tensor, selection: _Selection, place: slice) -> tuple[Tensor, Tensor]:
+    """The largest of (c, A, n) scores of some classes, which are written over, and which of them are not raised."""
+    found = scores.add_(selection.offsets[place, None]).topk(selection.most, dim=2, sorted=False).values
+    return found, found < -NEGLIGIBLE / 2
 
 
 def _whole_of(part: int, percent: float, *, share: tuple[int, int] = (1, 1)) -> int:

@@ -133,6 +133,23 @@ def _fill(labels: Tensor, slots: Tensor, chosen: Tensor, *, size: int) -> Pixels
     return Pixels(places, torch.where(valid, labels.flatten()[places].long(), 0), valid)
 
 
+def vectors_at(maps: Tensor, places: Tensor) -> Tensor:
+    """Single pixels of (N, D, h, w) maps, (..., D), by their places (...) int64 in the flattened (N, h, w)."""
+    height, width = maps.shape[-2:]
+    images, pixels = places // (height * width), places % (height * width)
+    if maps.stride(1) == 1:  # channels last: whole rows, and the gradient keeps the layout
+        return maps.movedim(1, -1)[images, pixels // width, pixels % width]
+    return maps.flatten(2)[images, :, pixels]
+
+
+def at_unit_length(vectors: Tensor) -> Tensor:
+    """(..., D) vectors of any floating type and length, in float32 (float64 where they are)."""
+    vectors = at_least_float32(vectors)
+    length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    # Without a direction: 0 and no gradient, which dividing by a tiny number would blow up.
+    return torch.where(length > _SHORTEST, vectors / length.clamp(min=_SHORTEST), 0)
+
+
 def unit_vectors_at(embeddings: Tensor, places: Tensor) -> Tensor:
     """Embeddings of single pixels at unit length, so that nothing else of the maps is normalised or copied.
 
@@ -143,16 +160,7 @@ def unit_vectors_at(embeddings: Tensor, places: Tensor) -> Tensor:
     Returns:
         (..., D) float32 (float64 for float64 embeddings).
     """
-    height, width = embeddings.shape[-2:]
-    images, pixels = places // (height * width), places % (height * width)
-    if embeddings.stride(1) == 1:  # channels last: whole rows, and the gradient keeps the layout
-        found = embeddings.movedim(1, -1)[images, pixels // width, pixels % width]
-    else:
-        found = embeddings.flatten(2)[images, :, pixels]
-    found = at_least_float32(found)
-    length = torch.linalg.vector_norm(found, dim=-1, keepdim=True)
-    # Without a direction: 0 and no gradient, which dividing by a tiny number would blow up.
-    return torch.where(length > _SHORTEST, found / length.clamp(min=_SHORTEST), 0)
+    return at_unit_length(vectors_at(embeddings, places))
 
 
 def against_crowd(similarity: Tensor, crowd: Tensor, positive: Tensor) -> AnchorLosses:

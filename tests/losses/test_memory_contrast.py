@@ -166,7 +166,7 @@ def test_candidates_are_filled_distinct_and_evenly_drawn(percent):
         drawn_as[0, places] += 1
         assert found.may_be_positive.sum(1).tolist() == [min(few, int(count)) for count in filled.sum(1)]
         for c in range(3):
-            own = found.positives[c][found.may_be_positive[c]].flatten().long()
+            own = found.positives()[c][found.may_be_positive[c]].flatten().long()
             assert len(set(own.tolist())) == len(own)
             assert (own // 50 == c).all()
             drawn_as[1, own] += 1

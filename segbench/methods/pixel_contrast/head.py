@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from segbench.models.decoders.layers import initialise, resize
 
@@ -44,12 +45,26 @@ class Projection(nn.Module):
 
     def forward(self, layers: Sequence[Tensor]) -> Tensor:
         """Encoder layers (N, c_i, h_i, w_i), finest first, to (N, dim, h, w) at the size of the embedded one."""
+        return self.project(self.hidden(layers))
+
+    def hidden(self, layers: Sequence[Tensor]) -> Tensor:
+        """What the last convolution takes, (N, channels, h, w)."""
         features = layers[-1]
         if self.concatenates:
             size = (layers[0].shape[-2], layers[0].shape[-1])
             features = torch.cat([resize(layer, size, align_corners=self.align_corners) for layer in layers], dim=1)
-        embedding: Tensor = self.layers(features)
+        convolution, norm, relu, _ = self.layers
+        hidden: Tensor = relu(norm(convolution(features)))
+        return hidden
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """The last convolution: (N, channels, h, w) to (N, dim, h, w)."""
+        embedding: Tensor = self.layers[-1](hidden)
         return embedding
+
+    def project_pixels(self, hidden: Tensor) -> Tensor:
+        """The last convolution of single pixels, (..., channels) to (..., dim): a map has far more than are drawn."""
+        return F.linear(hidden, self.layers[-1].weight.flatten(1), self.layers[-1].bias)
 
     def nothing(self) -> Tensor:
         """0, with every parameter in its graph: parallel training expects a gradient for each in every step."""

@@ -11,7 +11,14 @@ from segbench.core.errors import InvalidFault
 from segbench.data.batch import IGNORE_INDEX
 from segbench.losses.key_memory import KeyMemory, NewKeys, ReleasedMemory, keys_of_images
 from segbench.losses.memory_contrast import contrast_with_all, draw_candidates, semi_hard_contrast
-from segbench.losses.pixel_contrast import Pixels, contrast_within, draw_anchors, draw_views, unit_vectors_at
+from segbench.losses.pixel_contrast import (
+    Pixels,
+    at_unit_length,
+    contrast_within,
+    draw_anchors,
+    draw_views,
+    vectors_at,
+)
 from segbench.losses.resize import resize_labels
 from segbench.methods.supervised.method import Supervised
 
@@ -58,15 +65,16 @@ class PixelContrast(Supervised):
         if not contrasts and self.memory is None:
             return {**losses, "contrast": self.head.nothing()}
         with torch.set_grad_enabled(contrasts and torch.is_grad_enabled()):
-            embeddings = self.head(output.layers)
+            hidden = self.head.hidden(output.layers)
         target = self._without_excluded(batch.target)
         if self.memory is not None and self.training:
-            self._keep_aside(embeddings.detach(), target, step)
+            with torch.no_grad():
+                self._keep_aside(self.head.project(hidden), target, step)
         if not contrasts:
             return {**losses, "contrast": self.head.nothing()}
-        size = (embeddings.shape[-2], embeddings.shape[-1])
+        size = (hidden.shape[-2], hidden.shape[-1])
         predictions = resize_labels(output.logits.detach().argmax(1), size)
-        loss = self._contrast(embeddings, resize_labels(target, size), predictions, step)
+        loss = self._contrast(hidden, resize_labels(target, size), predictions, step)
         return {**losses, "contrast": options.weight * options.temperature / options.base_temperature * loss}
 
     def after_step(self, step: int) -> None:
@@ -77,14 +85,15 @@ class PixelContrast(Supervised):
             self._new = []
 
     def training_pass(self, images: Tensor) -> object:
+        """The network and its head on all pixels, as papers count them; training projects those that it draws."""
         output = self.segmentor(images)
         return output, self.head(output.layers)
 
-    def _contrast(self, embeddings: Tensor, labels: Tensor, predictions: Tensor, step: int) -> Tensor:
+    def _contrast(self, hidden: Tensor, labels: Tensor, predictions: Tensor, step: int) -> Tensor:
         """Mean loss of the groups.
 
         Args:
-            embeddings: (N, D, h, w).
+            hidden: (N, K, h, w), which the head still has to project.
             labels: (N, h, w), those of excluded classes ignored.
             predictions: (N, h, w) in 0..C-1.
         """
@@ -94,7 +103,8 @@ class PixelContrast(Supervised):
             pixels = self._draw(labels[group], predictions[group], self.generator(step, group=number, stream="anchors"))
             drawn.append(pixels._replace(places=pixels.places + group.start * area))
         # One gather for all groups: its gradient is as large as the maps.
-        features = unit_vectors_at(embeddings, torch.cat([pixels.places for pixels in drawn]))
+        found = vectors_at(hidden, torch.cat([pixels.places for pixels in drawn]))
+        features = at_unit_length(self.head.project_pixels(found))
         parts = features.split([len(pixels.places) for pixels in drawn])
         if self.memory is None:
             means = [
