@@ -27,14 +27,15 @@ def in_parts(loss: LossOfPart, rows: Tensor, *, size: int) -> AnchorLosses:
     Returns:
         Values and whether they count, each (S, ...).
     """
-    return AnchorLosses(*_InParts.apply(rows, loss, size))
+    wanted = rows.requires_grad and torch.is_grad_enabled()
+    return AnchorLosses(*_InParts.apply(rows, loss, size, wanted))
 
 
 class _InParts(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, loss: LossOfPart, size: int) -> tuple[Tensor, Tensor]:
-        wanted = ctx.needs_input_grad[0]
-        values, counted, slopes = [], [], []
+    def forward(ctx: Any, rows: Tensor, loss: LossOfPart, size: int, wanted: bool) -> tuple[Tensor, Tensor]:
+        values, counted = [], []
+        slopes: list[Tensor] = []
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
             own = rows[part].detach().requires_grad_(wanted)
@@ -51,6 +52,6 @@ class _InParts(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
         (slopes,) = ctx.saved_tensors
-        return grad[..., None] * slopes, None, None
+        return grad[..., None] * slopes, None, None, None

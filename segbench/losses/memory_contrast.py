@@ -84,7 +84,7 @@ class Candidates(NamedTuple):
     places: Tensor | None
     may_be_positive: Tensor
 
-    def positives(self, classes: slice = slice(None)) -> Tensor:  # noqa: B008 (a slice never changes)
+    def positives(self, classes: slice = slice(None)) -> Tensor:
         """(c, m, D) candidates of some classes."""
         if self.places is None:
             return self.keys[classes]
@@ -124,9 +124,10 @@ def draw_candidates(
     drawn = scores.flatten().topk(min(most, filled.numel()), sorted=False)
     classes = torch.where(drawn.values >= 0, drawn.indices // length, num_classes)
     found = scores.topk(min(_whole_of(positives, percent), length), dim=1, sorted=False)
-    places, may_be = found.indices, found.values >= 0
+    places: Tensor | None = found.indices
+    may_be = found.values >= 0
     if 2 * may_be.shape[1] > length:
-        places, may_be = None, torch.zeros_like(filled).scatter_(1, places, may_be)
+        places, may_be = None, torch.zeros_like(filled).scatter_(1, found.indices, may_be)
     return Candidates(keys.flatten(0, 1)[drawn.indices], classes, keys, places, may_be)
 
 

@@ -12,8 +12,23 @@ from segbench.core import registry
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import Choice, ModelSpec, Options, Size
 
-# What a decoder returns: logits, embedding, auxiliary logits and, where it has a `layer_channels`, layers of its own.
-Decoded = tuple[Tensor, Tensor, dict[str, Tensor]] | tuple[Tensor, Tensor, dict[str, Tensor], tuple[Tensor, ...]]
+
+class Decoded(NamedTuple):
+    """What a decoder makes of the layers.
+
+    Attributes:
+        logits: (N, C, h, w) at its own stride; or votes, of a decoder that gives these: 0 in training.
+        embedding: input of its last 1x1 classifier, (N, K, h, w).
+        aux: logits of auxiliary classifiers by name; empty if there are none.
+        layers: those of its own, where it has `Decoder.layer_channels`.
+        joined: all layers together, as in `SegmentorOutput`, where it needs them itself.
+    """
+
+    logits: Tensor
+    embedding: Tensor
+    aux: dict[str, Tensor]
+    layers: tuple[Tensor, ...] | None = None
+    joined: Tensor | None = None
 
 
 class SegmentorOutput(NamedTuple):
@@ -24,12 +39,15 @@ class SegmentorOutput(NamedTuple):
         layers: encoder layers, or those that the decoder gives in their place; finest first.
         embedding: input of the last 1x1 classifier, (N, K, h, w).
         aux: logits of auxiliary classifiers by name; empty if there are none.
+        joined: in training, where the decoder needs it: all layers at the size of the finest one, concatenated,
+            (N, sum of c_i, h_1, w_1), so that nobody has to do that again.
     """
 
     logits: Tensor
     layers: tuple[Tensor, ...]
     embedding: Tensor
     aux: dict[str, Tensor]
+    joined: Tensor | None = None
 
 
 class Backbone(nn.Module):
@@ -64,7 +82,7 @@ class Decoder(nn.Module):
     weight_decays: Mapping[str, float] = MappingProxyType({})
 
     def forward(self, layers: tuple[Tensor, ...], size: Size) -> Decoded:
-        """Decode layers of images of ``size`` to (logits, embedding, auxiliary logits[, layers of its own])."""
+        """Decode layers of images of ``size``."""
         raise NotImplementedError
 
 
@@ -124,8 +142,8 @@ class Segmentor(nn.Module):
         layers = self.backbone(images)
         size = (images.shape[-2], images.shape[-1])
         decoded = self.decoder(layers, size, rows) if self.wants_rows else self.decoder(layers, size)
-        logits, embedding, aux, *own = decoded
-        return SegmentorOutput(logits, own[0] if own else layers, embedding, aux)
+        own = layers if decoded.layers is None else decoded.layers
+        return SegmentorOutput(decoded.logits, own, decoded.embedding, decoded.aux, decoded.joined)
 
     def resize(self, logits: Tensor, size: Size) -> Tensor:
         """Resize (N, C, h, w) logits bilinearly to ``size`` in float32, corners as in the network."""

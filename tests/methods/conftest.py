@@ -1,5 +1,4 @@
 import dataclasses
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -9,15 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segbench.data.batch import Batch
+from segbench.models.segmentor import SegmentorOutput
 
 CHANNELS = (6, 8, 10, 12)
-
-
-class Output(NamedTuple):
-    logits: Tensor
-    layers: tuple[Tensor, ...]
-    embedding: Tensor
-    aux: dict[str, Tensor]
 
 
 class FakeSegmentor(nn.Module):
@@ -32,7 +25,7 @@ class FakeSegmentor(nn.Module):
         self.classifier = nn.Conv2d(CHANNELS[0], num_classes, 1)
         self.side = nn.Conv2d(CHANNELS[1], num_classes, 1) if aux else None
 
-    def forward(self, images: Tensor, rows: Tensor | None = None) -> Output:
+    def forward(self, images: Tensor, rows: Tensor | None = None) -> SegmentorOutput:
         found, features = [], images
         for layer in self.layers:
             features = layer(features).relu()
@@ -40,7 +33,7 @@ class FakeSegmentor(nn.Module):
         logits = self.classifier(found[0])
         side = {} if self.side is None else {"side": self.side(found[1])}
         # The deepest layers take part in the logits, as in a real network.
-        return Output(logits + found[3].mean(), tuple(found), found[0], side)
+        return SegmentorOutput(logits + found[3].mean(), tuple(found), found[0], side)
 
     def resize(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         return F.interpolate(logits.float(), size, mode="bilinear", align_corners=self.align_corners)

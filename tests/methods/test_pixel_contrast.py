@@ -4,6 +4,7 @@ import math
 import pytest
 import torch
 from pydantic import ValidationError
+from torch.nn import functional as F
 
 from segbench.core.errors import InvalidFault
 from segbench.methods.pixel_contrast.head import Projection
@@ -89,6 +90,38 @@ def test_embeds_the_last_layer_where_it_is_told_to(segmentor, halves):
     assert method.head.layers[0].in_channels == 12
     assert method.head(method.segmentor(halves.images).layers).shape == (4, 6, 1, 1)
     assert make(segmentor).head(method.segmentor(halves.images).layers).shape == (4, 6, 8, 8)
+
+
+@pytest.mark.parametrize("options", [{}, RELEASED_MEMORY, PAPER], ids=["released", "memory", "paper"])
+def test_layers_that_are_joined_already_are_not_joined_again(segmentor, halves, options):
+    """The same loss and the same gradients, and the head takes what it is given."""
+    found = []
+    for joins in (False, True):
+        method = make(segmentor, **{"max_views": 5, "min_pixels": 5, **options}).double()
+        data = dataclasses.replace(halves, images=halves.images.double())
+        if method.memory is not None:
+            filled_memory(method)
+
+        def join(module, inputs, output):
+            resized = [F.interpolate(layer, (8, 8), mode="bilinear") for layer in output.layers]
+            return output._replace(joined=torch.cat(resized, 1))
+
+        if joins:
+            method.segmentor.register_forward_hook(join)
+        loss = method({"labelled": data}, 0)["contrast"]
+        found.append((loss, *torch.autograd.grad(loss, list(method.segmentor.layers.parameters()))))
+    for alone, together in zip(*found, strict=True):
+        torch.testing.assert_close(alone, together, rtol=1e-6, atol=1e-12)
+    given = make(segmentor).head.hidden([torch.zeros(1, 6, 2, 2)], joined=torch.ones(1, 36, 5, 7))
+    assert given.shape == (1, 36, 5, 7)
+
+
+def test_single_pixels_are_projected_as_the_map_is(segmentor):
+    head = make(segmentor).head.double()
+    hidden = torch.randn(2, 36, 3, 5, dtype=torch.float64)
+    pixels = hidden.movedim(1, -1)[[0, 1, 1], [2, 0, 2], [4, 3, 3]]
+    expected = head.project(hidden).movedim(1, -1)[[0, 1, 1], [2, 0, 2], [4, 3, 3]]
+    torch.testing.assert_close(head.project_pixels(pixels), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ def known(method, vectors, predictions):
     """Let the network predict classes (N, h, w) and embed vectors (N, h, w, D)."""
     logits = F.one_hot(predictions, CLASSES).movedim(-1, 1).float()
     method.segmentor.register_forward_hook(lambda module, inputs, output: output._replace(logits=logits))
-    method.head.hidden = lambda layers: vectors.movedim(-1, 1).float()
+    method.head.hidden = lambda *_: vectors.movedim(-1, 1).float()
     method.head.layers[-1] = nn.Conv2d(vectors.shape[-1], vectors.shape[-1], 1)
     with torch.no_grad():
         method.head.layers[-1].weight.copy_(torch.eye(vectors.shape[-1])[..., None, None])

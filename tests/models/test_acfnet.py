@@ -119,7 +119,7 @@ def test_decoder_is_the_written_formula(size: tuple[int, int]) -> None:
     beside = torch.cat([conv(mixtures, decoder.attend), features], 1)
     fine = normalise(conv(beside, decoder.fine.conv), decoder.fine.norm)
     fine = torch.where(fine > 0, fine, 0.01 * fine)
-    logits, embedding, aux = decoder((x,), (0, 0))
+    logits, embedding, aux, *_ = decoder((x,), (0, 0))
     assert set(aux) == {"coarse"}
     close(aux["coarse"], coarse)
     close(embedding, fine)
@@ -146,7 +146,7 @@ def test_parameters_follow_from_the_widths() -> None:
 def test_what_trains_and_what_evaluation_leaves_out() -> None:
     decoder = decoder_of().train()
     layers = tuple(torch.randn(2, width, 5, 6) for width in Dilated().layer_channels)
-    logits, embedding, aux = decoder(layers, (0, 0))
+    logits, embedding, aux, *_ = decoder(layers, (0, 0))
     assert set(aux) == {"coarse", "aux"} and embedding.shape == (2, 6, 5, 6)
     assert aux["aux"].shape == aux["coarse"].shape == logits.shape == (2, CLASSES, 5, 6)
     logits.square().sum().backward(retain_graph=True)
@@ -174,6 +174,6 @@ def test_extreme_layers_stay_finite(scale: float, half: bool) -> None:
     decoder = decoder_of().eval()  # with running statistics nothing tames the size
     x = (scale * torch.randn(2, 8, 5, 6)).requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-        logits, _, aux = decoder((x,), (0, 0))
+        logits, _, aux, *_ = decoder((x,), (0, 0))
     (logits.float().sum() + aux["coarse"].float().sum()).backward()
     assert logits.isfinite().all() and x.grad is not None and x.grad.isfinite().all()

@@ -83,7 +83,7 @@ def test_deeplabv3_is_the_written_formula(options: dict[str, object]) -> None:
     if options is CONTRASTIVESEG:
         expected = unit(expected, decoder.refine, relu=False)
         assert (expected < 0).any()
-    logits, embedding, _ = decoder((x,), (0, 0))
+    logits, embedding, _, *_ = decoder((x,), (0, 0))
     close(embedding, expected)
     close(logits, conv(expected, decoder.classifier))
 
@@ -92,7 +92,7 @@ def test_deeplabv3_is_the_written_formula(options: dict[str, object]) -> None:
 def test_deeplabv2_is_a_sum_of_dilated_convolutions(branches: str, summed: int) -> None:
     decoder = build("deeplabv2", branches=branches).double().eval()
     x = layers()[-1]
-    logits, embedding, aux = decoder((x,), (0, 0))
+    logits, embedding, aux, *_ = decoder((x,), (0, 0))
     parts = [conv(x, layer, rate=rate) for layer, rate in zip(decoder.branches, (6, 12, 18, 24), strict=True)]
     close(logits, sum(parts[1:summed], start=parts[0]))
     assert embedding is x and aux == {}
@@ -136,7 +136,7 @@ def test_deeplabv3plus_is_the_written_formula(align_corners: bool, separable: bo
     expected = torch.cat([deep, unit(low, decoder.low)], 1)
     for part in decoder.fuse:
         expected = conv3x3(expected, part)
-    logits, embedding, _ = decoder((low, x), (0, 0))
+    logits, embedding, _, *_ = decoder((low, x), (0, 0))
     close(embedding, expected)
     close(logits, conv(expected, decoder.classifier))
 

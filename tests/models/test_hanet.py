@@ -215,7 +215,7 @@ def test_decoder_is_the_written_formula(align_corners: bool, units: tuple[str, .
     narrow = gated("bottleneck", pyramid, unit(pyramid, decoder.bottleneck))
     both = torch.cat([unit(finest, decoder.low), bilinear(narrow, (13, 17), align_corners=align_corners)], 1)
     expected = gated("decoder", both, unit(unit(both, decoder.fuse[0]), decoder.fuse[1]))
-    logits, embedding, aux = decoder(layers(), (40, 60), rows)
+    logits, embedding, aux, *_ = decoder(layers(), (40, 60), rows)
     close(embedding, expected)
     close(logits, conv(expected, decoder.classifier))
     assert aux == {}
@@ -279,7 +279,7 @@ def test_every_parameter_learns_and_what_starts_where() -> None:
         if isinstance(layer, nn.Conv1d | nn.Conv2d) and layer.weight.numel() > 500:
             fan_in = layer.weight[0].numel()
             assert layer.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.2), name
-    logits, _, aux = decoder(tuple(x.float() for x in layers()), (53, 70))
+    logits, _, aux, *_ = decoder(tuple(x.float() for x in layers()), (53, 70))
     (logits.square().mean() + aux["aux"].square().mean()).backward()
     still = [name for name, p in decoder.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert still == []
@@ -291,7 +291,7 @@ def test_low_precision_and_extremes_stay_finite(training: bool) -> None:
     padding = torch.ones(2, 53)
     for factor in (1.0, 1e4, 0.0):
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits, embedding, _ = decoder(tuple((factor * x).float() for x in layers()), (53, 70), padding)
+            logits, embedding, _, *_ = decoder(tuple((factor * x).float() for x in layers()), (53, 70), padding)
         assert logits.isfinite().all() and embedding.isfinite().all()
     low = decoder_of().train(training).to(torch.bfloat16)
     logits, embedding, _ = low(tuple(x.to(torch.bfloat16) for x in layers()), (53, 70), padding)

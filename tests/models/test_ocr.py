@@ -89,7 +89,7 @@ def test_decoder_is_the_written_formula(options: dict[str, object], align_corner
     key = unit(unit(objects, attention.key[0]), attention.key[1])
     context = unit(contexts(query, key, unit(objects, attention.value)), attention.out)
     expected = unit(torch.cat([context, pixels], 1), decoder.fuse)
-    logits, embedding, side = decoder(maps, (0, 0))
+    logits, embedding, side, *_ = decoder(maps, (0, 0))
     close(side["aux"], aux)
     close(embedding, expected)
     close(logits, conv(expected, decoder.classifier))
@@ -98,12 +98,12 @@ def test_decoder_is_the_written_formula(options: dict[str, object], align_corner
 def test_regions_are_a_set() -> None:
     """In which order the classes describe a pixel does not matter to it."""
     decoder, maps = made().eval(), layers("concat")
-    before, _, aux = decoder(maps, (0, 0))
+    before, _, aux, *_ = decoder(maps, (0, 0))
     order = [2, 0, 1]
     with torch.no_grad():
         decoder.regions[2].weight.copy_(decoder.regions[2].weight[order].clone())
         decoder.regions[2].bias.copy_(decoder.regions[2].bias[order].clone())
-    after, _, changed = decoder(maps, (0, 0))
+    after, _, changed, *_ = decoder(maps, (0, 0))
     close(changed["aux"], aux["aux"][:, order])
     close(after, before)
 
@@ -137,6 +137,6 @@ def test_regions_of_another_size_are_resized() -> None:
     decoder = made(aux_features="stage3").eval()
     maps = layers("stage3")
     larger = (*maps[:2], torch.randn(2, 7, 9, 8, dtype=torch.float64), maps[3])
-    logits, _, aux = decoder(larger, (0, 0))
+    logits, _, aux, *_ = decoder(larger, (0, 0))
     assert logits.shape[-2:] == (5, 4)
     assert aux["aux"].shape[-2:] == (9, 8)

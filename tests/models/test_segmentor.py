@@ -74,6 +74,35 @@ def test_parameters_of_published_networks(decoder: dict[str, object], parameters
     assert _parameters(spec, num_classes=19) == parameters
 
 
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("name", ["concat", "ocr", "upernet"])
+def test_layers_that_a_decoder_joins_are_handed_on_in_training(name: str, align_corners: bool) -> None:
+    options = {"concat": {}, "ocr": {"channels": 8, "key_channels": 4}, "upernet": {"channels": 8}}[name]
+    if name == "upernet":
+        options["contrast_layers"] = "fpn"
+    spec = ModelSpec(
+        backbone=Choice.model_validate(TINY),
+        decoder=Choice.model_validate({"name": name, **options}),
+        align_corners=align_corners,
+    )
+    network, images = build_segmentor(spec, num_classes=3).double(), torch.randn(2, 3, 64, 96).double()
+    output = network.train()(images)
+    size = output.layers[0].shape[-2:]
+    slices = output.joined.split([layer.shape[1] for layer in output.layers], dim=1)
+    for got, layer in zip(slices, output.layers, strict=True):
+        assert torch.equal(got, F.interpolate(layer, size, mode="bilinear", align_corners=align_corners))
+    assert network.eval()(images).joined is None  # there it would live for nobody
+
+
+@pytest.mark.parametrize("name", ["ocr", "upernet"])
+def test_a_decoder_hands_on_no_layers_but_those_of_the_output(name: str) -> None:
+    """OCR of two layers joins nothing; what UPerNet joins are not the encoder's layers."""
+    own = {"ocr": {"key_channels": 4, "aux_features": "stage3"}, "upernet": {}}[name]
+    decoder = Choice.model_validate({"name": name, "channels": 8, **own})
+    network = build_segmentor(ModelSpec(backbone=Choice.model_validate(TINY), decoder=decoder), num_classes=3)
+    assert network.train()(torch.randn(2, 3, 64, 64)).joined is None
+
+
 def test_projection_heads_bring_the_total_to_the_published_one() -> None:
     heads = sum(c * c + 2 * c + c * 256 + 256 for c in (48, 96, 192, 384))
     assert heads == 382_624

@@ -226,7 +226,7 @@ def test_votes_of_the_network_equal_the_loop(size: tuple[int, int], location_sca
     decoder = decoder_of(query_grid=(3, 2), neighbours=4, cluster_rounds=4, location_scale=location_scale).eval()
     decoder.fill(unit_vectors(30, 4).float(), torch.randint(0, 3, (30,)))
     layers = (torch.randn(2, 8, *size),)
-    logits, embedding, aux = decoder(layers, (0, 0))
+    logits, embedding, aux, *_ = decoder(layers, (0, 0))
     assert aux == {} and embedding.shape == (2, 4, *size)
     for image in range(2):
         torch.testing.assert_close(logits[image].double(), slow_votes(decoder, embedding[image]))
@@ -242,7 +242,7 @@ def test_votes_on_the_pixels_of_an_image_equal_the_loop(
     decoder = randomised(decoder_of(**options, enlarged="embedding")).eval()
     decoder.fill(unit_vectors(30, 4), torch.randint(0, 3, (30,)))
     x = torch.randn(2, 8, *small, dtype=torch.float64)
-    votes, embedding, aux = decoder((x,), size)
+    votes, embedding, aux, *_ = decoder((x,), size)
     raw = by_formula(decoder, x)
     close(embedding, raw / (raw**2).sum(1, keepdim=True).sqrt())
     assert aux == {} and votes.shape == (2, 3, *size)
@@ -278,7 +278,7 @@ def test_places_of_what_is_asked_about(enlarged: str) -> None:
 @pytest.mark.parametrize("enlarged", ["votes", "embedding"])
 def test_in_training_nobody_votes(enlarged: str) -> None:
     decoder = decoder_of(enlarged=enlarged).train()
-    logits, embedding, _ = decoder((torch.randn(2, 8, 5, 6),), (0, 0))
+    logits, embedding, _, *_ = decoder((torch.randn(2, 8, 5, 6),), (0, 0))
     assert logits.shape == (2, 3, 5, 6) and not logits.any() and not logits.requires_grad
     assert embedding.requires_grad
     embedding[0, 0].sum().backward()
@@ -300,7 +300,7 @@ def test_half_precision_changes_no_cluster() -> None:
     embedding = decoder.embed(layers)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = decoder.vote(embedding)
-        votes, found, _ = decoder(layers, (36, 44))
+        votes, found, _, *_ = decoder(layers, (36, 44))
     assert torch.equal(inside, decoder.vote(embedding))
     assert votes.dtype == found.dtype == torch.float32 and votes.shape == (2, 3, 36, 44)
     torch.testing.assert_close(votes.sum(1), torch.ones(2, 36, 44))

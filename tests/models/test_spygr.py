@@ -136,7 +136,7 @@ def test_decoder_is_the_written_formula(size: tuple[int, int], options: dict[str
     for number in reversed(range(len(maps))):
         finer = tuple(maps[number].shape[-2:])
         total = bilinear(total, finer, align_corners=align_corners) + reasoned(maps[number], decoder.levels[number])
-    logits, embedding, aux = decoder((x,), (0, 0))
+    logits, embedding, aux, *_ = decoder((x,), (0, 0))
     close(embedding, total)
     close(logits, conv(total, decoder.classifier))
     assert aux == {}
@@ -182,7 +182,7 @@ def test_whole_channels_are_dropped_in_training_only() -> None:
 def test_auxiliary_logits_in_training_only_and_every_parameter_learns() -> None:
     decoder = decoder_of(auxiliary=True, aux_channels=4).train()
     layers = tuple(torch.randn(2, width, 5, 6) for width in Dilated().layer_channels)
-    logits, _, aux = decoder(layers, (0, 0))
+    logits, _, aux, *_ = decoder(layers, (0, 0))
     assert set(aux) == {"aux"} and aux["aux"].shape == logits.shape == (2, 4, 5, 6)
     (logits.square().sum() + aux["aux"].square().sum()).backward()
     for name, parameter in decoder.named_parameters():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segbench.models.decoders.layers import initialise, resize
+from segbench.models.decoders.layers import initialise, join
 
 
 class Projection(nn.Module):
@@ -43,16 +43,23 @@ class Projection(nn.Module):
         )
         initialise(self, init)
 
-    def forward(self, layers: Sequence[Tensor]) -> Tensor:
-        """Encoder layers (N, c_i, h_i, w_i), finest first, to (N, dim, h, w) at the size of the embedded one."""
-        return self.project(self.hidden(layers))
+    def forward(self, layers: Sequence[Tensor], joined: Tensor | None = None) -> Tensor:
+        """Embed every pixel.
 
-    def hidden(self, layers: Sequence[Tensor]) -> Tensor:
-        """What the last convolution takes, (N, channels, h, w)."""
+        Args:
+            layers: of the encoder, (N, c_i, h_i, w_i), finest first.
+            joined: all of them together, as in a segmentor's output; None if nobody has joined them.
+
+        Returns:
+            (N, dim, h, w) at the size of the embedded layer.
+        """
+        return self.project(self.hidden(layers, joined))
+
+    def hidden(self, layers: Sequence[Tensor], joined: Tensor | None = None) -> Tensor:
+        """What the last convolution takes, (N, channels, h, w); arguments as of ``forward``."""
         features = layers[-1]
         if self.concatenates:
-            size = (layers[0].shape[-2], layers[0].shape[-1])
-            features = torch.cat([resize(layer, size, align_corners=self.align_corners) for layer in layers], dim=1)
+            features = join(layers, align_corners=self.align_corners) if joined is None else joined
         convolution, norm, relu, _ = self.layers
         hidden: Tensor = relu(norm(convolution(features)))
         return hidden
@@ -64,7 +71,9 @@ class Projection(nn.Module):
 
     def project_pixels(self, hidden: Tensor) -> Tensor:
         """The last convolution of single pixels, (..., channels) to (..., dim): a map has far more than are drawn."""
-        return F.linear(hidden, self.layers[-1].weight.flatten(1), self.layers[-1].bias)
+        last = self.layers[-1]
+        assert isinstance(last, nn.Conv2d)
+        return F.linear(hidden, last.weight.flatten(1), last.bias)
 
     def nothing(self) -> Tensor:
         """0, with every parameter in its graph: parallel training expects a gradient for each in every step."""

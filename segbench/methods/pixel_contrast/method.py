@@ -65,7 +65,7 @@ class PixelContrast(Supervised):
         if not contrasts and self.memory is None:
             return {**losses, "contrast": self.head.nothing()}
         with torch.set_grad_enabled(contrasts and torch.is_grad_enabled()):
-            hidden = self.head.hidden(output.layers)
+            hidden = self.head.hidden(output.layers, output.joined)
         target = self._without_excluded(batch.target)
         if self.memory is not None and self.training:
             with torch.no_grad():
@@ -87,7 +87,7 @@ class PixelContrast(Supervised):
     def training_pass(self, images: Tensor) -> object:
         """The network and its head on all pixels, as papers count them; training projects those that it draws."""
         output = self.segmentor(images)
-        return output, self.head(output.layers)
+        return output, self.head(output.layers, output.joined)
 
     def _contrast(self, hidden: Tensor, labels: Tensor, predictions: Tensor, step: int) -> Tensor:
         """Mean loss of the groups.

@@ -1,8 +1,10 @@
 """What decoders are made of: convolutions with batch norm, dropout, resizing, initialisation."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -70,6 +72,12 @@ def resize(x: Tensor, size: Size, *, align_corners: bool) -> Tensor:
     if x.shape[-2:] == tuple(size):
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+
+
+def join(layers: Sequence[Tensor], *, align_corners: bool) -> Tensor:
+    """Bring layers (N, c_i, h_i, w_i) to the size of the first and concatenate them, (N, sum of c_i, h_1, w_1)."""
+    size = (layers[0].shape[-2], layers[0].shape[-1])
+    return torch.cat([resize(layer, size, align_corners=align_corners) for layer in layers], dim=1)
 
 
 def initialise(decoder: nn.Module, init: Init, *, classifier: nn.Conv2d | None = None) -> None:

@@ -1,11 +1,10 @@
 """HRNetV2's segmentation head (Sun et al. 2019, arXiv 1904.04514, figure 4b) in the variants papers use."""
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segbench.core.spec import Size
-from segbench.models.segmentor import Backbone, Decoder
+from segbench.models.decoders.layers import join
+from segbench.models.segmentor import Backbone, Decoded, Decoder
 
 from .options import Options
 
@@ -37,14 +36,12 @@ class Concat(Decoder):
         self.dropout = nn.Dropout2d(options.dropout) if options.dropout else nn.Identity()
         self.classifier = nn.Conv2d(channels, num_classes, 1, bias=classifier_bias)
 
-    def forward(self, layers: tuple[Tensor, ...], size: Size) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def forward(self, layers: tuple[Tensor, ...], size: Size) -> Decoded:
         """Decode layers (N, c_i, h_i, w_i), finest first, at the size of the first.
 
         Returns:
             Logits (N, C, h_1, w_1), embedding (N, sum of c_i, h_1, w_1), no auxiliary logits.
         """
-        finest = layers[0].shape[-2:]
-        resized = [F.interpolate(x, size=finest, mode="bilinear", align_corners=self.align_corners) for x in layers[1:]]
-        x = torch.cat((layers[0], *resized), dim=1)
-        embedding = self.dropout(self.act(self.norm(self.conv(x))))
-        return self.classifier(embedding), embedding, {}
+        joined = join(layers, align_corners=self.align_corners)
+        embedding = self.dropout(self.act(self.norm(self.conv(joined))))
+        return Decoded(self.classifier(embedding), embedding, {}, joined=joined if self.training else None)

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from segbench.core.spec import Size
 from segbench.models.decoders.layers import initialise
-from segbench.models.segmentor import Backbone, Decoder
+from segbench.models.segmentor import Backbone, Decoded, Decoder
 
 from .options import Options
 
@@ -36,7 +36,7 @@ class DeepLabV2(Decoder):
         self.summed = len(options.rates) if options.branches == "all" else min(RELEASED, len(options.rates))
         self.branches[self.summed :].requires_grad_(False)
 
-    def forward(self, layers: tuple[Tensor, ...], size: Size) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def forward(self, layers: tuple[Tensor, ...], size: Size) -> Decoded:
         """Decode the last of ``layers``, (N, channels, h, w).
 
         Returns:
@@ -46,4 +46,4 @@ class DeepLabV2(Decoder):
         logits: Tensor = self.branches[0](x)
         for branch in self.branches[1 : self.summed]:
             logits = logits + branch(x)
-        return logits, x, {}
+        return Decoded(logits, x, {})

@@ -7,7 +7,7 @@ from segbench.core.spec import Size
 from segbench.models.decoders.aspp import ASPP
 from segbench.models.decoders.auxiliary import build_auxiliary
 from segbench.models.decoders.layers import conv_norm_relu, dropout, initialise, norm_of, resize, separable_conv
-from segbench.models.segmentor import Backbone, Decoder
+from segbench.models.segmentor import Backbone, Decoded, Decoder
 
 from .options import Options
 
@@ -61,7 +61,7 @@ class DeepLabV3Plus(Decoder):
             options, layer_channels, num_classes=num_classes, dropout_of=options.dropout_of
         )
 
-    def forward(self, layers: tuple[Tensor, ...], size: Size) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def forward(self, layers: tuple[Tensor, ...], size: Size) -> Decoded:
         """Decode ``layers`` (N, c_i, h_i, w_i) at the size (h, w) of the first.
 
         Returns:
@@ -74,4 +74,4 @@ class DeepLabV3Plus(Decoder):
         aux = {}
         if self.auxiliary is not None and self.training:
             aux["aux"] = self.auxiliary(layers[self.aux_layer])
-        return self.classifier(self.dropout(embedding)), embedding, aux
+        return Decoded(self.classifier(self.dropout(embedding)), embedding, aux)

@@ -7,7 +7,7 @@ from segbench.core.spec import Size
 from segbench.models.decoders.aspp import ASPP
 from segbench.models.decoders.auxiliary import build_auxiliary
 from segbench.models.decoders.layers import conv_norm_relu, initialise, norm_of, resize
-from segbench.models.segmentor import Backbone, Decoder, RowDecoder
+from segbench.models.segmentor import Backbone, Decoded, Decoder, RowDecoder
 
 from .options import Options
 from .unit import HeightAttention, rows_of_pictures, slots_of
@@ -67,9 +67,7 @@ class HANet(RowDecoder):
         if options.unit_weight_decay is not None:
             self.weight_decays = {"units.": options.unit_weight_decay}
 
-    def forward(
-        self, layers: tuple[Tensor, ...], size: Size, rows: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def forward(self, layers: tuple[Tensor, ...], size: Size, rows: Tensor | None = None) -> Decoded:
         """Decode ``layers`` (N, c_i, h_i, w_i) at the size (h, w) of the first.
 
         Returns:
@@ -89,7 +87,7 @@ class HANet(RowDecoder):
         aux = {}
         if self.auxiliary is not None and self.training:
             aux["aux"] = self.auxiliary(layers[self.aux_layer])
-        return self.classifier(embedding), embedding, aux
+        return Decoded(self.classifier(embedding), embedding, aux)
 
     def _gated(self, name: str, low: Tensor, high: Tensor, places: Tensor) -> Tensor:
         """``high``, gated if there is such a unit."""

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from segbench.core.spec import Size
-from segbench.models.decoders.layers import Norm, conv_norm_relu, dropout, norm_of, resize
-from segbench.models.segmentor import Backbone, Decoder
+from segbench.models.decoders.layers import Norm, conv_norm_relu, dropout, join, norm_of, resize
+from segbench.models.segmentor import Backbone, Decoded, Decoder
 
 from .options import Options
 
@@ -44,23 +44,21 @@ class OCR(Decoder):
         self.dropout = dropout(options.dropout, of="channels")
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
-    def forward(self, layers: tuple[Tensor, ...], size: Size) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def forward(self, layers: tuple[Tensor, ...], size: Size) -> Decoded:
         """Decode ``layers`` (N, c_i, h_i, w_i) at the size (h, w) of the first (``concat``) or the last.
 
         Returns:
             Logits (N, C, h, w), embedding (N, channels, h, w), ``aux`` logits of the soft object regions.
         """
-        coarse, fine = layers[-2:]
+        (coarse, fine), joined = layers[-2:], None
         if self.concat:
-            finest = (layers[0].shape[-2], layers[0].shape[-1])
-            resized = [resize(x, finest, align_corners=self.align_corners) for x in layers]
-            coarse = fine = torch.cat(resized, dim=1)
+            coarse = fine = joined = join(layers, align_corners=self.align_corners)
         logits = self.regions(coarse)
         pixels = self.pixels(fine)
         regions = resize(logits, (pixels.shape[-2], pixels.shape[-1]), align_corners=self.align_corners)
         context = self.attention(pixels, object_representations(regions, pixels))
         embedding = self.dropout(self.fuse(torch.cat((context, pixels), dim=1)))
-        return self.classifier(embedding), embedding, {"aux": logits}
+        return Decoded(self.classifier(embedding), embedding, {"aux": logits}, joined=joined if self.training else None)
 
 
 def object_representations(logits: Tensor, pixels: Tensor) -> Tensor:

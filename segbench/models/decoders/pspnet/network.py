@@ -6,7 +6,7 @@ from segbench.core.spec import Size
 from segbench.models.decoders.auxiliary import build_auxiliary
 from segbench.models.decoders.layers import conv_norm_relu, dropout, norm_of
 from segbench.models.decoders.pyramid import PyramidPooling
-from segbench.models.segmentor import Backbone, Decoder
+from segbench.models.segmentor import Backbone, Decoded, Decoder
 
 from .options import Options
 
@@ -35,7 +35,7 @@ class PSPNet(Decoder):
         self.classifier = nn.Conv2d(width, num_classes, 1)
         self.auxiliary = build_auxiliary(options, layer_channels, num_classes=num_classes, dropout_of="channels")
 
-    def forward(self, layers: tuple[Tensor, ...], size: Size) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def forward(self, layers: tuple[Tensor, ...], size: Size) -> Decoded:
         """Decode ``layers`` (N, c_i, h_i, w_i) at the size (h, w) of the last.
 
         Returns:
@@ -45,4 +45,4 @@ class PSPNet(Decoder):
         aux = {}
         if self.auxiliary is not None and self.training:
             aux["aux"] = self.auxiliary(layers[self.aux_layer])
-        return self.classifier(embedding), embedding, aux
+        return Decoded(self.classifier(embedding), embedding, aux)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from segbench.core.spec import Size
 from segbench.models.decoders.layers import conv_norm_relu, dropout, norm_of, resize
-from segbench.models.segmentor import Backbone, Decoder
+from segbench.models.segmentor import Backbone, Decoded, Decoder
 
 from .options import Options
 
@@ -57,7 +57,7 @@ class SegFormer(Decoder):
         self.dropout = dropout(DROPOUT[variant] if options.dropout is None else options.dropout, of="channels")
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
-    def forward(self, layers: tuple[Tensor, ...], size: Size) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def forward(self, layers: tuple[Tensor, ...], size: Size) -> Decoded:
         """Decode ``layers`` (N, c_i, h_i, w_i), finest first, at the size of the first.
 
         CFN's code resizes first and projects then, which is the same: both are linear, and the weights of a resize
@@ -73,4 +73,4 @@ class SegFormer(Decoder):
         ]
         joined = torch.cat(maps if self.finest_first else maps[::-1], dim=1)
         embedding: Tensor = self.dropout(self.fuse(joined))
-        return self.classifier(embedding), embedding, {}
+        return Decoded(self.classifier(embedding), embedding, {})

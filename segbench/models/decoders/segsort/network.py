@@ -13,7 +13,7 @@ from segbench.core.spec import Size
 from segbench.models.decoders.layers import conv_norm_relu, dropout, norm_of
 from segbench.models.decoders.pyramid import PyramidPooling
 from segbench.models.growing import Growing
-from segbench.models.segmentor import Backbone, Decoder
+from segbench.models.segmentor import Backbone, Decoded, Decoder
 
 from .clustering import cells_of_side, grid_of, member_sums, spherical_kmeans, unit, with_places
 from .options import Options
@@ -57,7 +57,7 @@ class SegSort(Growing, Decoder):
         self.register_buffer("bank", torch.zeros(0, options.embedding_dim))
         self.register_buffer("bank_labels", torch.zeros(0, dtype=torch.int64))
 
-    def forward(self, layers: tuple[Tensor, ...], size: Size) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def forward(self, layers: tuple[Tensor, ...], size: Size) -> Decoded:
         """Decode ``layers`` (N, c_i, h_i, w_i) of images of ``size`` (H, W).
 
         Returns:
@@ -71,11 +71,11 @@ class SegSort(Growing, Decoder):
         embedding = unit(raw, dim=1)
         if self.training:
             shape = (len(embedding), self.num_classes, *embedding.shape[-2:])
-            return embedding.new_zeros(()).expand(shape), embedding, {}
+            return Decoded(embedding.new_zeros(()).expand(shape), embedding, {})
         if self.options.enlarged == "votes":
-            return self.vote(embedding), embedding, {}
+            return Decoded(self.vote(embedding), embedding, {})
         pixels = F.interpolate(raw, size=size, mode="bilinear", align_corners=self.align_corners)
-        return self.vote(unit(pixels, dim=1)), embedding, {}
+        return Decoded(self.vote(unit(pixels, dim=1)), embedding, {})
 
     def embed(self, layers: tuple[Tensor, ...]) -> Tensor:
         """Unit vectors (N, D, h, w) of the pixels, float32 (float64 for layers in float64); the bank is not needed."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from segbench.core.spec import Size
 from segbench.models.decoders.auxiliary import build_auxiliary
 from segbench.models.decoders.layers import Norm, conv_norm_relu, dropout, norm_of, resize
-from segbench.models.segmentor import Backbone, Decoder
+from segbench.models.segmentor import Backbone, Decoded, Decoder
 
 from .options import Options
 
@@ -42,7 +42,7 @@ class SpyGR(Decoder):
         self.classifier = nn.Conv2d(width, num_classes, 1)
         self.auxiliary = build_auxiliary(options, layer_channels, num_classes=num_classes, dropout_of="channels")
 
-    def forward(self, layers: tuple[Tensor, ...], size: Size) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def forward(self, layers: tuple[Tensor, ...], size: Size) -> Decoded:
         """Decode ``layers`` (N, c_i, h_i, w_i) at the size (h, w) of the last.
 
         Returns:
@@ -60,7 +60,7 @@ class SpyGR(Decoder):
         aux = {}
         if self.auxiliary is not None and self.training:
             aux["aux"] = self.auxiliary(layers[self.aux_layer])
-        return self.classifier(embedding), embedding, aux
+        return Decoded(self.classifier(embedding), embedding, aux)
 
 
 class GraphReasoning(nn.Module):

@@ -1,11 +1,10 @@
 """UPerNet's decoder for one task (Xiao et al. 2018, arXiv 1807.10221, section 3.1), as Swin's authors build it."""
 
-import torch
 from torch import Tensor, nn
 
 from segbench.core.spec import Size
 from segbench.models.decoders.auxiliary import build_auxiliary
-from segbench.models.decoders.layers import conv_norm_relu, dropout, norm_of, resize
+from segbench.models.decoders.layers import conv_norm_relu, dropout, join, norm_of, resize
 from segbench.models.decoders.pyramid import PyramidPooling
 from segbench.models.segmentor import Backbone, Decoded, Decoder
 
@@ -64,14 +63,15 @@ class UPerNet(Decoder):
             size; with ``contrast_layers: fpn`` also the pyramid's levels (N, channels, h_i, w_i), finest first.
         """
         pyramid = self._pyramid(layers)
-        finest = (layers[0].shape[-2], layers[0].shape[-1])
-        resized = [resize(x, finest, align_corners=self.align_corners) for x in pyramid]
-        embedding: Tensor = self.dropout(self.fuse(torch.cat(resized, dim=1)))
+        joined = join(pyramid, align_corners=self.align_corners)
+        embedding: Tensor = self.dropout(self.fuse(joined))
         aux = {}
         if self.auxiliary is not None and self.training:
             aux["aux"] = self.auxiliary(layers[self.aux_layer])
         logits = self.classifier(embedding)
-        return (logits, embedding, aux) if self.layer_channels is None else (logits, embedding, aux, pyramid)
+        if self.layer_channels is None:
+            return Decoded(logits, embedding, aux)
+        return Decoded(logits, embedding, aux, pyramid, joined if self.training else None)
 
     def _pyramid(self, layers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Levels (N, channels, h_i, w_i), finest first; the coarsest is the pooled map as it is."""
