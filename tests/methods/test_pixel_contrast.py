@@ -4,6 +4,7 @@ import math
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import nn
 from torch.nn import functional as F
 
 from segbench.core.errors import InvalidFault
@@ -112,16 +113,55 @@ def test_layers_that_are_joined_already_are_not_joined_again(segmentor, halves, 
         found.append((loss, *torch.autograd.grad(loss, list(method.segmentor.layers.parameters()))))
     for alone, together in zip(*found, strict=True):
         torch.testing.assert_close(alone, together, rtol=1e-6, atol=1e-12)
-    given = make(segmentor).head.hidden([torch.zeros(1, 6, 2, 2)], joined=torch.ones(1, 36, 5, 7))
-    assert given.shape == (1, 36, 5, 7)
+    head = make(segmentor).head
+    layers, joined, places = [torch.zeros(1, 6, 5, 7)], torch.randn(1, 36, 5, 7), torch.tensor([0, 34])
+    assert torch.equal(head(layers, joined), head.layers(joined))
+    torch.testing.assert_close(head.at(places, layers, joined)[0], head.layers(joined)[0].flatten(1).T[[0, 34]])
 
 
-def test_single_pixels_are_projected_as_the_map_is(segmentor):
-    head = make(segmentor).head.double()
-    hidden = torch.randn(2, 36, 3, 5, dtype=torch.float64)
-    pixels = hidden.movedim(1, -1)[[0, 1, 1], [2, 0, 2], [4, 3, 3]]
-    expected = head.project(hidden).movedim(1, -1)[[0, 1, 1], [2, 0, 2], [4, 3, 3]]
-    torch.testing.assert_close(head.project_pixels(pixels), expected, rtol=1e-12, atol=1e-12)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_single_pixels_are_embedded_as_the_maps_are(segmentor, training, layout):
+    """Embeddings, gradients and statistics are those of PyTorch's layers on whole maps, some of them taken twice."""
+    places = torch.tensor([0, 29, 7, 7, 16, 0])
+    joined = torch.randn(2, 36, 3, 5, dtype=torch.float64).mul(3).add(1).to(memory_format=layout)
+    weights = torch.randn(6, 6, dtype=torch.float64)
+    found = []
+    for single in (True, False):
+        torch.manual_seed(2)
+        head = make(segmentor).head.double().train(training)
+        nn.init.uniform_(head.layers[1].weight, 0.5, 2)
+        nn.init.normal_(head.layers[1].bias)
+        given = joined.clone().requires_grad_()
+        for _ in range(2):
+            vectors, hidden = head.at(places, (), given) if single else (None, head.layers[:3](given))
+            if not single:
+                vectors = head.layers[3](hidden).movedim(1, -1).flatten(0, 2)[places]
+        gradients = torch.autograd.grad((vectors * weights).sum(), [given, *head.parameters()])
+        assert not (single and hidden.requires_grad)
+        found.append([vectors, hidden, *gradients, *head.buffers()])
+    for got, expected in zip(*found, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-11)
+    assert found[0][2].stride() == found[1][2].stride()
+
+
+def test_batch_norm_says_that_it_takes_more_than_one_value(segmentor):
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        make(segmentor).head.at(torch.tensor([0]), (), torch.randn(1, 36, 1, 1))
+
+
+def test_embeds_single_pixels_in_bfloat16(segmentor):
+    """About as far from float32 as the layers on whole maps are."""
+    head, joined, places = make(segmentor).head, torch.randn(2, 36, 8, 8).requires_grad_(), torch.arange(0, 128, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        vectors, _ = head.at(places, (), joined)
+        whole = head.layers(joined).movedim(1, -1).flatten(0, 2)[places]
+    exact = head.layers(joined).movedim(1, -1).flatten(0, 2)[places]
+    weights = torch.randn_like(exact)
+    gradients = [torch.autograd.grad((each * weights).sum(), joined)[0] for each in (vectors, whole, exact)]
+    assert vectors.dtype == torch.bfloat16
+    assert (vectors - exact).abs().max() <= 1.5 * (whole - exact).abs().max()
+    assert (gradients[0] - gradients[2]).norm() <= 1.2 * (gradients[1] - gradients[2]).norm()
 
 
 @pytest.mark.parametrize(

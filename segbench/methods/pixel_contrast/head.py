@@ -7,7 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segbench.core.spec import Size
 from segbench.models.decoders.layers import initialise, join
+
+from .norm_at import norm_at
 
 
 class Projection(nn.Module):
@@ -53,27 +56,40 @@ class Projection(nn.Module):
         Returns:
             (N, dim, h, w) at the size of the embedded layer.
         """
-        return self.project(self.hidden(layers, joined))
+        embeddings: Tensor = self.layers(self._features(layers, joined))
+        return embeddings
 
-    def hidden(self, layers: Sequence[Tensor], joined: Tensor | None = None) -> Tensor:
-        """What the last convolution takes, (N, channels, h, w); arguments as of ``forward``."""
-        features = layers[-1]
-        if self.concatenates:
-            features = join(layers, align_corners=self.align_corners) if joined is None else joined
-        convolution, norm, relu, _ = self.layers
-        hidden: Tensor = relu(norm(convolution(features)))
-        return hidden
+    def at(self, places: Tensor, layers: Sequence[Tensor], joined: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Embed single pixels, of which a map has far more than are drawn.
+
+        Args:
+            places: (S,) int64 into the flattened (N, h, w).
+            layers: as of ``forward``.
+            joined: as of ``forward``.
+
+        Returns:
+            (S, dim), and what the last convolution takes to embed all pixels, (N, K, h, w), without a gradient.
+        """
+        convolution, norm, relu, last = self.layers
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert isinstance(last, nn.Conv2d)
+        drawn, hidden = norm_at(convolution(self._features(layers, joined)), norm, places)
+        return F.linear(F.relu(drawn), last.weight.flatten(1), last.bias), relu(hidden)
 
     def project(self, hidden: Tensor) -> Tensor:
-        """The last convolution: (N, channels, h, w) to (N, dim, h, w)."""
-        embedding: Tensor = self.layers[-1](hidden)
-        return embedding
+        """The last convolution: (N, K, h, w) to (N, dim, h, w)."""
+        embeddings: Tensor = self.layers[-1](hidden)
+        return embeddings
 
-    def project_pixels(self, hidden: Tensor) -> Tensor:
-        """The last convolution of single pixels, (..., channels) to (..., dim): a map has far more than are drawn."""
-        last = self.layers[-1]
-        assert isinstance(last, nn.Conv2d)
-        return F.linear(hidden, last.weight.flatten(1), last.bias)
+    def size(self, layers: Sequence[Tensor]) -> Size:
+        """(h, w) of the maps of embeddings."""
+        layer = layers[0] if self.concatenates else layers[-1]
+        return layer.shape[-2], layer.shape[-1]
+
+    def _features(self, layers: Sequence[Tensor], joined: Tensor | None) -> Tensor:
+        if not self.concatenates:
+            return layers[-1]
+        return join(layers, align_corners=self.align_corners) if joined is None else joined
 
     def nothing(self) -> Tensor:
         """0, with every parameter in its graph: parallel training expects a gradient for each in every step."""

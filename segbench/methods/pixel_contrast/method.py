@@ -11,14 +11,7 @@ from segbench.core.errors import InvalidFault
 from segbench.data.batch import IGNORE_INDEX
 from segbench.losses.key_memory import KeyMemory, NewKeys, ReleasedMemory, keys_of_images
 from segbench.losses.memory_contrast import contrast_with_all, draw_candidates, semi_hard_contrast
-from segbench.losses.pixel_contrast import (
-    Pixels,
-    at_unit_length,
-    contrast_within,
-    draw_anchors,
-    draw_views,
-    vectors_at,
-)
+from segbench.losses.pixel_contrast import Pixels, at_unit_length, contrast_within, draw_anchors, draw_views
 from segbench.losses.resize import resize_labels
 from segbench.methods.supervised.method import Supervised
 
@@ -64,17 +57,22 @@ class PixelContrast(Supervised):
         contrasts = step >= options.starts_after_steps
         if not contrasts and self.memory is None:
             return {**losses, "contrast": self.head.nothing()}
-        with torch.set_grad_enabled(contrasts and torch.is_grad_enabled()):
-            hidden = self.head.hidden(output.layers, output.joined)
         target = self._without_excluded(batch.target)
+        if not contrasts:
+            if self.training:
+                with torch.no_grad():
+                    self._keep_aside(self.head(output.layers, output.joined), target, step)
+            return {**losses, "contrast": self.head.nothing()}
+        size = self.head.size(output.layers)
+        predictions = resize_labels(output.logits.detach().argmax(1), size)
+        drawn = self._draw_groups(resize_labels(target, size), predictions, step)
+        # All groups at once: the gradient is as large as the maps.
+        places = torch.cat([pixels.places for pixels in drawn])
+        vectors, hidden = self.head.at(places, output.layers, output.joined)
         if self.memory is not None and self.training:
             with torch.no_grad():
                 self._keep_aside(self.head.project(hidden), target, step)
-        if not contrasts:
-            return {**losses, "contrast": self.head.nothing()}
-        size = (hidden.shape[-2], hidden.shape[-1])
-        predictions = resize_labels(output.logits.detach().argmax(1), size)
-        loss = self._contrast(hidden, resize_labels(target, size), predictions, step)
+        loss = self._contrast(at_unit_length(vectors), drawn, step)
         return {**losses, "contrast": options.weight * options.temperature / options.base_temperature * loss}
 
     def after_step(self, step: int) -> None:
@@ -89,22 +87,22 @@ class PixelContrast(Supervised):
         output = self.segmentor(images)
         return output, self.head(output.layers, output.joined)
 
-    def _contrast(self, hidden: Tensor, labels: Tensor, predictions: Tensor, step: int) -> Tensor:
-        """Mean loss of the groups.
+    def _draw_groups(self, labels: Tensor, predictions: Tensor, step: int) -> list[Pixels]:
+        """The anchors of each group, by their places in the maps of the whole batch.
 
         Args:
-            hidden: (N, K, h, w), which the head still has to project.
             labels: (N, h, w), those of excluded classes ignored.
             predictions: (N, h, w) in 0..C-1.
         """
-        options, area = self.options, labels[0].numel()
-        drawn = []
+        drawn, area = [], labels[0].numel()
         for number, group in enumerate(self._groups(len(labels))):
             pixels = self._draw(labels[group], predictions[group], self.generator(step, group=number, stream="anchors"))
             drawn.append(pixels._replace(places=pixels.places + group.start * area))
-        # One gather for all groups: its gradient is as large as the maps.
-        found = vectors_at(hidden, torch.cat([pixels.places for pixels in drawn]))
-        features = at_unit_length(self.head.project_pixels(found))
+        return drawn
+
+    def _contrast(self, features: Tensor, drawn: list[Pixels], step: int) -> Tensor:
+        """Mean loss of the groups, from the unit vectors (S, D) of all that they have drawn."""
+        options = self.options
         parts = features.split([len(pixels.places) for pixels in drawn])
         if self.memory is None:
             means = [
