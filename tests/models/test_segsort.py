@@ -278,7 +278,7 @@ def test_places_of_what_is_asked_about(enlarged: str) -> None:
 @pytest.mark.parametrize("enlarged", ["votes", "embedding"])
 def test_in_training_nobody_votes(enlarged: str) -> None:
     decoder = decoder_of(enlarged=enlarged).train()
-    logits, embedding, _, *_ = decoder((torch.randn(2, 8, 5, 6),), (0, 0))
+    logits, embedding, *_ = decoder((torch.randn(2, 8, 5, 6),), (0, 0))
     assert logits.shape == (2, 3, 5, 6) and not logits.any() and not logits.requires_grad
     assert embedding.requires_grad
     embedding[0, 0].sum().backward()
@@ -300,7 +300,7 @@ def test_half_precision_changes_no_cluster() -> None:
     embedding = decoder.embed(layers)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = decoder.vote(embedding)
-        votes, found, _, *_ = decoder(layers, (36, 44))
+        votes, found, *_ = decoder(layers, (36, 44))
     assert torch.equal(inside, decoder.vote(embedding))
     assert votes.dtype == found.dtype == torch.float32 and votes.shape == (2, 3, 36, 44)
     torch.testing.assert_close(votes.sum(1), torch.ones(2, 36, 44))

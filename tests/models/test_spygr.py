@@ -167,7 +167,7 @@ def test_whole_channels_are_dropped_in_training_only() -> None:
     expected = whole((x,), (0, 0))[1]
     shares = []
     for _ in range(20):
-        logits, embedding, _ = dropping((x,), (0, 0))
+        logits, embedding, *_ = dropping((x,), (0, 0))
         kept = embedding.flatten(2).any(-1)
         close(embedding, expected * kept[:, :, None, None] / 0.75)
         close(logits, conv(embedding, dropping.classifier))
