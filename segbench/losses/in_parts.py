@@ -46,9 +46,7 @@ class _InParts(torch.autograd.Function):
             counted.append(found.counted)
         if wanted:
             ctx.save_for_backward(torch.cat(slopes))
-        all_counted = torch.cat(counted)
-        ctx.mark_non_differentiable(all_counted)
-        return torch.cat(values), all_counted
+        return torch.cat(values), torch.cat(counted)
 
     @staticmethod
     @once_differentiable

@@ -138,6 +138,7 @@ def semi_hard_contrast(
     *,
     percent: float = 10.0,
     temperature: float = 0.1,
+    chunk: int | None = None,
 ) -> AnchorLosses:
     """Each anchor against the farthest of its positives and the nearest of its negatives (the paper, as recalled).
 
@@ -147,6 +148,7 @@ def semi_hard_contrast(
         candidates: from the memory, cut off from any graph.
         percent: p in (0, 100]: ceil(p n) of n candidates are taken.
         temperature: tau > 0.
+        chunk: classes at a time; None fits them to the cache.
     """
     num_classes = len(features)
     classes = torch.arange(num_classes, device=features.device)[:, None]
@@ -164,7 +166,7 @@ def semi_hard_contrast(
         return only(against_crowd(-far, crowd, is_far), valid[place])
 
     with without_autocast(features):
-        return in_parts(loss, features, size=max(1, _SEMI_HARD_ELEMENTS // similarities))
+        return in_parts(loss, features, size=chunk or max(1, _SEMI_HARD_ELEMENTS // similarities))
 
 
 class _Selection(NamedTuple):

@@ -112,24 +112,30 @@ def slow_semi_hard(features, valid, keys, filled, tau, percent):
 
 @pytest.mark.parametrize("percent", [10, 40, 100])
 @pytest.mark.parametrize("tau", [0.1, 1.0])
-def test_semi_hard_equals_the_formula_where_the_memory_is_small(bank, percent, tau):
+@pytest.mark.parametrize("chunk", [None, 1, 3])
+def test_semi_hard_equals_the_formula_where_the_memory_is_small(bank, percent, tau, chunk):
     features, valid = unit(CLASSES, 3, DIM, seed=1), torch.rand(CLASSES, 3) < 0.8
-    got = semi_hard_contrast(features, valid, everything(*bank, percent), percent=percent, temperature=tau)
+    candidates = everything(*bank, percent)
+    got = semi_hard_contrast(features, valid, candidates, percent=percent, temperature=tau, chunk=chunk)
     expected = slow_semi_hard(features, valid, *bank, tau, percent)
     assert got.mean().item() == pytest.approx(mean(expected), rel=1e-10)
     assert got.counted[valid].tolist() == [loss is not None for loss in expected]
     assert not got.counted[~valid].any()
 
 
-def test_semi_hard_gradient(bank):
-    candidates = everything(*bank, 30)
+@pytest.mark.parametrize("chunk", [None, 1, 3])
+@pytest.mark.parametrize("positives", [1, 10**3], ids=["gathered", "as they stand"])
+def test_semi_hard_gradient(bank, chunk, positives):
+    candidates = draw_candidates(*bank, positives=positives, negatives=10**4, percent=60)
+    assert (candidates.places is None) == (positives > 1)
+    valid = torch.tensor([[True, True], [True, False], [True, True], [False, True]])
 
-    def function(features):
-        return semi_hard_contrast(
-            features, torch.ones(CLASSES, 2).bool(), candidates, percent=30, temperature=0.5
-        ).mean()
+    def losses(features, chunk=chunk):
+        return semi_hard_contrast(features, valid, candidates, percent=30, temperature=0.5, chunk=chunk).values
 
-    assert torch.autograd.gradcheck(function, unit(CLASSES, 2, DIM, seed=1).requires_grad_())
+    features = unit(CLASSES, 2, DIM, seed=1).requires_grad_()
+    torch.testing.assert_close(losses(features), losses(features, CLASSES), rtol=1e-12, atol=0)
+    assert torch.autograd.gradcheck(losses, features)
 
 
 @pytest.mark.parametrize(("num_classes", "percent"), [(4, 10.0), (3, 25.0), (2, 100.0)])

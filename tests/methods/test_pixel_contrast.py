@@ -248,7 +248,7 @@ def test_steps_fill_the_memory(segmentor, halves):
 
 
 def test_the_memory_is_saved_and_only_training_fills_it(segmentor, halves):
-    method, other = make(segmentor, **PAPER), make(segmentor, **PAPER)
+    method, other = (make(segmentor, **PAPER, starts_after_steps=2) for _ in range(2))
     for step in range(3):
         method({"labelled": halves}, step)
         method.after_step(step)
@@ -262,9 +262,10 @@ def test_the_memory_is_saved_and_only_training_fills_it(segmentor, halves):
     assert torch.equal(method.memory.keys, other.memory.keys)
     method.eval()
     before = method.memory.filled.clone()
-    method({"labelled": halves}, 4)
-    method.after_step(4)
-    assert torch.equal(method.memory.filled, before)
+    for step in (4, 0):  # the contrast counts from step 2 on
+        method({"labelled": halves}, step)
+        method.after_step(step)
+        assert torch.equal(method.memory.filled, before)
 
 
 def test_parts_of_a_batch_fill_the_memory_as_the_batch(segmentor, halves):
