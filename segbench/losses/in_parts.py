@@ -5,6 +5,7 @@ row, the gradient of that value, which is as small as the rows are.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .pixel_contrast import AnchorLosses
+
+# Hooks that count or move what a forward pass keeps have nothing to do with what a part keeps for a moment.
+_OF_A_MOMENT = partial(torch.autograd.graph.saved_tensors_hooks, Tensor.detach, lambda tensor: tensor)
 
 LossOfPart = Callable[[Tensor, slice], AnchorLosses]
 
@@ -39,7 +43,7 @@ class _InParts(torch.autograd.Function):
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
             own = rows[part].detach().requires_grad_(wanted)
-            with torch.set_grad_enabled(wanted):
+            with torch.set_grad_enabled(wanted), _OF_A_MOMENT():
                 found = loss(own, part)
                 slopes += torch.autograd.grad(found.values.sum(), own) if wanted else ()
             values.append(found.values.detach())

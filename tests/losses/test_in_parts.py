@@ -69,3 +69,16 @@ def test_a_part_is_forgotten_before_the_next_is_taken():
     assert (alive, most) == (0, 1)
     values.sum().backward()
     assert (alive, most) == (0, 1)
+
+
+def test_all_that_is_kept_is_as_large_as_the_rows():
+    kept = []
+
+    def keep(tensor):
+        kept.append(tuple(tensor.shape))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        values = in_parts(loss_of, rows(), size=2).values
+    assert kept == [(7, 2, 3)]
+    values.sum().backward()
