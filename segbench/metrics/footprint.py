@@ -165,9 +165,9 @@ def cast_within(modules: Iterable[nn.Module], dtype: torch.dtype) -> None:
 
 
 def _within(mode: TorchFunctionMode, forward: Callable[..., Any]) -> Callable[..., Any]:
-    def run(*inputs: Any) -> Any:
+    def run(*inputs: Any, **named: Any) -> Any:
         with mode:
-            return forward(*inputs)
+            return forward(*inputs, **named)
 
     return run
 

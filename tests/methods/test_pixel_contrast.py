@@ -89,8 +89,8 @@ def test_one_device_with_a_batch_is_many_devices_with_groups(segmentor, halves):
 def test_embeds_the_last_layer_where_it_is_told_to(segmentor, halves):
     method = make(segmentor, features="last")
     assert method.head.layers[0].in_channels == 12
-    assert method.head(method.segmentor(halves.images).layers).shape == (4, 6, 1, 1)
-    assert make(segmentor).head(method.segmentor(halves.images).layers).shape == (4, 6, 8, 8)
+    assert method.head(method.segmentor(halves.images).layers).maps.shape == (4, 6, 1, 1)
+    assert make(segmentor).head(method.segmentor(halves.images).layers).maps.shape == (4, 6, 8, 8)
 
 
 @pytest.mark.parametrize("options", [{}, RELEASED_MEMORY, PAPER], ids=["released", "memory", "paper"])
@@ -115,8 +115,11 @@ def test_layers_that_are_joined_already_are_not_joined_again(segmentor, halves, 
         torch.testing.assert_close(alone, together, rtol=1e-6, atol=1e-12)
     head = make(segmentor).head
     layers, joined, places = [torch.zeros(1, 6, 5, 7)], torch.randn(1, 36, 5, 7), torch.tensor([0, 34])
-    assert torch.equal(head(layers, joined), head.layers(joined))
-    torch.testing.assert_close(head.at(places, layers, joined)[0], head.layers(joined)[0].flatten(1).T[[0, 34]])
+    assert torch.equal(head(layers, joined).maps, head.layers(joined))
+    assert head(layers, joined).pixels is None
+    got = head(layers, joined, places=places, maps=False)
+    assert got.maps is None
+    torch.testing.assert_close(got.pixels, head.layers(joined)[0].flatten(1).T[[0, 34]])
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -134,12 +137,14 @@ def test_single_pixels_are_embedded_as_the_maps_are(segmentor, training, layout)
         nn.init.normal_(head.layers[1].bias)
         given = joined.clone().requires_grad_()
         for _ in range(2):
-            vectors, hidden = head.at(places, (), given) if single else (None, head.layers[:3](given))
-            if not single:
-                vectors = head.layers[3](hidden).movedim(1, -1).flatten(0, 2)[places]
+            if single:
+                maps, vectors = head([given], given, places=places)
+            else:
+                maps = head.layers(given)
+                vectors = maps.movedim(1, -1).flatten(0, 2)[places]
         gradients = torch.autograd.grad((vectors * weights).sum(), [given, *head.parameters()])
-        assert not (single and hidden.requires_grad)
-        found.append([vectors, hidden, *gradients, *head.buffers()])
+        assert maps.requires_grad != single
+        found.append([vectors, maps, *gradients, *head.buffers()])
     for got, expected in zip(*found, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-11)
     assert found[0][2].stride() == found[1][2].stride()
@@ -147,14 +152,14 @@ def test_single_pixels_are_embedded_as_the_maps_are(segmentor, training, layout)
 
 def test_batch_norm_says_that_it_takes_more_than_one_value(segmentor):
     with pytest.raises(ValueError, match="more than 1 value per channel"):
-        make(segmentor).head.at(torch.tensor([0]), (), torch.randn(1, 36, 1, 1))
+        make(segmentor).head([torch.randn(1, 36, 1, 1)], torch.randn(1, 36, 1, 1), places=torch.tensor([0]))
 
 
 def test_embeds_single_pixels_in_bfloat16(segmentor):
     """About as far from float32 as the layers on whole maps are."""
     head, joined, places = make(segmentor).head, torch.randn(2, 36, 8, 8).requires_grad_(), torch.arange(0, 128, 3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        vectors, _ = head.at(places, (), joined)
+        vectors = head([joined], joined, places=places).pixels
         whole = head.layers(joined).movedim(1, -1).flatten(0, 2)[places]
     exact = head.layers(joined).movedim(1, -1).flatten(0, 2)[places]
     weights = torch.randn_like(exact)

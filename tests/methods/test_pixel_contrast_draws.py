@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from segbench.methods.pixel_contrast.head import Embedded
 from tests.methods.contrasting import CLASSES, PAPER, RELEASED_MEMORY, filled_memory, log_loss, make, part, slow_group
 
 
@@ -14,7 +15,7 @@ def known(method, vectors, predictions):
     """Let the network predict classes (N, h, w) and embed vectors (N, h, w, D)."""
     logits = F.one_hot(predictions, CLASSES).movedim(-1, 1).float()
     method.segmentor.register_forward_hook(lambda module, inputs, output: output._replace(logits=logits))
-    method.head.at = lambda places, *_: (vectors.flatten(0, 2)[places].float(), None)
+    method.head.forward = lambda *_, places, maps: Embedded(None, vectors.flatten(0, 2)[places].float())
     return method.eval()
 
 

@@ -1,7 +1,7 @@
 """ContrastiveSeg's projection head."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,19 @@ from segbench.core.spec import Size
 from segbench.models.decoders.layers import initialise, join
 
 from .norm_at import norm_at
+
+
+class Embedded(NamedTuple):
+    """What a head makes of the layers.
+
+    Attributes:
+        maps: (N, dim, h, w) at the size of the embedded layer, without a gradient where single pixels are embedded
+            too; None where nobody wants them.
+        pixels: (S, dim); None where no places are given.
+    """
+
+    maps: Tensor | None
+    pixels: Tensor | None
 
 
 class Projection(nn.Module):
@@ -46,50 +59,41 @@ class Projection(nn.Module):
         )
         initialise(self, init)
 
-    def forward(self, layers: Sequence[Tensor], joined: Tensor | None = None) -> Tensor:
-        """Embed every pixel.
+    def forward(
+        self,
+        layers: Sequence[Tensor],
+        joined: Tensor | None = None,
+        *,
+        places: Tensor | None = None,
+        maps: bool = True,
+    ) -> Embedded:
+        """Embed all pixels, or, with a gradient, those alone that are drawn: a map has far more.
 
         Args:
             layers: of the encoder, (N, c_i, h_i, w_i), finest first.
             joined: all of them together, as in a segmentor's output; None if nobody has joined them.
-
-        Returns:
-            (N, dim, h, w) at the size of the embedded layer.
+            places: (S,) int64 into the flattened (N, h, w); None: no single pixels.
+            maps: whether whole maps are wanted beside single pixels.
         """
-        embeddings: Tensor = self.layers(self._features(layers, joined))
-        return embeddings
-
-    def at(self, places: Tensor, layers: Sequence[Tensor], joined: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Embed single pixels, of which a map has far more than are drawn.
-
-        Args:
-            places: (S,) int64 into the flattened (N, h, w).
-            layers: as of ``forward``.
-            joined: as of ``forward``.
-
-        Returns:
-            (S, dim), and what the last convolution takes to embed all pixels, (N, K, h, w), without a gradient.
-        """
+        features = layers[-1]
+        if self.concatenates:
+            features = join(layers, align_corners=self.align_corners) if joined is None else joined
+        if places is None:
+            return Embedded(self.layers(features), None)
         convolution, norm, relu, last = self.layers
         assert isinstance(norm, nn.BatchNorm2d)
         assert isinstance(last, nn.Conv2d)
-        drawn, hidden = norm_at(convolution(self._features(layers, joined)), norm, places)
-        return F.linear(F.relu(drawn), last.weight.flatten(1), last.bias), relu(hidden)
-
-    def project(self, hidden: Tensor) -> Tensor:
-        """The last convolution: (N, K, h, w) to (N, dim, h, w)."""
-        embeddings: Tensor = self.layers[-1](hidden)
-        return embeddings
+        drawn, normalised = norm_at(convolution(features), norm, places)
+        pixels = F.linear(F.relu(drawn), last.weight.flatten(1), last.bias)
+        if not maps:
+            return Embedded(None, pixels)
+        with torch.no_grad():
+            return Embedded(last(relu(normalised)), pixels)
 
     def size(self, layers: Sequence[Tensor]) -> Size:
         """(h, w) of the maps of embeddings."""
         layer = layers[0] if self.concatenates else layers[-1]
         return layer.shape[-2], layer.shape[-1]
-
-    def _features(self, layers: Sequence[Tensor], joined: Tensor | None) -> Tensor:
-        if not self.concatenates:
-            return layers[-1]
-        return join(layers, align_corners=self.align_corners) if joined is None else joined
 
     def nothing(self) -> Tensor:
         """0, with every parameter in its graph: parallel training expects a gradient for each in every step."""

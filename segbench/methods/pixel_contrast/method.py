@@ -57,22 +57,21 @@ class PixelContrast(Supervised):
         contrasts = step >= options.starts_after_steps
         if not contrasts and self.memory is None:
             return {**losses, "contrast": self.head.nothing()}
-        target = self._without_excluded(batch.target)
+        target, fills = self._without_excluded(batch.target), self.memory is not None and self.training
         if not contrasts:
-            if self.training:
+            if fills:
                 with torch.no_grad():
-                    self._keep_aside(self.head(output.layers, output.joined), target, step)
+                    self._keep_aside(self.head(output.layers, output.joined).maps, target, step)
             return {**losses, "contrast": self.head.nothing()}
         size = self.head.size(output.layers)
         predictions = resize_labels(output.logits.detach().argmax(1), size)
         drawn = self._draw_groups(resize_labels(target, size), predictions, step)
         # All groups at once: the gradient is as large as the maps.
         places = torch.cat([pixels.places for pixels in drawn])
-        vectors, hidden = self.head.at(places, output.layers, output.joined)
-        if self.memory is not None and self.training:
-            with torch.no_grad():
-                self._keep_aside(self.head.project(hidden), target, step)
-        loss = self._contrast(at_unit_length(vectors), drawn, step)
+        embedded = self.head(output.layers, output.joined, places=places, maps=fills)
+        if fills:
+            self._keep_aside(embedded.maps, target, step)
+        loss = self._contrast(at_unit_length(embedded.pixels), drawn, step)
         return {**losses, "contrast": options.weight * options.temperature / options.base_temperature * loss}
 
     def after_step(self, step: int) -> None:
@@ -85,7 +84,7 @@ class PixelContrast(Supervised):
     def training_pass(self, images: Tensor) -> object:
         """The network and its head on all pixels, as papers count them; training projects those that it draws."""
         output = self.segmentor(images)
-        return output, self.head(output.layers, output.joined)
+        return output, self.head(output.layers, output.joined).maps
 
     def _draw_groups(self, labels: Tensor, predictions: Tensor, step: int) -> list[Pixels]:
         """The anchors of each group, by their places in the maps of the whole batch.
