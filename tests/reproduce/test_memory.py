@@ -95,10 +95,21 @@ def test_what_is_frozen_has_neither_gradient_nor_momentum() -> None:
     assert free.gradients - frozen.gradients == free.optimizer - frozen.optimizer
 
 
-@pytest.mark.parametrize("name", ["supervised", "contextrast"])
-def test_activations_are_what_a_real_forward_pass_holds(name: str) -> None:
+QUEUES = {"keys": "memory", "regions_per_class": 50, "pixels_per_class": 50, "max_views": 2, "min_pixels": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("supervised", {}),
+        ("contextrast", {"embedding_dim": 16}),
+        ("pixel-contrast", {"embedding_dim": 16}),
+        ("pixel-contrast", {"embedding_dim": 16, "form": "released", **QUEUES}),
+        ("pixel-contrast", {"embedding_dim": 16, "form": "paper", **QUEUES}),
+    ],
+)
+def test_activations_are_what_a_real_forward_pass_holds(name: str, options: dict[str, Any]) -> None:
     """By PyTorch's profiler, with the losses of the method, on the CPU."""
-    options = {} if name == "supervised" else {"embedding_dim": 16}
     one = stage(2, method=Choice(name=name, options=options))
     method = real(one)
     target = torch.randint(0, 11, (2, 8, 12)).repeat_interleave(8, 1).repeat_interleave(8, 2)
