@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from segbench.core.spec import StageSpec
 from segbench.data.batch import Batch
+from segbench.engine.allocator import keep_large_blocks
 from segbench.methods.base import Method
 from segbench.methods.build import build_method
 from segbench.recipe.catalog import Catalog, default_catalog
@@ -98,6 +99,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2, help="timed steps of each way")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_large_blocks()  # as the engine does
     catalog = default_catalog()
     for row in arguments.rows:
         images = arguments.images or IMAGES.get(row, 8)

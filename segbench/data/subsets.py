@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from segbench.core.errors import InvalidFault, MissingFault
+from segbench.core.lack import Lack
 from segbench.core.spec import DataSpec, SubsetSpec
 from segbench.data.fetching import resources
 
@@ -119,8 +120,8 @@ def published(dataset: str, draw: int, count: int) -> np.ndarray:
     return order
 
 
-def published_need(data: DataSpec) -> str | None:
-    """What has to be fetched before the labelled images of files are known, in a sentence; None if nothing has to."""
+def published_need(data: DataSpec) -> Lack | None:
+    """What has to be fetched before the labelled images of files are known; None if nothing has to."""
     subset = data.subset
     if subset is None or subset.rule != "permutation" or data.source != "folder" or data.name not in _PUBLISHED:
         return None
@@ -130,7 +131,7 @@ def published_need(data: DataSpec) -> str | None:
     if not lacking:
         return None
     size = sum(file.size_bytes for file in lacking) / 1e3
-    return f"{found.title}, {size:,.0f} kB. {found.licence}   Next: segbench data download {name}"
+    return Lack(f"{found.title}, {size:,.0f} kB. {found.licence}", f"segbench data download {name}")
 
 
 def balanced(shown: np.ndarray, number: int, *, draw: int) -> list[int]:

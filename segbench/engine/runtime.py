@@ -12,6 +12,7 @@ from torch import nn
 from segbench.core.errors import UsageFault
 from segbench.models.segmentor import Segmentor
 
+from .allocator import keep_large_blocks
 from .recompute import checkpoint_activations
 
 Precision = Literal["float32", "bfloat16"]
@@ -56,6 +57,8 @@ class Runtime:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(self.deterministic)
         torch.backends.cudnn.benchmark = self.is_cuda and not self.deterministic
+        if self.device == "cpu":
+            keep_large_blocks()
         if self.is_cuda:
             # Another training in this process must not lend this one its peak.
             torch.cuda.reset_peak_memory_stats(self.device)

@@ -152,9 +152,14 @@ def test_what_cannot_run_here_says_why(tmp_path: Path) -> None:
     done.fails(3)
     assert "contextrast-table6 cannot run here: waits for CamVid: missing." in done.err
     assert done.lines[-1] == "Next: segbench data download camvid"
-    plan = segbench("reproduce", "contextrast-table6", "--budget", "small", "--out", tmp_path, "--dry-run")
+    asked = ("reproduce", "contextrast-table6", "--budget", "small", "--out", tmp_path, "--dry-run")
+    plan = segbench(*asked)
     assert plan.code == 0
-    assert "Needs:  CamVid, 0.2 GB." in plan.out and "segbench data download camvid" in plan.out
+    lines = plan.out.splitlines()
+    place = lines.index(next(line for line in lines if line.startswith("Needs:  CamVid, 0.2 GB.")))
+    assert lines[place + 1] == "        Next: segbench data download camvid"
+    needs = {need["what"][:6]: need["next"] for need in segbench(*asked, "--json").json["needs"]}
+    assert needs["CamVid"] == "segbench data download camvid"
 
 
 def test_equal_trainings_of_two_tables_are_run_once(trained: tuple[Path, Done]) -> None:

@@ -211,8 +211,8 @@ def test_a_plan_says_what_it_would_fetch(server: Path) -> None:
     spec = {"count": 7, "rule": "permutation", "order": "released"}
     data = DataSpec(name="cityscapes", subset=spec)
     need = subsets.published_need(data)
-    assert need is not None and need.startswith("labelled subsets of SemiSeg-Contrastive, 1 kB.")
-    assert need.endswith("Next: segbench data download semiseg-splits")
+    assert need is not None and need.what.startswith("labelled subsets of SemiSeg-Contrastive, 1 kB.")
+    assert need.next == "segbench data download semiseg-splits"
     for other in (
         DataSpec(name="cityscapes", source="generated", images=9, subset=spec),
         DataSpec(name="cityscapes", subset={"count": 7}),

@@ -116,10 +116,10 @@ def test_unreachable_server_is_said_with_the_place_for_a_copy(
     assert "not been reachable" in fault.value.faults[-1]
     assert str(folder / FILE) in fault.value.faults[-1]
     assert not any("\n" in line for line in fault.value.faults)
-    assert "if possible" in weights.weights_need(choice, "coco")
+    assert "if possible" in weights.weights_need(choice, "coco").what
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_bytes(content)
-    assert weights.weights_need(choice, "coco") == ""
+    assert weights.weights_need(choice, "coco") is None
     assert weights.fetch_weights(weights.published_weights(choice, weights="coco")) == folder / FILE
 
 
