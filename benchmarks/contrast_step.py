@@ -1,7 +1,7 @@
 """What pixel contrast adds to a training step: rows of contrastiveseg-table1 with and without it, at full width.
 
     python benchmarks/contrast_step.py [--rows hrnetv2-w48 deeplabv3-mobilenetv1 ...] [--crop 512 1024] [--images N]
-                                       [--steps 2]
+                                       [--steps 3]
 
 The networks and methods are those of the recipes, with the contrast of the release and that of the paper (whose memory
 is filled first), past every warm-up. One CPU thread, processor time; the ways take turns. FLOPs are those of a whole
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", default=ROWS, choices=ROWS)
     parser.add_argument("--crop", type=int, nargs=2, default=(512, 1024), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--images", type=int, help="of a step; default: 2 with HRNet and 8 with a MobileNet")
-    parser.add_argument("--steps", type=int, default=2, help="timed steps of each way")
+    parser.add_argument("--steps", type=int, default=3, help="timed steps of each way")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     keep_large_blocks()  # as the engine does
