@@ -14,7 +14,7 @@ def keep_large_blocks() -> None:
     """Let glibc keep what is freed for what is wanted next.
 
     By default it gives every large block back to the system, which has to clear the next one page by page before a
-    tensor is written to it: up to a sixth of a step (benchmarks/allocator.py). The price is memory that lies between
+    tensor is written to it: a fifth of a step and more (benchmarks/allocator.py). The price is memory that lies between
     blocks in use. Another allocator, and whoever has told glibc something else, are left alone.
     """
     if platform.libc_ver()[0] != "glibc" or any(name.startswith(_OWN_SETTINGS) for name in os.environ):
