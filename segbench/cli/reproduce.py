@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segbench.core.errors import ExitCode, MissingFault, UsageFault
-from segbench.core.lack import Lack
+from segbench.core.to_fetch import ToFetch
 
 from . import common
 
@@ -93,7 +93,7 @@ def command(
     prepares = [] if no_cache else preparations(plan, data_root)
     if dry_run and json:
         made = [preparation.as_json() for preparation in prepares]
-        common.print_json({**as_json(plan), "needs": [lack._asdict() for lack in _needs(plan)], "prepares": made})
+        common.print_json({**as_json(plan), "needs": [each._asdict() for each in _needs(plan)], "prepares": made})
         return
     if dry_run or not quiet:
         _show_plan(plan, runtime, prepares, started=not dry_run)
@@ -166,7 +166,7 @@ def _show_plan(plan: "Plan", runtime: "Runtime", prepares: "list[Preparation]", 
     head += [f"{waits} cannot run here yet"] if waits else []
     common.show(Text(f"{plan.table}  {plan.title}\n{', '.join(head)}"), _plan_view(plan), err=started)
     lines = [_readings_line(plan)]
-    lines += ["\n        Next: ".join(filter(None, ("Needs:  " + lack.what, lack.next))) for lack in _needs(plan)]
+    lines += ["\n        Next: ".join(filter(None, ("Needs:  " + each.what, each.next))) for each in _needs(plan)]
     lines += [f"Images: {preparation}" for preparation in prepares]
     if trainings:
         name = runtime.describe()["device_name"]
@@ -211,7 +211,7 @@ def _readings_line(plan: "Plan") -> str:
     return f"Open readings used: {text}   (segbench show {plan.table} --readings)"
 
 
-def _needs(plan: "Plan") -> list[Lack]:
+def _needs(plan: "Plan") -> list[ToFetch]:
     """Data, lists and weights that are not there."""
     from segbench.data.facts import facts
     from segbench.data.subsets import published_need
@@ -221,7 +221,7 @@ def _needs(plan: "Plan") -> list[Lack]:
     for name in plan.lacking_data:
         known = facts(name)
         size = f"{known.size_bytes / 1e9:.1f} GB"
-        needs.append(Lack(f"{known.title}, {size}. {known.licence}", f"segbench data download {name}"))
+        needs.append(ToFetch(f"{known.title}, {size}. {known.licence}", f"segbench data download {name}"))
     for spec, _ in plan.trainings().values():
         found = [
             weights_need(stage.model.backbone, stage.weights.backbone, file=stage.weights.file) for stage in spec.stages

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from segbench.core.errors import InvalidFault, MissingFault
-from segbench.core.lack import Lack
 from segbench.core.spec import DataSpec, SubsetSpec
+from segbench.core.to_fetch import ToFetch
 from segbench.data.fetching import resources
 
 from .classes import ClassTable
@@ -120,7 +120,7 @@ def published(dataset: str, draw: int, count: int) -> np.ndarray:
     return order
 
 
-def published_need(data: DataSpec) -> Lack | None:
+def published_need(data: DataSpec) -> ToFetch | None:
     """What has to be fetched before the labelled images of files are known; None if nothing has to."""
     subset = data.subset
     if subset is None or subset.rule != "permutation" or data.source != "folder" or data.name not in _PUBLISHED:
@@ -131,7 +131,7 @@ def published_need(data: DataSpec) -> Lack | None:
     if not lacking:
         return None
     size = sum(file.size_bytes for file in lacking) / 1e3
-    return Lack(f"{found.title}, {size:,.0f} kB. {found.licence}", f"segbench data download {name}")
+    return ToFetch(f"{found.title}, {size:,.0f} kB. {found.licence}", f"segbench data download {name}")
 
 
 def balanced(shown: np.ndarray, number: int, *, draw: int) -> list[int]:

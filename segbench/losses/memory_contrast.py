@@ -197,7 +197,7 @@ def _select(allowed: Tensor, percent: float) -> _Selection:
 def _hardest(scores: Tensor, selection: _Selection, place: slice) -> tuple[Tensor, Tensor]:
     """The largest of (c, A, n) scores of some classes, which are written over, and which of them are not raised."""
     found = scores.add_(selection.offsets[place, None]).topk(selection.most, dim=2, sorted=False).values
-    return found, found < -NEGLIGIBLE / 2
+    return found, ~(found > -NEGLIGIBLE / 2)  # what is not a number is taken, and the loss shows it
 
 
 def _whole_of(part: int, percent: float, *, share: tuple[int, int] = (1, 1)) -> int:

@@ -133,13 +133,18 @@ def _fill(labels: Tensor, slots: Tensor, chosen: Tensor, *, size: int) -> Pixels
     return Pixels(places, torch.where(valid, labels.flatten()[places].long(), 0), valid)
 
 
+def indices_at(places: Tensor, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Image, row and column of places (...) in the flattened (N, h, w) of maps (N, D, h, w)."""
+    height, width = maps.shape[-2:]
+    return places // (height * width), places // width % height, places % width
+
+
 def vectors_at(maps: Tensor, places: Tensor) -> Tensor:
     """Single pixels of (N, D, h, w) maps, (..., D), by their places (...) int64 in the flattened (N, h, w)."""
-    height, width = maps.shape[-2:]
-    images, pixels = places // (height * width), places % (height * width)
-    if maps.stride(1) == 1:  # channels last: whole rows, and the gradient keeps the layout
-        return maps.movedim(1, -1)[images, pixels // width, pixels % width]
-    return maps.flatten(2)[images, :, pixels]
+    images, rows, columns = indices_at(places, maps)
+    if maps.stride(1) == 1:  # channels last: whole vectors, and the gradient keeps the layout
+        return maps.movedim(1, -1)[images, rows, columns]
+    return maps[images, :, rows, columns]
 
 
 def at_unit_length(vectors: Tensor) -> Tensor:
@@ -147,7 +152,7 @@ def at_unit_length(vectors: Tensor) -> Tensor:
     vectors = at_least_float32(vectors)
     length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     # Without a direction: 0 and no gradient, which dividing by a tiny number would blow up.
-    return torch.where(length > _SHORTEST, vectors / length.clamp(min=_SHORTEST), 0)
+    return torch.where(length <= _SHORTEST, 0, vectors / length.clamp(min=_SHORTEST))
 
 
 def unit_vectors_at(embeddings: Tensor, places: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ from segbench.core import registry
 from segbench.core.download import fetch
 from segbench.core.errors import InvalidFault, MissingFault, first_line
 from segbench.core.hashing import file_sha256
-from segbench.core.lack import Lack
 from segbench.core.offline import hub_at_rest, hub_quiet, offline, why
 from segbench.core.spec import Choice
+from segbench.core.to_fetch import ToFetch
 
 from .loading import LoadReport, load_strictly
 
@@ -129,20 +129,20 @@ def listed_weights() -> tuple[ListedWeights, ...]:
     )
 
 
-def weights_need(backbone: Choice, weights: str, *, file: str | None = None) -> Lack | None:
+def weights_need(backbone: Choice, weights: str, *, file: str | None = None) -> ToFetch | None:
     """What a run still has to download; None if nothing."""
     if weights == "random":
         return None
     try:
         published = published_weights(backbone, weights=weights, file=file)
     except MissingFault as error:
-        return Lack(error.faults[0], error.next)
+        return ToFetch(error.faults[0], error.next)
     if local_weights(published):
         return None
     if switch := offline():
-        return Lack(f"{weights} weights {published.name}, which are not here, and {switch} is set")
+        return ToFetch(f"{weights} weights {published.name}, which are not here, and {switch} is set")
     doubt = f" if possible: {published.note}" if published.note else ""
-    return Lack(f"{weights} weights {published.name}   will be downloaded{doubt}")
+    return ToFetch(f"{weights} weights {published.name}   will be downloaded{doubt}")
 
 
 def fetch_weights(published: PublishedWeights) -> Path:

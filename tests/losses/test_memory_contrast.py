@@ -227,6 +227,18 @@ def test_poor_memories_stay_finite(filled, scale):
         assert bool(losses.values.any()) == (filled == CLASSES)
 
 
+@pytest.mark.parametrize("percent", [10, 100])
+def test_an_anchor_that_is_not_a_number_is_not_left_out(bank, percent):
+    features = unit(CLASSES, 2, DIM, seed=1)
+    features[3, 1] = torch.nan
+    valid, labels = torch.ones(CLASSES, 2).bool(), torch.arange(CLASSES).repeat_interleave(2)
+    semi_hard = semi_hard_contrast(features, valid, everything(*bank, percent), percent=percent)
+    with_all = contrast_with_all(features.flatten(0, 1), labels, valid.flatten(), *bank)
+    for losses in (semi_hard, with_all):
+        assert losses.values.flatten().isnan().tolist() == [False] * 7 + [True]
+        assert losses.mean().isnan()
+
+
 def test_class_permutation(bank):
     keys, filled = bank
     features, valid = unit(CLASSES, 3, DIM, seed=1), torch.rand(CLASSES, 3) < 0.8

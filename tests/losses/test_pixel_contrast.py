@@ -245,6 +245,16 @@ def test_unit_vectors_at_places(layout):
     assert reached == [0, 13, 23]  # a vector of zeros has no direction
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_network_that_has_come_apart_is_not_hidden(value):
+    """A vector that is none makes the loss none, so that the run stops."""
+    embeddings = torch.randn(1, 5, 3, 4)
+    embeddings[0, 2, 1, 1] = value
+    vectors = unit_vectors_at(embeddings, torch.arange(12))
+    assert vectors.isnan().any(1).tolist() == [place == 5 for place in range(12)]
+    assert contrast_within(vectors, torch.arange(12) // 6, torch.ones(12).bool()).mean().isnan()
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
 @pytest.mark.parametrize("case", ["plain", "one class", "all ignored", "one pixel", "a pixel a class"])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from segbench.losses.pixel_contrast import vectors_at
+from segbench.losses.pixel_contrast import indices_at, vectors_at
 
 
 def norm_at(maps: Tensor, norm: nn.BatchNorm2d, places: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,12 +59,6 @@ class _NormAt(torch.autograd.Function):
         slope = -weight * factors**2 * of_weight / count
         offset = -weight * factors * of_bias / count - slope * means
         dense = torch.addcmul(offset[:, None, None], slope[:, None, None], maps)
-        images, rows, columns = _indices(places, maps)
         drawn = (grad * weight * factors).to(dense.dtype)
-        dense.movedim(1, -1).index_put_((images, rows, columns), drawn, accumulate=True)
+        dense.movedim(1, -1).index_put_(indices_at(places, maps), drawn, accumulate=True)
         return dense.to(maps.dtype), of_weight.to(weight.dtype), of_bias.to(weight.dtype), None, None
-
-
-def _indices(places: Tensor, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    height, width = maps.shape[-2:]
-    return places // (height * width), places // width % height, places % width

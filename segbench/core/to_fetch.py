@@ -1,9 +1,9 @@
-"""What is not on this machine yet, told before a run needs it."""
+"""What a run finds missing on this machine, told before it starts."""
 
 from typing import NamedTuple
 
 
-class Lack(NamedTuple):
+class ToFetch(NamedTuple):
     """Data, a list or a file that is not here.
 
     Attributes:
