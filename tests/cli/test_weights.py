@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from segbench.core.download import Manners
+from segbench.core.download import RetryPolicy
 from segbench.core.errors import MissingFault
 from segbench.models import checkpoints
 from segbench.models.checkpoints import checkpoint
@@ -22,7 +22,7 @@ from tests.program import Done, segbench, start, wait
 from tests.waiting import until, wait_for
 
 SUM = hashlib.sha256(CONTENT).hexdigest()
-QUICK = Manners(attempts=2, backoff_seconds=0.001)
+QUICK = RetryPolicy(attempts=2, backoff_seconds=0.001)
 TABLE = """
 protocols:
   whole: {{short: whole, words: the whole image, fields: {{}}}}
@@ -93,10 +93,10 @@ def test_downloads_once_and_says_what_it_got(server: FileServer, tmp_path: Path)
 def test_goes_on_where_it_stopped(server: FileServer, tmp_path: Path) -> None:
     server.drops = [1000, 0, 0]
     with pytest.raises(MissingFault, match="are kept") as caught:
-        fetch_checkpoint(checkpoint("one-true"), manners=QUICK)
+        fetch_checkpoint(checkpoint("one-true"), policy=QUICK)
     assert caught.value.next == "segbench weights download one-true"
     assert local_path(checkpoint("one-true")) is None
-    path = fetch_checkpoint(checkpoint("one-true"), manners=QUICK)
+    path = fetch_checkpoint(checkpoint("one-true"), policy=QUICK)
     assert server.asked[0] is None and set(server.asked[1:]) == {"bytes=1000-"}
     assert path.read_bytes() == CONTENT
 
