@@ -1,4 +1,4 @@
-"""Strict YAML reader: no tags, anchors, yes/no booleans, underscores in integers or duplicate keys; keeps line numbers."""
+"""Strict YAML reader: no tags, anchors, yes/no booleans, underscores in integers or duplicate keys; keeps lines."""
 
 import math
 import re
