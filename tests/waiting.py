@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-PATIENCE = 600.0  # seconds after which a test that still waits hangs; no test passes or fails by its value
+PATIENCE = 300.0  # seconds after which a test that still waits hangs; no test passes or fails by its value
 
 
 def wait_for(condition: Callable[[], object], *, process: subprocess.Popen[str] | None = None) -> None:

@@ -205,7 +205,7 @@ def test_two_processes_share_one_download(server: FileServer, tmp_path: Path) ->
     first = begin()
     wait_for(lambda: server.asked, process=first)
     second = begin()
-    until(second, r"^Another process is fetching one-true; waiting for it\.$")
+    until(second, r"Another process is fetching one-true; waiting for it\.$")
     server.held.set()
     done = [wait(process) for process in (first, second)]
     assert [each.code for each in done] == [0, 0], done
