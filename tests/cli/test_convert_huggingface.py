@@ -57,7 +57,7 @@ def convert(*words: object) -> Done:
 
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_from_pretrained_takes_the_folder_and_answers_alike(kind: str) -> None:
-    transformers: Any = pytest.importorskip("transformers")
+    transformers: Any = pytest.importorskip("transformers", minversion="5.23")
     model, name = NETWORKS[kind]
     network = own(model)
     done = convert()

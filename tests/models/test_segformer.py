@@ -27,7 +27,7 @@ def _network(*, backbone: dict[str, object] | None = None, align_corners: bool =
 
 
 def test_logits_are_those_of_hugging_face() -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", minversion="5.23")
     config = transformers.SegformerConfig(
         hidden_sizes=[8, 16, 24, 32],
         depths=[1, 2, 1, 2],

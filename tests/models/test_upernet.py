@@ -45,7 +45,7 @@ def _unit(x: Tensor, layers: nn.Module) -> Tensor:
 
 
 def test_logits_are_those_of_hugging_face() -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", minversion="5.23")
     swin = transformers.SwinConfig(
         embed_dim=6,
         depths=[2, 2, 2, 1],

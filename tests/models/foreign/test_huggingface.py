@@ -19,7 +19,7 @@ from tests.models.foreign import upernet_like as swin_like
 from tests.models.foreign.registered import registered
 from tests.models.random_weights import randomise
 
-transformers = pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers", minversion="5.23")
 huggingface: Any = family("huggingface")
 
 Rules = tuple[tuple[str, str], ...]
