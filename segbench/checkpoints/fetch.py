@@ -10,9 +10,9 @@ from segbench.core.download import Manners, Progress, fetch, forget
 from segbench.core.errors import MissingFault, UsageFault, first_line
 from segbench.core.offline import hub_at_rest, hub_quiet, offline, why
 from segbench.data.places import cache_root
-from segbench.models.checkpoints import HUB_FILES, PublishedCheckpoint, published_for
 
-from .checkpoints import Note, fetch_checkpoint, find_checkpoint
+from .find import Note, fetch_checkpoint, find_checkpoint
+from .published import HUB_FILES, PublishedCheckpoint, published_for
 
 HUB = "hf:"
 _DIGEST = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
