@@ -84,11 +84,11 @@ class Handler(BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(content)}"
         if server.length:
             headers["Content-Length"] = str(end - begin)
-        self.begin(206 if "Content-Range" in headers else 200, headers)
-        with server.lock:
+        with server.lock:  # before the headers: who has read them may already order the next answer's fault
             stop = min([end, *(place for place in server.breaks if begin <= place < end)])
             server.breaks.discard(stop)
             stop = min(stop, begin + server.drops.pop(0)) if server.drops else stop
+        self.begin(206 if "Content-Range" in headers else 200, headers)
         step = stop - begin if server.pace is None else 65536
         for place in range(begin, stop, step or 1):
             self.wfile.write(content[place : min(place + step, stop)])

@@ -7,7 +7,7 @@ from typing import Literal
 
 from segbench.core.errors import InvalidFault, MissingFault
 from segbench.data.facts import DatasetOptions
-from segbench.data.fetching.ledger import HIDDEN
+from segbench.data.places import HIDDEN
 from segbench.data.reader import Finding, Pair, pairs
 
 from .case import Case
