@@ -24,11 +24,19 @@ ROOT = Path(__file__).parents[1] / "segbench"
 
 # What each room may import beside itself; imports go down this list, never up.
 ALLOWED = {
-    "cli": {"reproduce", "engine", "methods", "losses", "models", "data", "metrics", "recipe", "results", "core"},
-    "reproduce": {"engine", "figures", "methods", "losses", "models", "data", "metrics", "recipe", "results", "core"},
-    "engine": {"methods", "losses", "models", "data", "metrics", "core"},
-    "figures": {"methods", "losses", "models", "data", "metrics", "core"},
+    "cli": {
+        "reproduce", "capacity", "engine", "checkpoints", "methods", "losses", "models", "data", "metrics", "recipe",
+        "results", "core",
+    },
+    "reproduce": {
+        "capacity", "engine", "figures", "checkpoints", "methods", "losses", "models", "data", "metrics", "recipe",
+        "results", "core",
+    },
+    "capacity": {"engine", "checkpoints", "methods", "models", "data", "metrics", "recipe", "results", "core"},
+    "engine": {"checkpoints", "methods", "losses", "models", "data", "metrics", "core"},
+    "figures": {"checkpoints", "methods", "losses", "models", "data", "metrics", "core"},
     "methods": {"losses", "models", "data", "metrics", "core"},
+    "checkpoints": {"models", "data", "core"},
     "losses": {"core"},
     "models": {"core"},
     "data": {"core"},
@@ -36,18 +44,18 @@ ALLOWED = {
     "results": {"recipe", "metrics", "core"},  # of metrics the torch-free half, see below
     "recipe": {"metrics", "core"},
     "core": set(),
-}
+}  # fmt: skip
 TORCH = {"torch", "torchvision", "timm"}
 # Slow for `segbench --help`, which costs no more than a few bare imports of typer and rich.
 SLOW = TORCH | {"cv2", "httpx", "numpy", "pandas", "pydantic", "rich.live", "scipy", "yaml"}
 # Commands that only look load these of the rooms above.
 LOOKED_INTO = [
     "segbench.models.labels",
-    "segbench.models.checkpoints",
+    "segbench.checkpoints.published",
     "segbench.data.classes",
     "segbench.data.facts",
     "segbench.data.describe",
-    "segbench.reproduce.checkpoints",
+    "segbench.checkpoints.find",
 ]
 
 

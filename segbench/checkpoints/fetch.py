@@ -12,9 +12,9 @@ from segbench.core.errors import MissingFault, UsageFault, first_line
 from segbench.core.offline import hub_offline, hub_quiet, offline, root_cause
 from segbench.core.progress import Count, ignore
 from segbench.data.places import cache_root
-from segbench.models.checkpoints import HUB_FILES, PublishedCheckpoint, published_for
 
-from .checkpoints import Note, fetch_checkpoint, find_checkpoint
+from .find import Note, fetch_checkpoint, find_checkpoint
+from .published import HUB_FILES, PublishedCheckpoint, published_for
 
 HUB = "hf:"
 _DIGEST = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")

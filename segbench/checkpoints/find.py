@@ -20,7 +20,8 @@ from segbench.core.hashing import file_sha256
 from segbench.core.offline import hub_quiet, offline, root_cause
 from segbench.core.progress import Count, ignore
 from segbench.data.places import cache_root
-from segbench.models.checkpoints import HUB_FILES, PublishedCheckpoint, checkpoint, published_for
+
+from .published import HUB_FILES, PublishedCheckpoint, checkpoint, published_for
 
 Note = Callable[[str], None]
 _WAIT_SECONDS = 3600.0  # a process that finds another one at work

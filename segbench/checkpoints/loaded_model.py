@@ -10,20 +10,20 @@ from torch import nn
 from segbench.core.errors import InvalidFault
 from segbench.core.hashing import file_sha256
 from segbench.core.spec import InputSpec, ModelSpec, digest
-from segbench.models.conventions import Convention
-from segbench.models.foreign.open import open_foreign
-from segbench.models.foreign.unwrap import read_tensors
 from segbench.models.labels import model_label
-from segbench.models.loading import LoadReport, load_strictly
 from segbench.models.segmentor import Segmentor, build_segmentor
 
-from . import checkpoint
-from .checkpoint import WeightsHeader
+from . import native as checkpoint
+from .conventions import Convention
+from .foreign.open import open_foreign
+from .foreign.unwrap import read_tensors
+from .loading import LoadReport, load_strictly
+from .native import WeightsHeader
 from .own_network import OwnNetwork, find_builder
 
 
 @dataclass(frozen=True)
-class Subject:
+class LoadedModel:
     """A network with everything that scoring it needs.
 
     Attributes:
@@ -84,7 +84,7 @@ class Subject:
         return self.report.wanted - lacking, self.report.wanted
 
 
-def open_weights(path: Path) -> Subject:
+def open_weights(path: Path) -> LoadedModel:
     """A weights file of segbench.
 
     Raises:
@@ -93,7 +93,7 @@ def open_weights(path: Path) -> Subject:
     """
     segmentor, header = checkpoint.build_from_weights(path)
     sha256 = file_sha256(path)
-    return Subject(
+    return LoadedModel(
         segmentor,
         header.model.input,
         path,
@@ -112,7 +112,7 @@ def open_weights(path: Path) -> Subject:
 
 def open_other(
     path: Path, *, family: str | None = None, averaged: bool = False, allow_partial: bool = False
-) -> Subject:
+) -> LoadedModel:
     """A checkpoint of another project.
 
     Args:
@@ -144,7 +144,7 @@ def open_other(
     about |= {"averaged": True} if averaged else {}
     if report.faults:
         about["left_random"] = sorted([*report.missing, *report.misshapen])
-    subject = Subject(
+    subject = LoadedModel(
         opened.segmentor,
         foreign.model.input,
         path,
@@ -163,7 +163,7 @@ def open_other(
     return replace(subject, identity=_identity(subject))
 
 
-def open_own_network(path: Path, name: str, num_classes: int, *, averaged: bool = False) -> Subject:
+def open_own_network(path: Path, name: str, num_classes: int, *, averaged: bool = False) -> LoadedModel:
     """The user's own network with the tensors of a checkpoint.
 
     Args:
@@ -183,7 +183,7 @@ def open_own_network(path: Path, name: str, num_classes: int, *, averaged: bool 
     report = load_strictly(network, tensors, source=path.name)
     segmentor = OwnNetwork(network, num_classes=num_classes, align_corners=False, name=name).eval()
     about = {"code": name, "code_sha256": builder.source} | ({"averaged": True} if averaged else {})
-    subject = Subject(
+    subject = LoadedModel(
         segmentor,
         InputSpec(),
         path,
@@ -198,7 +198,7 @@ def open_own_network(path: Path, name: str, num_classes: int, *, averaged: bool 
     return replace(subject, identity=_identity(subject))
 
 
-def adjusted(subject: Subject, convention: Convention) -> Subject:
+def adjusted(subject: LoadedModel, convention: Convention) -> LoadedModel:
     """The same tensors under conventions that the user says; the subject itself where they are its own already."""
     input = convention.input(subject.input)
     align = subject.align_corners if convention.align_corners is None else convention.align_corners
@@ -209,7 +209,7 @@ def adjusted(subject: Subject, convention: Convention) -> Subject:
     return replace(changed, identity=_identity(changed))
 
 
-def _realigned(subject: Subject, align_corners: bool) -> Segmentor:
+def _realigned(subject: LoadedModel, align_corners: bool) -> Segmentor:
     """A second network on the same tensors that resizes otherwise."""
     segmentor = subject.segmentor
     if subject.model is None:
@@ -236,7 +236,7 @@ def _share(source: nn.Module, target: nn.Module) -> None:
         target.register_buffer(key, buffer, persistent=key in kept)
 
 
-def _identity(subject: Subject) -> str:
+def _identity(subject: LoadedModel) -> str:
     """What the id of an evaluation hashes of a network."""
     here = {key: value for key, value in subject.about.items() if key in ("averaged", "code", "code_sha256")}
     if subject.model is not None:

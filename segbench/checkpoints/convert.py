@@ -14,13 +14,13 @@ from segbench.core import atomic
 from segbench.core.errors import InvalidFault, RunFault, UsageFault
 from segbench.core.spec import ModelSpec
 from segbench.data.classes import class_table, table_names
-from segbench.engine.checkpoint import WeightsHeader, build_from_weights, save_weights
-from segbench.models.checkpoints import PublishedCheckpoint
-from segbench.models.foreign import family as families
-from segbench.models.foreign.open import open_foreign
 from segbench.models.segmentor import Segmentor
 
 from .convert_source import SEGBENCH, Source, open_source
+from .foreign import family as families
+from .foreign.open import open_foreign
+from .native import WeightsHeader, build_from_weights, save_weights
+from .published import PublishedCheckpoint
 
 TOLERANCE = 1e-5  # of the largest logit; the same tensors in the same network differ by nothing
 _SIZE = (96, 128)

@@ -6,11 +6,10 @@ What they are made of is a convolution with its normalisation, ``X.conv`` and ``
 
 from typing import Any, NamedTuple
 
+from segbench.checkpoints.foreign.family import State
+from segbench.checkpoints.foreign.renaming import Pair
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import Choice
-
-from ...family import State
-from ...renaming import Pair
 
 AUXILIARY = "auxiliary_head."
 # The decoders that the heads are, and the backbones that they stand on.

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segbench.core.errors import InvalidFault, RunFault
-from segbench.models.loading import COUNTER, LoadReport, load_fitting, match
 from segbench.models.segmentor import Segmentor, build_segmentor
 
+from ..loading import COUNTER, LoadReport, load_fitting, match
 from .family import Foreign, recognise
 from .unwrap import read_contents
 

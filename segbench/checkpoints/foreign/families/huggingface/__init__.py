@@ -11,17 +11,13 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from segbench.checkpoints.foreign.equality import check_same_network
+from segbench.checkpoints.foreign.family import Foreign, State
+from segbench.checkpoints.foreign.mix_transformer import segformer_of, segformer_spelled_out
+from segbench.checkpoints.foreign.shifted_windows import upernet_of, upernet_spelled_out, without_indices
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import ModelSpec
 
-from ...equality import check_same_network
-from ...family import Foreign, State
-from ...mix_transformer import segformer_of, segformer_spelled_out
-from ...shifted_windows import (
-    upernet_of,
-    upernet_spelled_out,
-    without_indices,
-)
 from . import segformer, upernet
 
 TITLE = "Hugging Face"

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
+from segbench.checkpoints.native import saved_step
 from segbench.core.spec import EvaluationSpec, Size, StageSpec, TrainingSpec
 from segbench.data.batch import Batch
 from segbench.data.classes import class_table
 from segbench.data.facts import facts
-from segbench.engine.checkpoint import saved_step
 from segbench.engine.features import require_layer
 from segbench.engine.folder import STATE, read_summary
 from segbench.engine.recompute import checkpoint_activations
@@ -25,7 +25,6 @@ from segbench.metrics.cost import count_cost
 from segbench.results.store import Store
 
 from .memory import training_memory
-from .plan import Plan
 
 SMALL: Size = (128, 128)
 CHEAP_MACS = 5e9  # forward, of a whole step: below this the step itself is the probe
@@ -62,25 +61,6 @@ class Probed:
     gathers: bool = False
     images: int | None = None
     layers: int = 0
-
-
-def estimate_plan(plan: Plan, runtime: Runtime, store: Store) -> None:
-    """Fill in seconds and memory of every item that runs; equal networks and methods are probed once.
-
-    What has been trained already takes no time again, and the item says from which step its training goes on.
-
-    Raises:
-        InvalidFault: an evaluation asks for features of a layer that the network does not have.
-    """
-    probed: dict[Any, Probed] = {}
-    for spec, items in plan.trainings().values():
-        evaluation = items[0].resolved.scored
-        assert evaluation is not None
-        done = _steps_done(spec, store)
-        found = estimate(spec, evaluation, runtime, probed, done=done)
-        items[0].seconds, items[0].memory_bytes = found.seconds, found.memory_bytes
-        if any(done):
-            items[0].reason = f"(from step {sum(done):,})"
 
 
 def estimate(
@@ -147,8 +127,8 @@ def _gathered_pixels(stage: StageSpec, images: int | None) -> float:
     return times * OVERLAP * _pixels(stage, evaluation, split=stream.data.splits[0], most=images)
 
 
-def _steps_done(training: TrainingSpec, store: Store) -> list[int]:
-    """Steps of each stage that are in the store, whole or begun."""
+def steps_done(training: TrainingSpec, store: Store) -> list[int]:
+    """Return the steps of each stage that the store holds already, finished or begun."""
     found = []
     for number, stage in enumerate(training.stages, 1):
         folder = store.training_folder(training.prefix_id(number))

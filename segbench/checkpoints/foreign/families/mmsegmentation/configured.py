@@ -7,10 +7,10 @@ and 1.x).
 from collections.abc import Mapping
 from typing import Any
 
+from segbench.checkpoints.foreign.configuration import stated, whole_numbers
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import Choice, ModelSpec
 
-from ...configuration import stated, whole_numbers
 from .heads import OWN_CODE
 
 # Strides and dilations of the four stages of a ResNet, and the output stride that they make.

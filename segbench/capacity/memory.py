@@ -28,7 +28,7 @@ from segbench.methods.build import build_method
 from segbench.metrics.footprint import Kept, cast_within, count_kept, count_peak
 from segbench.models.segmentor import build_segmentor
 
-from .remembered import remembered
+from .count_cache import remembered
 
 CONTEXT_BYTES = 600_000_000  # of a process with CUDA, cuDNN and cuBLAS, before its first tensor
 RESERVE_PERCENT = 10  # of everything else: workspaces, and gaps that the allocator cannot use

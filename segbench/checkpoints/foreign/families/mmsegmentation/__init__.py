@@ -10,14 +10,14 @@ from typing import Any
 
 from torch import Tensor
 
+from segbench.checkpoints.foreign.equality import check_same_network
+from segbench.checkpoints.foreign.family import Foreign, State
+from segbench.checkpoints.foreign.object_context import with_aux_channels
+from segbench.checkpoints.foreign.renaming import Names
+from segbench.checkpoints.foreign.stated import read_words, settled
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import ModelSpec
 
-from ...equality import check_same_network
-from ...family import Foreign, State
-from ...object_context import with_aux_channels
-from ...renaming import Names
-from ...stated import read_words, settled
 from . import transformers
 from .backbones import backbone_names, is_known, read_backbone
 from .configured import settled_model

@@ -14,7 +14,6 @@ from segbench.recipe.catalog import Catalog
 from segbench.recipe.resolve import Resolved, resolve_all
 
 from .memory import CONTEXT_BYTES, RESERVE_PERCENT, count_stage, evaluation_memory, training_memory
-from .plan import is_counted
 
 CLASSES_GB = (8, 12, 24, 80)  # a GB is 10^9 bytes: what a card that is sold under the number has to give at least
 GB = 10**9
@@ -205,7 +204,7 @@ def needs(catalog: Catalog, tables: Iterable[str], *, precision: Precision = "bf
     return [
         Need(resolved, precision)
         for resolved in found
-        if resolved.ran.training is not None and not resolved.waits and not is_counted(resolved)
+        if resolved.ran.training is not None and not resolved.waits and not resolved.is_counted
     ]
 
 

@@ -1,6 +1,6 @@
 """Pretrained backbone weights: which published file fits, fetching it, loading it strictly.
 
-The table of files is data (``weights.yaml``). Looking up and fetching need no torch. A file is fetched with
+The table of files is data (``backbone_weights.yaml``). Looking up and fetching need no torch. A file is fetched with
 ``huggingface_hub`` (its cache, its environment variables) and read as safetensors; one with addresses of its own goes
 where ``torch.hub`` keeps such files, and its tensors alone are read. Nothing in a file is ever executed.
 """
@@ -282,5 +282,5 @@ def _published(group: dict[str, Any], file: dict[str, Any]) -> PublishedWeights:
 
 @cache
 def _table() -> dict[str, Any]:
-    text = resources.files("segbench.models").joinpath("weights.yaml").read_text(encoding="utf-8")
+    text = resources.files("segbench.checkpoints").joinpath("backbone_weights.yaml").read_text(encoding="utf-8")
     return yaml.safe_load(text)

@@ -9,22 +9,19 @@ import re
 
 from torch import Tensor
 
-from segbench.core.errors import InvalidFault
-from segbench.core.spec import ModelSpec
-
-from ...equality import check_same_network
-from ...family import Foreign, State
-from ...layer_forms import as_convolution, as_linear, join, split
-from ...mix_transformer import ASSUMED as OF_SEGFORMER
-from ...mix_transformer import (
+from segbench.checkpoints.foreign.equality import check_same_network
+from segbench.checkpoints.foreign.family import Foreign, State
+from segbench.checkpoints.foreign.layer_forms import as_convolution, as_linear, join, split
+from segbench.checkpoints.foreign.mix_transformer import ASSUMED as OF_SEGFORMER
+from segbench.checkpoints.foreign.mix_transformer import (
     FEED_FORWARD,
     segformer_depths,
     segformer_of,
     segformer_spelled_out,
 )
-from ...renaming import Names, Pair
-from ...shifted_windows import ASSUMED as OF_UPERNET
-from ...shifted_windows import (
+from segbench.checkpoints.foreign.renaming import Names, Pair
+from segbench.checkpoints.foreign.shifted_windows import ASSUMED as OF_UPERNET
+from segbench.checkpoints.foreign.shifted_windows import (
     UPERNET,
     swin_depths,
     upernet_of,
@@ -33,7 +30,9 @@ from ...shifted_windows import (
     with_indices,
     without_indices,
 )
-from ...stages import check_parts, depths_of, written_out
+from segbench.checkpoints.foreign.stages import check_parts, depths_of, written_out
+from segbench.core.errors import InvalidFault
+from segbench.core.spec import ModelSpec
 
 _MIT, _SWIN = "backbone.layers.0.0.projection.weight", "backbone.stages.0.blocks.0.attn.w_msa.qkv.weight"
 _IN_PROJECTION = "in_proj"

@@ -6,13 +6,13 @@ from pathlib import Path
 from segbench.core.errors import InvalidFault, MissingFault, UsageFault
 from segbench.core.registry import choices
 from segbench.data.classes import class_table, table_names
-from segbench.engine.checkpoint import WeightsHeader, build_from_weights, is_weights
-from segbench.models.checkpoints import PublishedCheckpoint
-from segbench.models.foreign.family import Foreign
-from segbench.models.foreign.open import open_foreign
 from segbench.models.segmentor import Segmentor
 
 from .class_names import table_of
+from .foreign.family import Foreign
+from .foreign.open import open_foreign
+from .native import WeightsHeader, build_from_weights, is_weights
+from .published import PublishedCheckpoint
 
 SEGBENCH = "segbench"
 

@@ -12,9 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from segbench.core.errors import InvalidFault, RunFault, UsageFault, first_line
+from segbench.models.out_of_memory import is_exhausted
 from segbench.models.segmentor import Segmentor, SegmentorOutput
-
-from .memory import is_exhausted
 
 _HELP = "segbench eval --help"
 _KEYS = ("out", "logits")

@@ -1,6 +1,6 @@
 """Published checkpoints: what each is, where it lies, and what its publishers say it scores. Free of torch.
 
-The table is data (``checkpoints.yaml``). Fetching them is `segbench.reproduce.checkpoints`.
+The table is data (``published.yaml``). Fetching them is `segbench.checkpoints.find`.
 """
 
 import re
@@ -19,7 +19,7 @@ Certainty = Literal["read", "user", "recalled"]
 Metric = Literal["miou", "pixel_accuracy"]
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # the first that a repository has is taken
-_TABLE = Path(__file__).with_name("checkpoints.yaml")
+_TABLE = Path(__file__).with_name("published.yaml")
 _DIGEST = re.compile(r"-([0-9a-f]{8})\.pth$")
 _HUB_FOLDER = "models--"  # how the cache of the hub begins the name of a repository's folder
 

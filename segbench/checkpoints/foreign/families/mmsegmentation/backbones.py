@@ -2,13 +2,12 @@
 
 from typing import NamedTuple
 
+from segbench.checkpoints.foreign.dilated_resnet import described, is_resnet, resnet_options
+from segbench.checkpoints.foreign.family import State
+from segbench.checkpoints.foreign.high_resolution import hrnet_choice, hrnet_label, hrnet_pairs, is_hrnet
+from segbench.checkpoints.foreign.renaming import Pair
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import Choice
-
-from ...dilated_resnet import described, is_resnet, resnet_options
-from ...family import State
-from ...high_resolution import hrnet_choice, hrnet_label, hrnet_pairs, is_hrnet
-from ...renaming import Pair
 
 _HERE = "backbone."
 _STAGES = tuple((f"{_HERE}layer{stage}",) * 2 for stage in (1, 2, 3, 4))

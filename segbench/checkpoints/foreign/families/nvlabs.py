@@ -14,12 +14,7 @@ from segbench.core.spec import ModelSpec
 from ..equality import check_same_network
 from ..family import Foreign, State
 from ..layer_forms import as_convolution, as_linear
-from ..mix_transformer import (
-    ASSUMED,
-    PROJECTIONS,
-    segformer_of,
-    segformer_spelled_out,
-)
+from ..mix_transformer import ASSUMED, PROJECTIONS, segformer_of, segformer_spelled_out
 from ..renaming import Names
 from ..stages import STAGES, check_parts, written_out
 from ..stated import read_words, settled

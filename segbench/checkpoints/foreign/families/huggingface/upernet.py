@@ -7,16 +7,15 @@ from typing import Any
 
 from torch import Tensor
 
+from segbench.checkpoints.foreign.family import State
+from segbench.checkpoints.foreign.layer_forms import join, split
+from segbench.checkpoints.foreign.renaming import Names, Pair
+from segbench.checkpoints.foreign.shifted_windows import swin_depths, upernet_pairs, with_indices
+from segbench.checkpoints.foreign.stages import depths_of, encoder_options, written_out
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import ModelSpec
 from segbench.models.backbones.swin.options import Options
 from segbench.models.decoders.upernet.options import Options as HeadOptions
-
-from ...family import State
-from ...layer_forms import join, split
-from ...renaming import Names, Pair
-from ...shifted_windows import swin_depths, upernet_pairs, with_indices
-from ...stages import depths_of, encoder_options, written_out
 
 # A norm of version 5 after the last stage, beside those after each; it is never computed.
 UNUSED = ("backbone.swin.layernorm.", "backbone.layernorm.")

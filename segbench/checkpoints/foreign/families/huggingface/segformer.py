@@ -7,15 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
+from segbench.checkpoints.foreign.family import State
+from segbench.checkpoints.foreign.layer_forms import as_convolution, as_linear, join, split
+from segbench.checkpoints.foreign.mix_transformer import PROJECTIONS, segformer_depths
+from segbench.checkpoints.foreign.renaming import Names, Pair
+from segbench.checkpoints.foreign.stages import depths_of, encoder_options, written_out
 from segbench.core.spec import ModelSpec
 from segbench.models.backbones.mit.options import Options
 from segbench.models.decoders.segformer.options import Options as HeadOptions
-
-from ...family import State
-from ...layer_forms import as_convolution, as_linear, join, split
-from ...mix_transformer import PROJECTIONS, segformer_depths
-from ...renaming import Names, Pair
-from ...stages import depths_of, encoder_options, written_out
 
 _FUSION = "decode_head.linear_fuse.weight"
 _PUBLISHED_BLOCKS = "segformer.encoder.block.{stage}."
