@@ -136,7 +136,7 @@ def test_verify_names_every_fault(camvid: Path) -> None:
     ]
     assert done.out.splitlines()[-3:] == [
         " !!  train/labels/seq_00001.png: this label is missing; put it back or download again.",
-        " !!  train/images/seq_00003.png is not a PNG file; get it anew.",
+        " !!  train/images/seq_00003.png is not a PNG file; replace this file.",
         "     Next: segbench data download camvid --replace",
     ]
     assert " ok  2 val and 3 test images" in done.out, "what is right is said too"
@@ -179,7 +179,7 @@ def test_verify_fits_a_terminal(camvid: Path, columns: int, monkeypatch: pytest.
     done = segbench("data", "verify", "camvid", "--quiet", "--data-root", camvid)
     lines = done.out.splitlines()
     assert max(len(line) for line in lines if str(camvid) not in line) <= columns
-    assert " !!  train/labels/seq_00001.png is empty; get it anew." in lines
+    assert " !!  train/labels/seq_00001.png is empty; replace this file." in lines
     assert any(line.startswith(" ok  5 train, 2 val") for line in lines)
 
 

@@ -201,10 +201,12 @@ def _has_all(name: str, root: Path, splits: Sequence[str], options: DatasetOptio
     """Return True if the reader finds every file of the splits under a data root."""
     folder = locate(name, root)
     lists = [list_split(name, folder, split, options) for split in splits] if folder else []
-    return folder is not None and all(item.pairs and len(item.whole) == len(item.pairs) for item in lists)
+    return folder is not None and all(item.pairs and len(item.complete_pairs) == len(item.pairs) for item in lists)
 
 
 def _has_any(name: str, root: Path, options: DatasetOptions) -> bool:
     """Return True if the reader finds at least one image with its label under a data root."""
     folder = locate(name, root)
-    return folder is not None and any(list_split(name, folder, split, options).whole for split in options.splits)
+    return folder is not None and any(
+        list_split(name, folder, split, options).complete_pairs for split in options.splits
+    )

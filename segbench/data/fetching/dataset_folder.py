@@ -93,7 +93,7 @@ class DatasetFolder:
         return {
             item.split
             for item in lists
-            if len(item.whole) == len(item.pairs) and len(item.pairs) in self._options.splits[item.split]
+            if len(item.complete_pairs) == len(item.pairs) and len(item.pairs) in self._options.splits[item.split]
         }
 
     def needed(self, wanted: Sequence[str], *, replace: bool) -> list[Archive]:
