@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from segbench.core.checksums import remove_with_record
 from segbench.core.download import RetryPolicy, fetch
 from segbench.core.errors import MissingFault, UsageFault, first_line
-from segbench.core.offline import hub_at_rest, hub_quiet, offline, why
+from segbench.core.offline import hub_offline, hub_quiet, offline, root_cause
 from segbench.core.progress import Count, ignore
 from segbench.data.places import cache_root
 
@@ -133,7 +133,7 @@ def _download(name: str, files: list[str], revision: str | None, note: Note | No
     try:
         for file in files:
             try:
-                with hub_at_rest() if offline() else hub_quiet():
+                with hub_offline() if offline() else hub_quiet():
                     return Path(hf_hub_download(name, file, revision=revision, local_files_only=bool(offline())))
             except LocalEntryNotFoundError:
                 if not offline() or file == files[-1]:
@@ -153,7 +153,7 @@ def _download(name: str, files: list[str], revision: str | None, note: Note | No
         raise UsageFault(f"{name}: {first_line(error)}", next="segbench eval --help") from error
     except OSError as error:  # nobody answered, or it may not be asked
         switch = offline()
-        reason = f"{switch} is set" if switch else f"the hub cannot be reached ({why(error)})"
+        reason = f"{switch} is set" if switch else f"the hub cannot be reached ({root_cause(error)})"
         command = f"hf download {name}" + (f" --revision {revision}" if revision else "")
         raise MissingFault(
             f"{name} is not in the cache {constants.HF_HUB_CACHE} and {reason}: on a connected machine run `{command}` "

@@ -17,7 +17,7 @@ from segbench.core.disk import disk_fault
 from segbench.core.download import RetryPolicy, fetch
 from segbench.core.errors import Busy, MissingFault, RunFault, UsageFault
 from segbench.core.hashing import file_sha256
-from segbench.core.offline import hub_quiet, offline, why
+from segbench.core.offline import hub_quiet, offline, root_cause
 from segbench.core.progress import Count, ignore
 from segbench.data.places import cache_root
 
@@ -179,7 +179,7 @@ def _download_from_hub(published: PublishedCheckpoint) -> Path:
             last = error
             break
     raise MissingFault(
-        f"{published.hub} cannot be had from the Hugging Face Hub: {why(last or OSError())}",
+        f"{published.hub} cannot be had from the Hugging Face Hub: {root_cause(last or OSError())}",
         next=download_command(published.name),
     ) from last
 

@@ -11,14 +11,10 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
-from segbench.core.download import RetryPolicy
-=======
 from segbench.checkpoints import published as checkpoints
 from segbench.checkpoints.find import fetch_checkpoint, find_checkpoint, known_sha256, local_path
 from segbench.checkpoints.published import checkpoint
-from segbench.core.download import Manners
->>>>>>> main
+from segbench.core.download import RetryPolicy
 from segbench.core.errors import MissingFault
 from tests.file_server import CONTENT, FileServer, serving
 from tests.hub_server import HubServer
