@@ -52,7 +52,7 @@ test-lowest: .venv-lowest/floors.txt
 	$(PYTHON) tests/floors.py > $@
 
 constraints: test-latest
-	$(PYTHON) -c 'print(open("constraints.txt").read().split("\n\n")[0], end="\n\n")' > .venv-latest/constraints.txt
+	grep '^#' constraints.txt > .venv-latest/constraints.txt
 	.venv-latest/bin/python -m pip freeze --all --exclude segbench --exclude pip >> .venv-latest/constraints.txt
 	mv .venv-latest/constraints.txt constraints.txt
 
