@@ -1,0 +1,64 @@
+"""Output formats of a report.
+
+Every module of this package is a format; its name is the module's name with ``_`` turned into ``-``. A format defines
+``render(reports, options)``, which returns the text of some reports; the first line of its docstring describes it.
+Nothing else needs to be listed anywhere.
+"""
+
+import ast
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Protocol, cast
+
+from segbench.core.errors import UsageFault
+
+if TYPE_CHECKING:  # the command line lists the formats without loading any
+    from segbench.results.render.options import RenderOptions
+    from segbench.results.verdicts import TableReport
+
+
+class Format(Protocol):
+    """A module of this package."""
+
+    def render(self, reports: "Sequence[TableReport]", options: "RenderOptions") -> str:
+        """Return the reports as text."""
+
+
+@cache
+def formats() -> dict[str, str]:
+    """Return the description of every format by its name, without importing any."""
+    found = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return {name.replace("_", "-"): _description(f"{__name__}.{name}") for name in found}
+
+
+def check_format(name: str) -> None:
+    """Raise if there is no such format.
+
+    Raises:
+        UsageFault: unknown name; close names are suggested.
+    """
+    if name not in formats():
+        from segbench.core.registry import choices
+
+        raise UsageFault(f"No format {name!r}. {choices(name, list(formats()))}.", next="segbench report --help")
+
+
+def load_format(name: str) -> Format:
+    """Import a format.
+
+    Raises:
+        UsageFault: unknown name; close names are suggested.
+    """
+    check_format(name)
+    return cast(Format, importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
+
+
+def _description(module: str) -> str:
+    """Return the first line of a module's docstring, read from its source."""
+    spec = importlib.util.find_spec(module)
+    source = spec.loader.get_source(module) if spec and hasattr(spec.loader, "get_source") else None
+    text = ast.get_docstring(ast.parse(source)) if source else None
+    return text.splitlines()[0].rstrip(".") if text else ""
