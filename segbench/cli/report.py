@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from segbench.results.store import Store
 
 GOOD = ("reproduced", "shown", "faster", "slower")
-_FORMATS = "; ".join(f"{name}: {says}" for name, says in formats().items()) + "."
+_FORMATS = "; ".join(f"{name}: {says[:1].lower()}{says[1:]}" for name, says in formats().items()) + "."
 
 
 def command(

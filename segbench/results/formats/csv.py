@@ -1,4 +1,4 @@
-"""CSV, one line per printed figure."""
+"""A line per printed figure, for spreadsheets."""
 
 import csv
 import io

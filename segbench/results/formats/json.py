@@ -1,4 +1,4 @@
-"""JSON, everything that a report holds."""
+"""Everything that a report holds, for programs."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Markdown, for repositories and notebooks."""
+"""Headings and tables, for repositories and notebooks."""
 
 import re
 from collections.abc import Sequence

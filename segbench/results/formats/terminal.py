@@ -1,4 +1,4 @@
-"""Text for a terminal."""
+"""Text with aligned tables, for reading."""
 
 import io
 from collections.abc import Sequence
