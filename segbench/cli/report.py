@@ -50,7 +50,7 @@ def command(
     catalog = common.open_catalog(recipe)
     store = common.open_store(out)
     report = load_report(table, store=store, catalog=catalog, dataset=dataset)
-    if not report.tables and form in ("terminal", "markdown"):
+    if not report.tables and form not in ("csv", "json"):  # programs get an empty answer
         typer.echo(f"There are no results yet in {store.root}.")
         typer.echo("Next: segbench reproduce contextrast-table6 --budget smoke")
         return

@@ -99,7 +99,7 @@ class Judge:
             deviation=_joined(own if entry.figure.is_relative else own[:1]),
             correlation=correlation([(a, b) for a, b in by_seed]) if entry.figure.is_relative else None,
             deviations=tuple(str(each) for each in found if each.material),
-            recorded=(*recorded, *runtime_words(evidence.sides)),
+            recorded=(*recorded, *runtime_facts(evidence.sides)),
             confidence=min((name for name in confidences if name), key=RANK.__getitem__, default=None),
         )
 
@@ -227,7 +227,7 @@ def contradictions_of(figure: Figure, contradictions: list[Contradiction]) -> tu
     return tuple(each.says for each in contradictions if not {*figure.names}.isdisjoint(each.figures))
 
 
-def runtime_words(sides: tuple[RowVariant, ...]) -> list[str]:
+def runtime_facts(sides: tuple[RowVariant, ...]) -> list[str]:
     """Describe device, precision and compilation of the runs: recorded, never material."""
     words: dict[str, None] = {}
     for side in sides:
