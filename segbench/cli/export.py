@@ -52,7 +52,7 @@ def command(
       segbench export --checkpoint last.safetensors --dataset cityscapes
     """
     if bool(target) == (checkpoint is not None):
-        raise UsageFault("Give either a row or --checkpoint.", next="segbench export --help")
+        raise UsageFault("Either a row or --checkpoint is exported.", next="segbench export --help")
     from segbench.engine.runtime import choose_runtime
     from segbench.reproduce.execute import Context
     from segbench.reproduce.export import export

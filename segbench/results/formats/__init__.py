@@ -1,12 +1,11 @@
 """Output formats of a report.
 
-Every module of this package is a format; its name is the module's name with ``_`` turned into ``-``. A format defines
-``render(reports, options)``, which returns the text of some reports; the first line of its docstring describes it.
-Nothing else needs to be listed anywhere.
+Every module of this package is a format, and so is every entry point ``segbench.formats`` of an installed package, see
+``segbench.core.registry``. A format defines ``render(reports, options)``, which returns the text of some reports; the
+first line of its docstring describes it.
 """
 
 import ast
-import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ class Format(Protocol):
 
 @cache
 def formats() -> dict[str, str]:
-    """Return the description of every format by its name, without importing any."""
+    """Return the description of each of segbench's own formats by its name, without importing any."""
     found = sorted(module.name for module in pkgutil.iter_modules(__path__))
     return {name.replace("_", "-"): _description(f"{__name__}.{name}") for name in found}
 
@@ -40,10 +39,11 @@ def check_format(name: str) -> None:
     Raises:
         UsageFault: unknown name; close names are suggested.
     """
-    if name not in formats():
-        from segbench.core.registry import choices
+    from segbench.core import registry
 
-        raise UsageFault(f"No format {name!r}. {choices(name, list(formats()))}.", next="segbench report --help")
+    known = registry.names("format")
+    if name not in known:
+        raise UsageFault(f"No format {name!r}. {registry.choices(name, known)}.", next="segbench report --help")
 
 
 def load_format(name: str) -> Format:
@@ -51,9 +51,12 @@ def load_format(name: str) -> Format:
 
     Raises:
         UsageFault: unknown name; close names are suggested.
+        InvalidFault: the format of an installed package cannot be imported.
     """
+    from segbench.core import registry
+
     check_format(name)
-    return cast(Format, importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
+    return cast(Format, registry.implementation("format", name))
 
 
 def _description(module: str) -> str:
