@@ -6,10 +6,9 @@ first line of its docstring describes it.
 """
 
 import ast
-import importlib.util
-import pkgutil
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from segbench.core.errors import UsageFault
@@ -29,8 +28,8 @@ class Format(Protocol):
 @cache
 def formats() -> dict[str, str]:
     """Return the description of each of segbench's own formats by its name, without importing any."""
-    found = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    return {name.replace("_", "-"): _description(f"{__name__}.{name}") for name in found}
+    files = [path for path in sorted(Path(__file__).parent.glob("*.py")) if path.stem != "__init__"]
+    return {path.stem.replace("_", "-"): _description(path) for path in files}
 
 
 def check_format(name: str) -> None:
@@ -59,9 +58,7 @@ def load_format(name: str) -> Format:
     return cast(Format, registry.implementation("format", name))
 
 
-def _description(module: str) -> str:
+def _description(path: Path) -> str:
     """Return the first line of a module's docstring, read from its source."""
-    spec = importlib.util.find_spec(module)
-    source = spec.loader.get_source(module) if spec and hasattr(spec.loader, "get_source") else None
-    text = ast.get_docstring(ast.parse(source)) if source else None
-    return text.splitlines()[0].rstrip(".") if text else ""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return text.partition("\n")[0].rstrip(".")
