@@ -32,6 +32,7 @@ class VariantFinder:
         for attempt in snapshot.attempts(table.name):
             self._attempts[attempt.row, attempt.dataset].append(attempt)
         self._resolved: dict[tuple[str, str, str], Resolved | SegbenchError] = {}
+        self._single: dict[tuple[str, str, str, Kind], RowVariant] = {}
         self._variants: dict[tuple[str, str, Kind], tuple[list[RowVariant], list[str]]] = {}
         self._pairs: dict[tuple[str, str, str, Kind], list[tuple[RowVariant, RowVariant]]] = {}
 
@@ -82,16 +83,17 @@ class VariantFinder:
         plain = {_key(request): request for request in map(Request, ("full", *self._catalog.budgets))}
         for key, request in sorted({**plain, **requested}.items(), key=lambda item: self._rank(item[1])):
             try:
-                resolved = self._resolve(row, dataset, request)
+                variant = self._variant(row, dataset, request, kind)
             except SegbenchError as error:
                 if request.budget == "full" and request.is_plain:
                     raise
                 if key in requested:
                     lost.append(f"{_describe(request)}: {error.faults[0]}")
                 continue
-            identity = _identity(resolved, kind)
-            variant = found.get(identity) or self._with_records(resolved, kind)
-            found[identity] = replace(variant, requested=variant.requested or key in requested)
+            identity = _identity(variant.resolved, kind)
+            first = found.setdefault(identity, variant)
+            if key in requested and not first.requested:
+                found[identity] = replace(first, requested=True)
         return list(found.values()), lost
 
     def _paired(self, row: str, over: str, dataset: str, kind: Kind) -> Iterator[tuple[RowVariant, RowVariant]]:
@@ -102,10 +104,16 @@ class VariantFinder:
         }
         for request in sorted(requests.values(), key=self._rank):
             try:
-                first, second = (self._resolve(name, dataset, request) for name in (row, over))
+                yield self._variant(row, dataset, request, kind), self._variant(over, dataset, request, kind)
             except SegbenchError:  # a reading or setting that one of the rows does not have
                 continue
-            yield self._with_records(first, kind), self._with_records(second, kind)
+
+    def _variant(self, row: str, dataset: str, request: Request, kind: Kind) -> RowVariant:
+        key = (row, dataset, _key(request), kind)
+        if key not in self._single:
+            resolved = self._resolve(row, dataset, request)
+            self._single[key] = RowVariant(resolved, tuple(self._records(resolved, kind)))
+        return self._single[key]
 
     def _resolve(self, row: str, dataset: str, request: Request) -> Resolved:
         key = (row, dataset, _key(request))
@@ -119,15 +127,13 @@ class VariantFinder:
             raise found
         return found
 
-    def _with_records(self, resolved: Resolved, kind: Kind) -> RowVariant:
-        records: Sequence[Record] = ()
+    def _records(self, resolved: Resolved, kind: Kind) -> Sequence[Record]:
         ran = resolved.ran
         if kind == "cost":
-            if has_cost(resolved):
-                records = self._snapshot.counted(cost_family(resolved))
-        elif ran.training is not None and ran.evaluation is not None:
-            records = self._snapshot.trained(ran.training.family(), digest(ran.evaluation.canonical()))
-        return RowVariant(resolved, tuple(records))
+            return self._snapshot.counted(cost_family(resolved)) if has_cost(resolved) else ()
+        if ran.training is None or ran.evaluation is None:
+            return ()
+        return self._snapshot.trained(ran.training.family(), digest(ran.evaluation.canonical()))
 
     def _rank(self, request: Request) -> tuple[float, float, str, int]:
         budget = self._catalog.budgets.get(request.budget)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from segbench.recipe.deviations import Deviation, between
 from segbench.recipe.figures import Figure
 from segbench.recipe.resolve import RANK, ReadingUse, Resolved
 
@@ -71,6 +72,11 @@ class RowVariant:
     def trainings(self) -> frozenset[str]:
         """Ids of the trainings behind the records."""
         return frozenset(record.training for record in self.records if record.kind == "training")
+
+    @cached_property
+    def deviations(self) -> tuple[Deviation, ...]:
+        """Deviations of the protocol that runs from the published one, material or not."""
+        return tuple(between(self.resolved.published, self.resolved.ran))
 
     @cached_property
     def label(self) -> str:
