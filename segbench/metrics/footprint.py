@@ -1,6 +1,6 @@
 """Bytes of activations, counted by shapes on the meta device: without memory or arithmetic.
 
-``count_kept`` counts the tensors that a forward pass saves for its backward pass, ``count_peak`` the most bytes alive
+``count_saved`` counts the tensors that a forward pass saves for its backward pass, ``count_peak`` the most bytes alive
 at once in inference. Both count storages, so that views and tensors changed in place count once.
 """
 
@@ -30,7 +30,7 @@ _HIGH = {
 
 
 @dataclass(frozen=True)
-class Kept:
+class SavedBytes:
     """Activations that a forward pass saves for its backward pass, in bytes.
 
     Attributes:
@@ -38,16 +38,16 @@ class Kept:
         checkpointed: peak with activation checkpointing: the larger of what is saved after the forward pass and what
             is alive when a piece has been recomputed, its successors being freed.
         largest: the largest saved tensor.
-        passing: temporary bytes of the forward pass, beyond what it has saved in the end.
+        transient: peak of the forward pass beyond the bytes that it has saved in the end.
     """
 
     everything: int
     checkpointed: int
     largest: int
-    passing: int
+    transient: int
 
 
-def count_kept(run: Callable[[], object], *, owned: Iterable[Tensor], pieces: Sequence[nn.Module] = ()) -> Kept:
+def count_saved(run: Callable[[], object], *, owned: Iterable[Tensor], pieces: Sequence[nn.Module] = ()) -> SavedBytes:
     """Count the activations that a forward pass saves.
 
     Args:
@@ -59,13 +59,13 @@ def count_kept(run: Callable[[], object], *, owned: Iterable[Tensor], pieces: Se
     hooks = [piece.register_forward_pre_hook(counter.enter) for piece in pieces]
     hooks += [piece.register_forward_hook(counter.leave) for piece in pieces]
     try:
-        with torch.autograd.graph.saved_tensors_hooks(counter.keep, _unpack), live:
+        with torch.autograd.graph.saved_tensors_hooks(counter.pack, _unpack), live:
             result = run()
     finally:
         for hook in hooks:
             hook.remove()
     del result
-    return counter.kept(passing=live.peak - live.now)
+    return counter.saved(transient=live.peak - live.now)
 
 
 class _Counter:
@@ -78,7 +78,7 @@ class _Counter:
         self._pieces: list[tuple[dict[int, Any], dict[int, Any]]] = []  # for each, what is saved before and in it
         self._within = False
 
-    def keep(self, tensor: Tensor) -> Tensor:
+    def pack(self, tensor: Tensor) -> Tensor:
         for place in (self._pieces[-1][1],) if self._within else (self._outside, self._handed):
             self._put(tensor, place)
         return tensor
@@ -93,14 +93,14 @@ class _Counter:
     def leave(self, piece: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         self._within = False
 
-    def kept(self, *, passing: int) -> Kept:
+    def saved(self, *, transient: int) -> SavedBytes:
         everything = self._outside.copy()
         moments = [_bytes(self._handed)]
         for before, inside in self._pieces:
             everything |= inside
             moments.append(_bytes(before | inside))
         largest = max((storage.nbytes() for storage in everything.values()), default=0)
-        return Kept(_bytes(everything), max(moments), largest, passing)
+        return SavedBytes(_bytes(everything), max(moments), largest, transient)
 
     def _put(self, tensor: Tensor, place: dict[int, Any]) -> None:
         storage = tensor.untyped_storage()
@@ -154,7 +154,7 @@ class _Live(TorchDispatchMode):
         self.now -= self._known.pop(key)
 
 
-def cast_within(modules: Iterable[nn.Module], dtype: torch.dtype) -> None:
+def emulate_autocast(modules: Iterable[nn.Module], dtype: torch.dtype) -> None:
     """Patch modules in place to compute on the meta device as they do on CUDA under autocast to ``dtype``.
 
     The meta device has no autocast of its own. Attention saves what fused kernels do, not the matrix of scores.
