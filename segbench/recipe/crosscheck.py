@@ -40,6 +40,7 @@ def cross_check_paper(catalog: Catalog, paper: Paper) -> list[str]:
     tables = [table for table in catalog.tables.values() if table.paper == paper.name]
     known = {"table": {table.name for table in tables}, "row": {row for table in tables for row in table.file.rows}}
     found = [*_facts(paper.file.readings, known), *_networks_of_readings(paper.file.readings, paper.file.networks)]
+    found += _network_sources(paper.file.networks)
     return [_line(paper.document, location, text) for location, text in found]
 
 
@@ -93,6 +94,7 @@ def _networks(catalog: Catalog, table: Table) -> Found:
             if "network" in model and not _is_known(model["network"], known):
                 yield (*location, "network"), no_network(model["network"], known)
     yield from _networks_of_readings(table.file.readings, known)
+    yield from _network_sources(table.file.networks)
 
 
 def _networks_of_readings(readings: Mapping[str, Reading], known: Mapping[str, Network]) -> Found:
@@ -101,6 +103,13 @@ def _networks_of_readings(readings: Mapping[str, Reading], known: Mapping[str, N
             for path, value in meaning.set.items():
                 if path.endswith("model.network") and not _is_known(value, known):
                     yield ("readings", name, "options", option, "set", path), no_network(value, known)
+
+
+def _network_sources(networks: Mapping[str, Network]) -> Found:
+    for name, network in networks.items():
+        values = list(flatten(network.tree()))
+        for said in _idle(network.sources, values):
+            yield ("networks", name, "sources", said), _no_value(said, values)
 
 
 def _is_known(name: object, known: Mapping[str, Network]) -> bool:

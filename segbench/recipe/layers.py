@@ -124,8 +124,10 @@ def _traced(
 
     def named(name: str, model: tuple[str, ...]) -> dict[str, Any]:
         network, document = networks[name]
-        entry = SourceEntry(source=network.source, confidence=network.confidence) if network.source else None
-        said = {".".join(model): entry} if entry else {}
+        place = ".".join(model)
+        said = {f"{place}.{path}": entry for path, entry in network.sources.items()}
+        if network.source:
+            said[place] = SourceEntry(source=network.source, confidence=network.confidence)
 
         def trace(value: Any, path: tuple[str, ...]) -> Any:
             if is_section(value):

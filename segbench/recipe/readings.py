@@ -107,7 +107,6 @@ def assign(tree: dict[str, Any], path: str, value: Any, origin: Origin, *, netwo
     if names[-2:] == ["model", "network"]:
         if str(value) not in networks:
             return no_network(value, networks)
-        place.clear()
         place |= _leaves(networks[str(value)].tree(), origin)
     place[names[-1]] = _leaves(value, origin)
     return ""

@@ -163,7 +163,8 @@ class Reading(_Closed):
 class Network(_Closed):
     """A network that rows refer to by name, ``model: {network: NAME}``; values are checked when a row is resolved.
 
-    ``source`` and ``confidence`` are those of its values unless the row says otherwise.
+    ``source`` and ``confidence`` are those of all of its values, ``sources`` those of single ones by their dotted path;
+    what a row states itself has precedence.
     """
 
     backbone: Any
@@ -172,6 +173,7 @@ class Network(_Closed):
     input: Tree = {}
     source: StrictStr | None = None
     confidence: Confidence | None = None
+    sources: dict[str, SourceEntry] = {}
 
     @model_validator(mode="after")
     def _sourced(self) -> Self:
@@ -181,7 +183,7 @@ class Network(_Closed):
 
     def tree(self) -> Tree:
         """Return the network as the section ``model`` of a row, as written."""
-        tree = self.model_dump(exclude_unset=True, exclude={"source", "confidence"})
+        tree = self.model_dump(exclude_unset=True, exclude={"source", "confidence", "sources"})
         named = {key: {"name": tree[key]} for key in ("backbone", "decoder") if isinstance(tree[key], str)}
         return tree | named
 

@@ -99,12 +99,12 @@ def deep_merge(lower: Mapping[Any, Any], upper: Mapping[Any, Any]) -> dict[Any, 
     """Return ``upper`` merged over ``lower``; single settings and maps by integer are replaced as a whole.
 
     A map that names another entry (``name`` differs) replaces the lower one: options of one method are no options of
-    another. So does a model that names another network.
+    another. A model that names another network replaces whatever that network sets.
     """
     if "name" in upper and "name" in lower and plain(upper["name"]) != plain(lower["name"]):
         return dict(upper)
     if "network" in upper and plain(upper["network"]) != plain(lower.get("network")):
-        return dict(upper)
+        return {**lower, **upper}
     merged = dict(lower)
     for key, value in upper.items():
         if is_section(value) and is_section(merged.get(key)):
