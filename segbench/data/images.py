@@ -13,7 +13,7 @@ import numpy as np
 
 from segbench.core.errors import MissingFault
 
-from . import whole
+from . import truncation
 
 _GREY, _PALETTE = 0, 3  # colour types, PNG specification, table 11.1
 _KINDS = {_GREY: "grey", 2: "colour", _PALETTE: "palette", 4: "grey and transparent", 6: "colour and transparent"}
@@ -138,13 +138,13 @@ def _decode(path: Path, data: bytes, flags: int) -> np.ndarray:
 
 def _png_kind(data: bytes) -> tuple[int, int]:
     """(colour type, bits a sample) of a PNG file, (-1, 0) of any other."""
-    return (data[25], data[24]) if data.startswith(whole.PNG) and len(data) > 25 else (-1, 0)
+    return (data[25], data[24]) if data.startswith(truncation.PNG) and len(data) > 25 else (-1, 0)
 
 
 def _as_grey(data: bytes) -> bytes:
     """The bytes of a palette PNG with the indices as grey values: colour type 0, and only the chunks of the pixels."""
-    parts = [whole.PNG]
-    for kind, start, end in whole.png_chunks(data):
+    parts = [truncation.PNG]
+    for kind, start, end in truncation.png_chunks(data):
         if kind == b"IHDR":  # length, type, width, height, bits, colour type, three more, CRC-32
             body = data[start + 4 : start + 17] + bytes([_GREY]) + data[start + 18 : end - 4]
             parts += [data[start : start + 4], body, zlib.crc32(body).to_bytes(4)]
@@ -162,6 +162,6 @@ def _read(path: Path) -> bytes:
         raise BrokenFile(path, f"cannot be read ({error.strerror})") from error
     if not data:
         raise BrokenFile(path, "is empty")
-    if reason := whole.fault(path, data):
+    if reason := truncation.fault(path, data):
         raise BrokenFile(path, reason)
     return data

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from segbench.core.errors import InvalidFault
+from segbench.core.progress import SILENT, Observer
 from segbench.core.spec import AugmentationSpec, InputSpec, StreamSpec
 
 from .augmentation.augment import Cut, of_sample, padding_colour, training_sample
@@ -24,8 +25,7 @@ from .augmentation.uniform import ANYWHERE, find_centroids, plan_epoch
 from .batch import Batch
 from .colour import normalise
 from .dataset import SegDataset
-from .dice import Purpose, dice, stream_number
-from .watch import SILENT, Watch
+from .rng import Purpose, keyed_rng, name_key
 
 _AHEAD = 3  # batches that are being made while one is used
 
@@ -86,12 +86,12 @@ class TrainingBatches:
         share: this process's part of each batch.
         num_workers: threads; 0 makes each batch when it is asked for.
         pin_memory: page-locked tensors, for copies to a CUDA device that do not block.
-        watch: of reading every label, where ``class_uniform`` asks for that.
+        observer: told of reading every label, which ``class_uniform`` needs.
 
     Raises:
         InvalidFault: a batch that cannot be dealt out evenly, or no labels where ``class_uniform`` needs them.
         MissingFault: a label cannot be read.
-        Interrupted: ``watch.stop`` said so while labels were read.
+        Interrupted: the observer requested a stop while labels were read.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class TrainingBatches:
         share: Share = Share(),
         num_workers: int = 2,
         pin_memory: bool = False,
-        watch: Watch = SILENT,
+        observer: Observer = SILENT,
     ) -> None:
         augmentation = spec.augmentation
         self._spec, self._dataset, self._augmentation = spec, dataset, of_sample(augmentation)
@@ -114,7 +114,7 @@ class TrainingBatches:
         self._count, self._places = len(mine), list(mine)
         if augmentation.classmix and augmentation.applied_by == "loader" and share.world_size > 1:
             self._places.append(mine.stop % spec.batch_total)
-        self._seed, self._stream = seed, stream_number(stream)
+        self._seed, self._stream = seed, name_key(stream)
         red, green, blue = padding_colour(augmentation, input)
         self._fill = (round(255 * red), round(255 * green), round(255 * blue))
         self._step = start_step
@@ -122,7 +122,7 @@ class TrainingBatches:
         self._centroids = None
         if augmentation.class_uniform is not None:
             tile = max(1, round(augmentation.class_uniform.tile * spec.data.scale))
-            self._centroids = find_centroids(dataset, tile=tile, workers=num_workers, watch=watch)
+            self._centroids = find_centroids(dataset, tile=tile, workers=num_workers, observer=observer)
         self._order = lru_cache(maxsize=8)(self._shuffled)
         self._pool = ThreadPoolExecutor(num_workers, "segbench-data") if num_workers else None
         self._queue: deque[tuple[int, list[Future[tuple[Cut, str]]]]] = deque()
@@ -158,8 +158,8 @@ class TrainingBatches:
         """Image of each sample of an epoch; with ``class_uniform`` row and column beside it, see ``plan_epoch``."""
         uniform, images = self._augmentation.class_uniform, len(self._dataset)
         if uniform is None or self._centroids is None:
-            return dice(Purpose.EPOCH, self._seed, self._stream, epoch).permutation(images)
-        rng = dice(Purpose.UNIFORM, self._seed, self._stream, epoch)
+            return keyed_rng(Purpose.EPOCH, self._seed, self._stream, epoch).permutation(images)
+        rng = keyed_rng(Purpose.UNIFORM, self._seed, self._stream, epoch)
         return plan_epoch(self._centroids, images=images, share=uniform.share, rng=rng)
 
     def _sample(self, step: int, place: int) -> tuple[Cut, str]:
@@ -172,7 +172,7 @@ class TrainingBatches:
             word = position
             around = None if ANYWHERE in shown else (shown[0], shown[1])
         image, label = self._dataset.read(index)
-        rng = dice(Purpose.SAMPLE, self._seed, self._stream, epoch, word)
+        rng = keyed_rng(Purpose.SAMPLE, self._seed, self._stream, epoch, word)
         cut = training_sample(
             image, label, crop=self._spec.crop, spec=self._augmentation, fill=self._fill, rng=rng, around=around
         )
@@ -196,7 +196,7 @@ class TrainingBatches:
         return RawBatch(images.permute(0, 3, 1, 2), target, tuple(key for _, key in mine), step, rows, columns)
 
 
-class Finisher:
+class DeviceTransform:
     """Turns raw batches into what the network is fed, on its device, without waiting for the device.
 
     Colour comes after the crop, so what a jitter takes the mean of is the crop with its padding.

@@ -18,7 +18,8 @@ from segbench.data.fetching import resources
 
 from .classes import ClassTable
 from .fetching.pickled import read_integers
-from .reader import Pair, label_reader
+from .handle import DatasetHandle
+from .reader import Pair
 
 _WORKERS = 8
 
@@ -164,14 +165,14 @@ def balanced(shown: np.ndarray, number: int, *, draw: int) -> list[int]:
     return np.flatnonzero(chosen).tolist()
 
 
-def classes_shown(name: str, listed: Sequence[Pair], table: ClassTable) -> np.ndarray:
+def classes_shown(dataset: DatasetHandle, listed: Sequence[Pair], table: ClassTable) -> np.ndarray:
     """Which classes the label files of a list show, at their full size: bool (len(listed), num_classes).
 
     Raises:
         InvalidFault: an image has no label.
         MissingFault: a label file is broken or has unknown values.
     """
-    read = label_reader(name)
+    read = dataset.read_label
 
     def look(pair: Pair) -> np.ndarray:
         if pair.label is None:
@@ -180,7 +181,7 @@ def classes_shown(name: str, listed: Sequence[Pair], table: ClassTable) -> np.nd
             label = table.to_train_ids(read(pair.label))
         except ValueError as error:
             fault = f"{pair.label}: label values {error} are not in class table {table.name}"
-            raise MissingFault(fault, next=f"segbench data verify {name}") from None
+            raise MissingFault(fault, next=f"segbench data verify {dataset.name}") from None
         return np.bincount(label.ravel(), minlength=table.num_classes)[: table.num_classes] > 0
 
     with ThreadPoolExecutor(_WORKERS, "segbench-labels") as pool:

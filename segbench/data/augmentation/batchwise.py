@@ -1,6 +1,6 @@
 """What happens to a batch as a whole on its device: ClassMix, scale, flip, colour and blur, without waiting for it.
 
-The loader calls it for streams with labels (``Finisher``). A method calls it for images whose labels it makes itself:
+``DeviceTransform`` applies it to streams with labels; a method applies it to images whose labels it makes itself:
 
     images = denormalise(batch.images, input)
     strong = augmenter(images, pseudo_labels, step=step, view=1, confidence=confidence)
@@ -20,12 +20,13 @@ from torch.nn import functional
 
 from segbench.core.spec import AugmentationSpec, Size
 from segbench.data.classes import IGNORE
-from segbench.data.colour import JitterDraw, apply_jitter, beside, draw_jitter
-from segbench.data.dice import Purpose, dice, stream_number
+from segbench.data.colour import to_device
+from segbench.data.rng import Purpose, keyed_rng, name_key
 
 from .augment import draw_scale
 from .blur import BlurDraw, draw_blur, gaussian_blur
 from .classmix import classmix
+from .colour_jitter import JitterDraw, apply_jitter, draw_jitter
 
 _LABELS = 256
 
@@ -90,7 +91,7 @@ class BatchAugmenter:
     ) -> None:
         self._spec, self._total, self._fill = spec, batch_total, fill
         self._positions = range(batch_total) if positions is None else positions
-        self._seed, self._stream = seed, stream_number(stream)
+        self._seed, self._stream = seed, name_key(stream)
 
     def __call__(
         self,
@@ -125,13 +126,13 @@ class BatchAugmenter:
         words = (self._seed, self._stream, step, *((view,) if view else ()))
         spec, mine, total = self._spec, self._positions, self._total
         together = spec.decisions == "batch"
-        jitter = draw_jitter(spec, count=len(mine), begin=mine.start, size=total, rng=dice(Purpose.COLOUR, *words))
+        jitter = draw_jitter(spec, count=len(mine), begin=mine.start, size=total, rng=keyed_rng(Purpose.COLOUR, *words))
         blur = None
         if spec.blur is not None:
-            rng = dice(Purpose.BLUR, *words)
+            rng = keyed_rng(Purpose.BLUR, *words)
             blur = draw_blur(spec.blur, positions=mine, size=total, together=together, rng=rng)
-        place = _draw_place(spec, size, dice(Purpose.PLACE, *words)) if together else None
-        return BatchDraw(self._draw_mix(together, dice(Purpose.MIX, *words)), place, jitter, blur)
+        place = _draw_place(spec, size, keyed_rng(Purpose.PLACE, *words)) if together else None
+        return BatchDraw(self._draw_mix(together, keyed_rng(Purpose.MIX, *words)), place, jitter, blur)
 
     def _draw_mix(self, together: bool, rng: np.random.Generator) -> Mix | None:
         if not self._spec.classmix:
@@ -171,7 +172,7 @@ def augment_batch(
         if draw.mix is not None:
             number = images.shape[0]
             keys, applied = (
-                beside(torch.from_numpy(np.ascontiguousarray(array[:number])), images.device)
+                to_device(torch.from_numpy(np.ascontiguousarray(array[:number])), images.device)
                 for array in (draw.mix.keys, draw.mix.applied)
             )
             images, labels, confidence = classmix(

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from segbench.core.spec import BlurSpec
-from segbench.data.colour import beside
+from segbench.data.colour import to_device
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _pass(images: Tensor, weights: np.ndarray, *, border: str, dim: int) -> Tens
     count, channels, height, width = images.shape
     reach = weights.shape[1] // 2
     padding = (0, 0, reach, reach) if dim == 2 else (reach, reach, 0, 0)
-    kernel = beside(torch.from_numpy(weights).to(images.dtype), images.device)
+    kernel = to_device(torch.from_numpy(weights).to(images.dtype), images.device)
     kernel = kernel.repeat_interleave(channels, dim=0).unsqueeze(1).unsqueeze(3 if dim == 2 else 2)
     padded = functional.pad(images, padding, mode=border)
     padded = padded.reshape(1, count * channels, *padded.shape[2:])

@@ -11,21 +11,23 @@ import cv2
 import numpy as np
 
 from segbench.core.errors import Interrupted, InvalidFault
+from segbench.core.progress import SILENT, Observer
 from segbench.data.dataset import SegDataset
-from segbench.data.watch import SILENT, Watch
 
 ANYWHERE = -1
 _AGAIN = "the same command again"
 
 
-def find_centroids(dataset: SegDataset, *, tile: int, workers: int = 0, watch: Watch = SILENT) -> list[np.ndarray]:
+def find_centroids(
+    dataset: SegDataset, *, tile: int, workers: int = 0, observer: Observer = SILENT
+) -> list[np.ndarray]:
     """Where every class lies in the images; reads each label once.
 
     Args:
         dataset: of which images.
         tile: side of a tile in pixels of the images as they are read.
         workers: threads.
-        watch: told about images and asked to stop.
+        observer: told of progress and asked to stop.
 
     Returns:
         For each class (K, 3) int32: image, row and column of its centroid in each tile of each image that shows it.
@@ -33,7 +35,7 @@ def find_centroids(dataset: SegDataset, *, tile: int, workers: int = 0, watch: W
     Raises:
         InvalidFault: nothing at all is labelled.
         MissingFault: a file is missing or broken.
-        Interrupted: ``watch.stop`` said so.
+        Interrupted: the observer requested a stop.
     """
     classes = dataset.classes.num_classes
 
@@ -42,12 +44,13 @@ def find_centroids(dataset: SegDataset, *, tile: int, workers: int = 0, watch: W
         return np.insert(found, 1, index, axis=1)
 
     parts = []
+    count = observer.counter("classes in the labels", "images")
     pool = ThreadPoolExecutor(max(1, workers), "segbench-data")
     try:
         for part in (pool.map if workers else map)(of_image, range(len(dataset))):
             parts.append(part)
-            watch.progress(len(parts), len(dataset))
-            if watch.stop():
+            count(len(parts), len(dataset))
+            if observer.stop_requested():
                 raise Interrupted("Stopped while looking for the classes in the labels.", next=_AGAIN)
     finally:
         pool.shutdown(cancel_futures=True)

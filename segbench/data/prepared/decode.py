@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,18 +14,17 @@ from segbench.core.spec import DataSpec, digest
 from segbench.data import images
 from segbench.data.classes import IGNORE, ClassTable
 from segbench.data.dataset import Sample
-from segbench.data.reader import Pair, label_reader
+from segbench.data.reader import Pair
 from segbench.data.resample import resize, scaled
 
-_CODE = ("classes.py", "decode.py", "images.py", "layouts.py", "resample.py", "whole.py")
+_CODE = ("classes.py", "decode.py", "images.py", "layouts.py", "resample.py", "truncation.py")
 
 
 class Decoder:
     """Reads pairs of one data set at one size with one class table. Safe from several threads at once."""
 
-    def __init__(self, spec: DataSpec, table: ClassTable) -> None:
-        self._spec, self._table = spec, table
-        self._read_label = label_reader(spec.name)
+    def __init__(self, spec: DataSpec, table: ClassTable, read_label: Callable[[Path], np.ndarray]) -> None:
+        self._spec, self._table, self._read_label = spec, table, read_label
 
     def read(self, pair: Pair) -> Sample:
         """uint8 (H, W, 3) RGB and uint8 (H, W) train ids, all 255 where the pair has no label.

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from segbench.core.spec import Size
-from segbench.data.whole import JPEG, PNG
+from segbench.data.truncation import JPEG, PNG
 
 _FIRST = 1 << 16  # bytes of a JPEG that are read first; thumbnails may push the size further back
 

@@ -22,7 +22,7 @@ from filelock import Timeout
 
 from segbench.core import atomic
 from segbench.core.errors import Interrupted, MissingFault, RunFault
-from segbench.data.watch import SILENT, Watch
+from segbench.core.progress import SILENT, Observer
 
 from . import cache
 from .cache import INDEX, JOURNAL, Entry, Prepared, Split, Stamp
@@ -39,34 +39,34 @@ class _Made(NamedTuple):
     files: tuple[Stamp, ...]
 
 
-def prepare(split: Split, *, redo: bool = False, workers: int | None = None, watch: Watch = SILENT) -> Prepared:
+def prepare(split: Split, *, redo: bool = False, workers: int | None = None, observer: Observer = SILENT) -> Prepared:
     """The prepared split: as it lies there, or made now.
 
     Args:
         split: what to prepare.
         redo: make it anew even if it is there.
         workers: threads that decode; None for one a processor, at most 8.
-        watch: told about progress.
+        observer: told of progress.
 
     Raises:
         MissingFault: a source file is missing or broken, or has changed meanwhile; nothing is kept.
         RunFault: there is no room, or the disk cannot be written; nothing is kept.
-        Interrupted: ``watch.stop`` said so; what was decoded is kept.
+        Interrupted: the observer requested a stop; what was decoded is kept.
     """
     found, why = cache.find(split)
     if found is not None and not redo:  # nothing is written, so a cache that is only to be read will do
         return found
-    with _alone(split, watch):
+    with _locked(split, observer):
         found, why = cache.find(split)  # again, as another process may have made it meanwhile
         if found is not None and not redo:
             return found
         if (split.place / INDEX).exists() and not redo:
-            watch.notice(f"{split.title} is prepared again: {why}.")
+            observer.note(f"{split.title} is prepared again: {why}.")
         with _disk(split):
             (split.place / INDEX).unlink(missing_ok=True)  # first, as its pixels go next
         try:
             with _disk(split):
-                _make(split, fresh=redo, workers=workers or min(8, os.cpu_count() or 1), watch=watch)
+                _make(split, fresh=redo, workers=workers or min(8, os.cpu_count() or 1), observer=observer)
         except (MissingFault, RunFault):
             _clear(split.place)
             raise
@@ -77,7 +77,7 @@ def prepare(split: Split, *, redo: bool = False, workers: int | None = None, wat
         return found
 
 
-def _make(split: Split, *, fresh: bool, workers: int, watch: Watch) -> None:
+def _make(split: Split, *, fresh: bool, workers: int, observer: Observer) -> None:
     """Write pixels and index; goes on with what was left unless it is to be ``fresh``."""
     head, entries = (None, []) if fresh else _left(split)
     if head is None:
@@ -93,9 +93,10 @@ def _make(split: Split, *, fresh: bool, workers: int, watch: Watch) -> None:
             next=f"set SEGBENCH_CACHE to a folder with more room, or {_STREAMS}",
         )
     if entries:
-        watch.notice(f"{split.title}: {len(entries):,} of {len(split.pairs):,} images were prepared before.")
+        observer.note(f"{split.title}: {len(entries):,} of {len(split.pairs):,} images were prepared before.")
     lines = json.dumps(head).encode() + b"\n" + b"".join(entry.line() for entry in entries)
     journal.write_bytes(lines)  # without a line that the kill cut off
+    count = observer.counter(f"{split.title}: prepare", "images")
     images = _decoded(split, range(len(entries), len(split.pairs)), workers)
     with pixels.open("ab") as data, journal.open("ab") as log, contextlib.closing(images):
         data.truncate(offset)
@@ -108,8 +109,8 @@ def _make(split: Split, *, fresh: bool, workers: int, watch: Watch) -> None:
             log.write(entry.line())  # behind its pixels, so that a line means that they are there
             log.flush()
             offset = entry.end
-            watch.progress(index + 1, len(split.pairs))
-            if watch.stop():
+            count(index + 1, len(split.pairs))
+            if observer.stop_requested():
                 raise Interrupted(
                     f"Stopped while preparing {split.title}; {index + 1:,} images of it are kept.",
                     next="the same command again",
@@ -173,7 +174,7 @@ def _left(split: Split) -> tuple[dict[str, object] | None, list[Entry]]:
 
 
 @contextlib.contextmanager
-def _alone(split: Split, watch: Watch) -> Iterator[None]:
+def _locked(split: Split, observer: Observer) -> Iterator[None]:
     """Hold the lock of a split; the kernel lets go of it when a process dies, however it dies."""
     lock = lock_of(split.place)
     with _disk(split):
@@ -181,9 +182,9 @@ def _alone(split: Split, watch: Watch) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            watch.notice(f"Another process is preparing {split.title}; waiting for it.")
+            observer.note(f"Another process is preparing {split.title}; waiting for it.")
             while not lock.is_locked:
-                if watch.stop():
+                if observer.stop_requested():
                     fault = f"Stopped while waiting for {split.title}."
                     raise Interrupted(fault, next="the same command again") from None
                 with contextlib.suppress(Timeout):

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from segbench.data import images, whole
+from segbench.data import images, truncation
 from segbench.data.classes import IGNORE, class_table
 from segbench.data.images import BrokenFile
 from segbench.data.layouts import decoded, find_folder, of_folder, spread, values_in
@@ -158,7 +158,7 @@ def _kind(path: Path) -> Kind | None:
             data = file.read(26)
     except OSError:
         return None
-    return _KINDS.get(data[25], "colour") if data.startswith(whole.PNG) and len(data) == 26 else None
+    return _KINDS.get(data[25], "colour") if data.startswith(truncation.PNG) and len(data) == 26 else None
 
 
 @of_folder
