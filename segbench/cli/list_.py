@@ -150,9 +150,9 @@ def _statuses(names: set[str], data_root: Path | None) -> dict[str, str]:
     """``ready``, ``missing`` ... of every data set that can be read."""
     from segbench.data.handle import find_dataset
     from segbench.data.presence import presence
+    from segbench.data.reader import is_readable
 
-    found = [find_dataset(name, data_root) for name in sorted(names)]
-    return {dataset.name: presence(dataset).status for dataset in found if dataset.readable}
+    return {name: presence(find_dataset(name, data_root)).status for name in sorted(names) if is_readable(name)}
 
 
 def _fits(memory_bytes: int | None, size: int | None) -> str:
