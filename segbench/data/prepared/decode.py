@@ -1,4 +1,4 @@
-"""From the files of a pair to pixels and train ids: what is streamed, and what is prepared. Free of torch."""
+"""Decoding of a pair of files to pixels and train ids. Free of torch."""
 
 import contextlib
 import hashlib
@@ -21,13 +21,13 @@ _CODE = ("classes.py", "decode.py", "images.py", "layouts.py", "resample.py", "t
 
 
 class Decoder:
-    """Reads pairs of one data set at one size with one class table. Safe from several threads at once."""
+    """Reader of the pairs of one data set at one size with one class table. Thread-safe."""
 
     def __init__(self, spec: DataSpec, table: ClassTable, read_label: Callable[[Path], np.ndarray]) -> None:
         self._spec, self._table, self._read_label = spec, table, read_label
 
     def read(self, pair: Pair) -> Sample:
-        """uint8 (H, W, 3) RGB and uint8 (H, W) train ids, all 255 where the pair has no label.
+        """Return uint8 (H, W, 3) RGB and uint8 (H, W) train ids, all 255 if the pair has no label.
 
         Raises:
             MissingFault: a file is missing or broken, the sizes differ, or a label value is unknown.
@@ -46,13 +46,13 @@ class Decoder:
         return resize(image, label, self.size(label.shape), how=self._spec.resize)
 
     def instances(self, pair: Pair) -> np.ndarray | None:
-        """int32 (H, W) instance ids; None where there are none, or where the size is not the files' own."""
+        """Return int32 (H, W) instance ids; None if there are none, or if images are resized."""
         if pair.instances is None or self._spec.scale != 1.0 or self._spec.size is not None:
             return None
         return images.read_instances(pair.instances)
 
     def size(self, native: tuple[int, ...]) -> tuple[int, int]:
-        """(height, width) that an image of that size is read at."""
+        """Return (height, width) at which an image of that size is read."""
         return self._spec.size or scaled(native, self._spec.scale)
 
     def code(self) -> str:
