@@ -155,7 +155,7 @@ class TrainingBatches:
         self.close()
 
     def _shuffled(self, epoch: int) -> np.ndarray:
-        """Return the image of each sample of an epoch; with ``class_uniform`` (image, row, column), see ``plan_epoch``."""
+        """Return the image of each sample of an epoch; with ``class_uniform`` as ``plan_epoch`` does."""
         uniform, images = self._augmentation.class_uniform, len(self._dataset)
         if uniform is None or self._centroids is None:
             return keyed_rng(Purpose.EPOCH, self._seed, self._stream, epoch).permutation(images)

@@ -54,7 +54,7 @@ def resize(
 
 
 def nearest(source: int, target: int, *, start: int, count: int) -> np.ndarray:
-    """Return the source positions ``floor((i + 0.5) * source / target)`` of ``count`` target positions from ``start`` on.
+    """Return the source positions ``floor((i + 0.5) * source / target)`` of ``count`` target ones from ``start``.
 
     In integers, so that no rounding decides a tie.
     """

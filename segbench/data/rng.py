@@ -1,4 +1,4 @@
-"""Random generators keyed by what they draw for, so that draws never depend on who makes them. Free of torch."""
+"""Random generators keyed by purpose, so that draws do not depend on the process that makes them. Free of torch."""
 
 import zlib
 from enum import IntEnum

@@ -95,7 +95,7 @@ def test_refusals(camvid: Path, tmp_path: Path) -> None:
     words = ["data", "prepare", "camvid", "--data-root", camvid]
     assert "no split 'dev'" in segbench(*words, "--split", "dev").fails(2)
     assert "does not fit" in segbench(*words, "--classes", "cityscapes").fails(4)
-    assert "--remove goes with none" in segbench(*words, "--remove", "--redo").fails(2)
+    assert "--remove cannot be combined with" in segbench(*words, "--remove", "--redo").fails(2)
     assert "No dataset 'camvit'" in segbench("data", "prepare", "camvit").fails(2)
     absent = segbench("data", "prepare", "camvid", "--data-root", tmp_path / "nowhere").fails(3)
     assert "Next: segbench data download camvid" in absent

@@ -55,7 +55,7 @@ def command(
     options = facts(name)
     if remove:
         if source or redo or replace:
-            fault = "--remove goes with none of --from, --redo and --replace."
+            fault = "--remove cannot be combined with --from, --redo or --replace."
             raise UsageFault(fault, next="segbench data prepare --help")
         _remove(name, tuple(split or ()), as_json=json)
         return

@@ -122,7 +122,7 @@ class BatchAugmenter:
 
     def draw(self, size: Size, *, step: int, view: int = 0) -> BatchDraw:
         """Draw the random parameters of one batch of images of this size."""
-        # The first view has no word in the key, so that it draws what a stream without views draws.
+        # View 0 adds nothing to the key, so that it draws the same as a stream without views.
         key = (self._seed, self._stream, step, *((view,) if view else ()))
         spec, mine, total = self._spec, self._positions, self._total
         together = spec.decisions == "batch"
