@@ -1,23 +1,20 @@
 """Decoding of a pair of files to pixels and train ids. Free of torch."""
 
-import contextlib
-import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from segbench.core.errors import MissingFault
-from segbench.core.spec import DataSpec, digest
+from segbench.core.spec import DataSpec
 from segbench.data import images
 from segbench.data.classes import IGNORE, ClassTable
 from segbench.data.dataset import Sample
 from segbench.data.reader import Pair
 from segbench.data.resample import resize, scaled
 
-_CODE = ("classes.py", "decode.py", "images.py", "layouts.py", "resample.py", "truncation.py")
+from .code_digest import decoding_digest
 
 
 class Decoder:
@@ -56,14 +53,5 @@ class Decoder:
         return self._spec.size or scaled(native, self._spec.scale)
 
     def code(self) -> str:
-        """Digest of the code that makes the pixels: what another one made is not taken for its own."""
-        here = Path(__file__).parent
-        files = [here / name for name in _CODE]
-        reader = Path(getattr(sys.modules.get(self._read_label.__module__), "__file__", None) or "")
-        of_set = reader.parent.parent == here / "sets"
-        files += sorted(path for path in reader.parent.iterdir() if path.is_file()) if of_set else [reader]
-        sources = []
-        for path in files:
-            with contextlib.suppress(OSError):  # a package that is read out of an archive has no files
-                sources.append(hashlib.sha256(path.read_bytes()).hexdigest())
-        return digest([cv2.__version__, sources], length=32)
+        """Return a digest of the code that makes the pixels; what other code made is not used."""
+        return decoding_digest(Path(getattr(sys.modules.get(self._read_label.__module__), "__file__", None) or ""))
