@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 import segbench.engine.train as engine
+from segbench.checkpoints import native as checkpoint
+from segbench.checkpoints.native import build_from_weights, load_weights
 from segbench.core.errors import Interrupted, InvalidFault, MissingFault, RunFault
 from segbench.core.spec import DataSpec, EvaluationSpec, StageSpec, SubsetSpec
 from segbench.data.dataset import SegDataset
 from segbench.data.open import open_dataset
-from segbench.engine import checkpoint
-from segbench.engine.checkpoint import build_from_weights, load_weights
 from segbench.engine.evaluate import evaluate
 from segbench.engine.folder import BEST, LAST, STATE, SUMMARY, Summary, read_summary
 from segbench.engine.progress import Progress, Silent
