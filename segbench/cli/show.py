@@ -7,6 +7,8 @@ import typer
 from . import common
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
 
     from segbench.recipe.catalog import Catalog, Table
@@ -202,7 +204,7 @@ def _table(table: "Table", *, as_json: bool) -> None:
     common.show(Text(f"\nOpen points: segbench show {table.name} --readings\nNext: segbench show {table.name}/{first}"))
 
 
-def _printed(figures: "list[Figure]") -> str:
+def _printed(figures: "Sequence[Figure]") -> str:
     """``miou 81.15, miou_gain -1.05 (val)``; values of single classes as their number."""
     groups: dict[str, list[str]] = {}
     for figure in figures:
