@@ -26,6 +26,7 @@ class FileServer(ThreadingHTTPServer):
         drops: after how many bytes each of the next answers breaks off.
         breaks: byte positions of the file at which an answer breaks off, each once.
         codes: the next answers are these and empty; ``missing`` paths are 404 for ever.
+        retry_after: sent with ``codes``; None for none.
         asked: the ``Range`` of every request, in order; ``paths`` and ``cookies`` likewise.
         held: the last byte of an answer is sent once this is set; None for at once.
     """
@@ -43,6 +44,7 @@ class FileServer(ThreadingHTTPServer):
         self.drops: list[int] = []
         self.breaks: set[int] = set()
         self.codes: list[int] = []
+        self.retry_after: str | None = None
         self.missing: set[str] = set()
         self.asked: list[str | None] = []
         self.paths: list[str] = []
@@ -66,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
             code = 404 if name in server.missing else server.codes.pop(0) if server.codes else None
         try:
             if code is not None:
-                self.begin(code, {"Content-Length": "0"})
+                self.begin(code, {"Content-Length": "0", "Retry-After": server.retry_after})
             else:
                 self.send(server.files.get(name, server.content), asked)
         except ConnectionError:

@@ -128,7 +128,7 @@ def _first(
     if unreachable == len(faults):
         faults[-1] += " Is this machine online?"
     if partial.resumable:
-        faults[-1] += f" {amount(partial.size)} are kept, the next try goes on from there."
+        faults[-1] += f" The {amount(partial.size)} that were downloaded are kept."
     raise MissingFault(*faults, next=next)
 
 

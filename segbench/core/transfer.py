@@ -173,7 +173,7 @@ class Transfer:
             raise RetryableError("the connection ended early")
 
     def _gave_up(self, reason: Exception) -> SourceUnavailable:
-        """The fault of an address that failed too often."""
+        """Return the fault of an address that failed too often."""
         partial = self._partial
         if isinstance(reason, httpx.ConnectError | httpx.ConnectTimeout):
             return SourceUnavailable(f"{self._url} cannot be reached ({reason}).", kind="unreachable")

@@ -262,7 +262,7 @@ def test_download_that_is_cut_off_shows_what_is_there_and_how_to_go_on(server: F
         done = segbench(*words)
     assert done.code == 3
     assert done.out.splitlines()[1].startswith("lists.zip ")
-    assert "is cut off at 5.0 kB of " in done.err and " are kept, the next try goes on from there." in done.err
+    assert "is cut off at 5.0 kB of " in done.err and " that were downloaded are kept." in done.err
     assert done.lines[-1] == f"Next: segbench {' '.join(map(str, words))}"
     assert segbench(*words).code == 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from segbench.core.spec import DataSpec
+from segbench.data.handle import find_dataset
 from segbench.data.open import list_splits
 from segbench.data.prepared import cache, decode, prepare, space
 from segbench.data.prepared.cache import Prepared
@@ -21,7 +22,7 @@ Usage = namedtuple("Usage", "total used free")
 
 
 def found(root: Path, split: str, *, scale: float = 1.0) -> Prepared | None:
-    (wanted,) = list_splits(DataSpec(name="camvid", splits=(split,), scale=scale), root=root)
+    (wanted,) = list_splits(find_dataset("camvid", root), DataSpec(name="camvid", splits=(split,), scale=scale))
     return cache.find(wanted)[0]
 
 

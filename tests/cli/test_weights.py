@@ -177,7 +177,7 @@ def test_a_cache_that_cannot_be_written_to(server: FileServer, tmp_path: Path, m
 
 
 def test_no_name_and_wrong_names(server: FileServer) -> None:
-    assert "names are wanted" in segbench("weights", "download").fails(2)
+    assert "Name the weights to download." in segbench("weights", "download").fails(2)
     assert "Close: one-true." in segbench("weights", "download", "one-treu").fails(2)
     assert "Close: one-true." in segbench("weights", "list", "one-t").fails(2), "the beginning of a name"
     assert segbench("weights", "download", "one-true", "?").fails(2)

@@ -251,6 +251,17 @@ def test_busy_server_is_asked_again_and_a_refusal_is_final(server: FileServer, t
     assert len(server.asked) == 4
 
 
+@pytest.mark.parametrize(("said", "seconds"), [("7", 7.0), ("600", 60.0), ("soon", 0.001), (None, 0.001)])
+def test_server_says_how_long_to_wait(
+    server: FileServer, tmp_path: Path, said: str | None, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    server.codes, server.retry_after = [503], said
+    get(server, tmp_path / "a.zip")
+    assert waits == [seconds]
+
+
 def closed_port() -> str:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

@@ -15,11 +15,10 @@ from segbench.core.errors import InvalidFault, MissingFault
 from segbench.core.published_file import PublishedFile
 from segbench.core.spec import DataSpec, SubsetSpec
 from segbench.data import subsets
-from segbench.data.classes import class_table
 from segbench.data.fetching import resources
 from segbench.data.fetching.pickled import read_integers
+from segbench.data.handle import find_dataset
 from segbench.data.open import open_dataset
-from segbench.data.reader import pairs
 from tests.data.camvid_tree import COUNTS, arrays, png, tree_options
 
 
@@ -99,9 +98,9 @@ def test_shards_of_a_list() -> None:
 @pytest.mark.parametrize(
     ("subset", "says"),
     [
-        ({"rule": "shards"}, "wants num_shards"),
-        ({"rule": "shards", "num_shards": 2, "take_shards": 3}, "take_shards of them"),
-        ({"num_shards": 10, "take_shards": 2}, "mean nothing to rule random"),
+        ({"rule": "shards"}, "requires num_shards"),
+        ({"rule": "shards", "num_shards": 2, "take_shards": 3}, "take_shards that is no larger"),
+        ({"num_shards": 10, "take_shards": 2}, "cannot be combined with rule random"),
         ({"rule": "permutation"}, "order released"),
         ({"order": "shuffled"}, "order sorted"),
         ({"draw": -1}, "greater than or equal to 0"),
@@ -336,7 +335,8 @@ def test_balanced_reads_labels(tree: Path) -> None:
     for index in range(COUNTS["train"]):
         label = np.where(rare == 2, 0, rare) if index != 3 else rare  # poles in one image alone
         (tree / "camvid" / "train" / "labels" / f"seq_{index:05d}.png").write_bytes(png(label))
-    found = subsets.classes_shown("camvid", pairs("camvid", tree / "camvid", "train"), class_table("camvid"))
+    dataset = find_dataset("camvid", tree)
+    found = subsets.classes_shown(dataset, dataset.pairs("train"), dataset.table())
     assert found.shape == (5, 11) and found.sum() == 5 * 10 + 1 and found[:, 2].tolist() == [0, 0, 0, 1, 0]
     for draw in range(5):
         spec = DataSpec(name="camvid", subset={"count": 1, "rule": "balanced", "draw": draw}, scale=0.5)

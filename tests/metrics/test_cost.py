@@ -56,7 +56,7 @@ def test_hand_computed_module() -> None:
     assert cost.rule == "thop"
 
 
-def test_the_module_itself_is_left_alone() -> None:
+def test_the_module_itself_is_not_changed() -> None:
     module = Everything().train()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     count_cost(module, (10, 12))

@@ -10,8 +10,9 @@ from segbench.cli import common
 from .shared import say
 
 if TYPE_CHECKING:
-    from segbench.data.describe import SplitState, State
+    from segbench.data.describe import State
     from segbench.data.facts import Archive, DatasetOptions
+    from segbench.data.presence import SplitPresence
 
 
 def show(name: str, root: Path, *, as_json: bool) -> None:
@@ -66,7 +67,7 @@ def account_lines(known: "DatasetOptions") -> list[str]:
 
 def commands(name: str, known: "DatasetOptions", state: "State") -> list[str]:
     """Return the commands to type next, in order."""
-    from segbench.data.describe import NO_READER
+    from segbench.data.presence import NO_READER
 
     if state.status == NO_READER:
         return ["segbench list"]
@@ -77,7 +78,7 @@ def commands(name: str, known: "DatasetOptions", state: "State") -> list[str]:
     return [f"segbench data prepare {name} --from FOLDER", f"segbench data download {name}"]
 
 
-def split_json(split: "SplitState") -> dict[str, Any]:
+def split_json(split: "SplitPresence") -> dict[str, Any]:
     return {
         "accepted": list(split.accepted),
         "found": split.found,

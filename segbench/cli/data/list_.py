@@ -110,7 +110,7 @@ def _name(entry: dict[str, Any]) -> list[str]:
 
 
 def _here(status: str, split: dict[str, Any]) -> str:
-    from segbench.data.describe import NO_READER
+    from segbench.data.presence import NO_READER
 
     if status == NO_READER:
         return NO_READER

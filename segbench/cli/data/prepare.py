@@ -12,7 +12,7 @@ from .shared import Name
 
 if TYPE_CHECKING:
     from segbench.cli.live import Watcher
-    from segbench.data.facts import DatasetOptions
+    from segbench.data.handle import DatasetHandle
     from segbench.data.prepared.cache import Prepared, Split
 
 
@@ -51,6 +51,7 @@ def command(
     from segbench.data.facts import facts
     from segbench.data.fetching.assemble import assemble
     from segbench.data.fetching.finishing import finish_dataset
+    from segbench.data.handle import find_dataset
 
     options = facts(name)
     if remove:
@@ -64,7 +65,7 @@ def command(
         folder = assemble(name, root, source or (), splits=split or (), replace=replace, observer=watcher)
         watcher.note(f"{options.title} lies in {folder}.")
         finish_dataset(name, folder, observer=watcher)
-        splits = _listed(name, root, options, split, classes, scale)
+        splits = _listed(find_dataset(name, root, options=options), split, classes, scale)
         waiting = _announce(splits, watcher, redo=redo)
         done = [(item, *_prepare(item, watcher, redo=redo, before=item.split not in waiting)) for item in splits]
     if json:
@@ -83,20 +84,17 @@ def command(
     typer.echo("Next: segbench list")
 
 
-def _listed(
-    name: str, root: Path, options: "DatasetOptions", wanted: list[str] | None, classes: str | None, scale: float
-) -> "list[Split]":
-    """The splits to prepare: those asked for, else all whose labels are public, optional ones if they are there."""
+def _listed(dataset: "DatasetHandle", wanted: list[str] | None, classes: str | None, scale: float) -> "list[Split]":
+    """Return the splits to prepare: those asked for, else all with public labels, optional ones if they are there."""
     from segbench.core.spec import DataSpec
     from segbench.data.open import list_splits
-    from segbench.data.reader import pairs, require_folder
 
+    options = dataset.options
     if not wanted:
-        folder = require_folder(name, root, options)
         named = [split for split in options.splits if split not in options.secret]
-        wanted = [split for split in named if split not in options.optional or pairs(name, folder, split)]
-    spec = DataSpec(name=name, splits=tuple(dict.fromkeys(wanted)), classes=classes, scale=scale)
-    return list_splits(spec, root=root, options=options)
+        wanted = [split for split in named if split not in options.optional or dataset.pairs(split)]
+    spec = DataSpec(name=dataset.name, splits=tuple(dict.fromkeys(wanted)), classes=classes, scale=scale)
+    return list_splits(dataset, spec)
 
 
 def _announce(splits: "list[Split]", watcher: "Watcher", *, redo: bool) -> set[str]:
@@ -128,14 +126,12 @@ def _announce(splits: "list[Split]", watcher: "Watcher", *, redo: bool) -> set[s
 def _prepare(split: "Split", watcher: "Watcher", *, redo: bool, before: bool) -> "tuple[Prepared, bool]":
     """Prepare a split, or verify what was prepared before; return it, and True if it was kept as it was."""
     from segbench.data.prepared.prepare import prepare
-    from segbench.data.watch import Watch
 
-    watch = Watch(watcher.counter(f"{split.title}: prepare", "images"), watcher.note)
-    prepared = prepare(split, redo=redo, watch=watch)
+    prepared = prepare(split, redo=redo, observer=watcher)
     broken = prepared.broken(watcher.counter(f"{split.title}: check", "images")) if before else []
     if broken:
         watcher.note(f"{split.title} is prepared again: {common.many(len(broken), 'image')} found damaged.")
-        prepared = prepare(split, redo=True, watch=watch)
+        prepared = prepare(split, redo=True, observer=watcher)
     return prepared, before and not broken
 
 

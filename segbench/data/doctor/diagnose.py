@@ -95,11 +95,11 @@ def _read(chosen: Sequence[Listing], case: Case, progress: Count) -> dict[str, t
             work.setdefault((pair.image, pair.label), pair)
             owners.setdefault((pair.image, pair.label), []).append(item.split)
     with closing(pixels.examine_pairs(list(work.values()), case)) as examined:
-        for done, item in enumerate(examined, start=1):
-            for split in owners[item.pair.image, item.pair.label]:
+        for done, each in enumerate(examined, start=1):
+            for split in owners[each.pair.image, each.pair.label]:
                 tally, findings = results[split]
-                pixels.count(item, tally, case)
-                findings += item.findings
+                pixels.count(each, tally, case)
+                findings += each.findings
             progress(done, len(work))
     return results
 

@@ -6,7 +6,7 @@ PNG: signature, then the IHDR chunk (PNG specification, section 11.2.2: width, h
 from dataclasses import dataclass
 from pathlib import Path
 
-from segbench.data.whole import JPEG, PNG
+from segbench.data.truncation import JPEG, PNG
 
 _COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with transparency", 6: "RGBA"}  # table 11.1
 _BYTES = 26  # up to and with the colour type

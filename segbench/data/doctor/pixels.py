@@ -12,7 +12,7 @@ import numpy as np
 from segbench.data.images import BrokenFile, read_image
 from segbench.data.prepared.headers import header_size
 from segbench.data.reader import Finding, Pair, label_reader
-from segbench.data.whole import fault
+from segbench.data.truncation import fault
 
 from .case import Case
 from .header import kind_of
