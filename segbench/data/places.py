@@ -5,6 +5,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path, user_data_path
 
+HIDDEN = ".segbench"  # folder of segbench's own files in the data root, and in a data set that it unpacked
+
 
 def data_root(root: Path | str | None = None) -> Path:
     """Return the data root: ``root``, else ``SEGBENCH_DATA``, else the user's data folder."""

@@ -128,10 +128,10 @@ def published_need(data: DataSpec) -> ToFetch | None:
         return None
     name, _, _ = _PUBLISHED[data.name]
     found = resources.RESOURCES[name]
-    lacking = [file for file in found.files if not (resources.folder(name) / file.path).is_file()]
+    lacking = [file for file in found.files if not (found.folder / file.path).is_file()]
     if not lacking:
         return None
-    size = sum(file.size_bytes for file in lacking) / 1e3
+    size = sum(file.size_bytes or 0 for file in lacking) / 1e3
     return ToFetch(f"{found.title}, {size:,.0f} kB. {found.licence}", f"segbench data download {name}")
 
 

@@ -40,7 +40,7 @@ def test_prepare_says_what_it_will_do_and_what_it_did(camvid: Path) -> None:
     assert all(found(camvid, split) for split in ("train", "val", "test"))
     again = segbench("data", "prepare", "camvid", "--data-root", camvid, "--quiet")
     assert again.err == ""
-    assert again.out.splitlines()[0] == " ok  train: 5 images, 1 MB, as prepared before: every checksum holds"
+    assert again.out.splitlines()[0] == " ok  train: 5 images, 1 MB, prepared before: every checksum matches"
 
 
 def test_choice_and_json(camvid: Path) -> None:

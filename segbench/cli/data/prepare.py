@@ -1,4 +1,4 @@
-"""``segbench data prepare``: from archives to a folder, and from files to pixels that need no decoding."""
+"""``segbench data prepare``: assemble a data set from archives, and decode its images into the cache."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,13 +33,13 @@ def command(
     remove: Annotated[bool, typer.Option("--remove", help="Delete what was prepared; the data set stays.")] = False,
     redo: Annotated[bool, typer.Option("--redo", help="Decode every image again.")] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Move the data set's folder aside and begin anew.")
+        bool, typer.Option("--replace", help="Move the data set's folder aside and start over.")
     ] = False,
     data_root: common.DataRoot = None,
     quiet: common.Quiet = False,
     json: common.Json = False,
 ) -> None:
-    """Put a data set together, and decode every image once, so that training need not.
+    """Assemble a data set, and decode every image once, so that training need not.
 
     \b
     Examples:
@@ -50,6 +50,7 @@ def command(
     from segbench.data import places
     from segbench.data.facts import facts
     from segbench.data.fetching.assemble import assemble
+    from segbench.data.fetching.finishing import finish_dataset
     from segbench.data.handle import find_dataset
 
     options = facts(name)
@@ -61,9 +62,9 @@ def command(
         return
     root = places.data_root(data_root)
     with Watcher(quiet=quiet) as watcher:
-        folder = assemble(name, root, source or (), splits=split or (), replace=replace, listener=watcher)
+        folder = assemble(name, root, source or (), splits=split or (), replace=replace, observer=watcher)
         watcher.note(f"{options.title} lies in {folder}.")
-        _finish(name, folder, watcher)
+        finish_dataset(name, folder, observer=watcher)
         splits = _listed(find_dataset(name, root, options=options), split, classes, scale)
         waiting = _announce(splits, watcher, redo=redo)
         done = [(item, *_prepare(item, watcher, redo=redo, before=item.split not in waiting)) for item in splits]
@@ -79,18 +80,8 @@ def command(
         return
     for item, prepared, before in done:
         size = f"{common.many(len(prepared), 'image')}, {common.memory(prepared.bytes)}"
-        typer.echo(f" ok  {item.split}: {size}{', as prepared before: every checksum holds' if before else ''}")
+        typer.echo(f" ok  {item.split}: {size}{', prepared before: every checksum matches' if before else ''}")
     typer.echo("Next: segbench list")
-
-
-def _finish(name: str, folder: Path, watcher: "Watcher") -> None:
-    """What some data sets have left to do when their archives are unpacked; nothing where that is done."""
-    from segbench.core.registry import implementation
-
-    left = getattr(implementation("dataset", name, "reader"), "finish", None)
-    if left is not None:
-        report = watcher.counter(f"{name}: masks", "masks")
-        left(folder, progress=lambda done: report(done, None))
 
 
 def _listed(dataset: "DatasetHandle", wanted: list[str] | None, classes: str | None, scale: float) -> "list[Split]":
@@ -107,7 +98,7 @@ def _listed(dataset: "DatasetHandle", wanted: list[str] | None, classes: str | N
 
 
 def _announce(splits: "list[Split]", watcher: "Watcher", *, redo: bool) -> set[str]:
-    """Say what will be written and what is free; returns the names of the splits that are to be written.
+    """Announce what will be written and what is free; return the names of the splits to write.
 
     Raises:
         RunFault: there is no room for all of it.
@@ -133,7 +124,7 @@ def _announce(splits: "list[Split]", watcher: "Watcher", *, redo: bool) -> set[s
 
 
 def _prepare(split: "Split", watcher: "Watcher", *, redo: bool, before: bool) -> "tuple[Prepared, bool]":
-    """Prepare a split, or prove that what was prepared before is whole; and whether it was taken as it was."""
+    """Prepare a split, or verify what was prepared before; return it, and True if it was kept as it was."""
     from segbench.data.prepared.prepare import prepare
 
     prepared = prepare(split, redo=redo, observer=watcher)

@@ -70,12 +70,12 @@ def score_folder(
         typer.echo(f"{common.many(len(matched.extra), 'file')} of no image left out: {shown}", err=True)
     with Stopper() as stop, Watcher(quiet=quiet, stop=stop) as watcher:
         read, counted = (watcher.counter(f"{title} {folder}", "files") for title in ("reading", "counting"))
-        surveyed = predictions.survey(matched.files, listed, progress=lambda done: read(done, len(listed)))
-        meaning = predictions.meaning(surveyed.values, table, encoding=encoding, folder=folder)
+        found = predictions.read_values(matched.files, listed, progress=read)
+        meaning = predictions.label_encoding(found.values, table, encoding=encoding, folder=folder)
         result = count_predictions(
             matched.files, listed, data, meaning, progress=lambda done: counted(done, len(listed)), stop=stop
         )
-    digest = _digest([pair.key for pair in listed], surveyed.digests, meaning.encoding)
+    digest = _digest([pair.key for pair in listed], found.digests, meaning.encoding)
     about = {"folder": folder.name, "encoding": meaning.encoding, "extra": len(matched.extra)}
     record = _record(spec, digest, result, table.names, about)
     store.write(record, result.counts())
