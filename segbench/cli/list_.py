@@ -56,7 +56,7 @@ def _row(catalog: "Catalog", table: str, row: str) -> dict[str, Any]:
 
     found = catalog.table(table)
     resolved = [resolve(catalog, table, row, dataset) for dataset in found.datasets(row)]
-    waits = {item.dataset: item.waits for item in resolved}
+    waits = {item.dataset: item.unsupported for item in resolved}
     first = resolved[0].ran.training
     stage = first.stages[-1] if first else None
     return {

@@ -168,13 +168,13 @@ def attempt_of(item: Item) -> Attempt:
 def _item(resolved: Resolved, store: Store, data_root: Path | None) -> Item:
     seed = resolved.request.seed
     if resolved.is_counted:
-        waits = [wait for wait in resolved.waits if not wait.startswith("data set")]
+        waits = [wait for wait in resolved.unsupported if not wait.startswith("data set")]
         if waits:
             return Item(resolved, seed, "waits", f"waits for {', '.join(waits)}")
         family = cost_family(resolved)
         return Item(resolved, seed, "done" if store.find(family) else "to do", evaluation=family)
-    if resolved.waits:
-        return Item(resolved, seed, "waits", f"waits for {', '.join(resolved.waits)}")
+    if resolved.unsupported:
+        return Item(resolved, seed, "waits", f"waits for {', '.join(resolved.unsupported)}")
     if resolved.ran.training is None or resolved.scored is None:
         return Item(resolved, seed, "waits", "there is nothing to train or count")
     training = resolved.ran.training.id()

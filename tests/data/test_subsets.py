@@ -98,9 +98,9 @@ def test_shards_of_a_list() -> None:
 @pytest.mark.parametrize(
     ("subset", "says"),
     [
-        ({"rule": "shards"}, "wants num_shards"),
-        ({"rule": "shards", "num_shards": 2, "take_shards": 3}, "take_shards of them"),
-        ({"num_shards": 10, "take_shards": 2}, "mean nothing to rule random"),
+        ({"rule": "shards"}, "requires num_shards"),
+        ({"rule": "shards", "num_shards": 2, "take_shards": 3}, "take_shards that is no larger"),
+        ({"num_shards": 10, "take_shards": 2}, "cannot be combined with rule random"),
         ({"rule": "permutation"}, "order released"),
         ({"order": "shuffled"}, "order sorted"),
         ({"draw": -1}, "greater than or equal to 0"),

@@ -1,29 +1,28 @@
-"""Reports as JSON: one schema-versioned object, always valid."""
+"""Everything that a report holds, for programs."""
 
 import json
-import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from segbench.results.flat import attempt_fields, entry_fields
+from segbench.results.flat import attempt_fields, entry_fields, plain
 from segbench.results.gains import gains
+from segbench.results.render import cells, closing
+from segbench.results.render.options import RenderOptions
 from segbench.results.verdicts import TableReport
-
-from . import words
 
 SCHEMA = 1
 
 
-def json_text(reports: Sequence[TableReport]) -> str:
-    """``{"schema": 1, "reports": [...]}``; what is not a finite number is null."""
+def render(reports: Sequence[TableReport], options: RenderOptions) -> str:
+    """Return ``{"schema": 1, "reports": [...]}``, always valid JSON; numbers that are not finite are null."""
     data = {"schema": SCHEMA, "reports": [report_data(report) for report in reports]}
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def report_data(report: TableReport) -> dict[str, Any]:
-    """One report as plain JSON data."""
+    """Return one report as plain JSON data."""
     data = {
         "table": report.table,
         "title": report.title,
@@ -39,7 +38,7 @@ def report_data(report: TableReport) -> dict[str, Any]:
                     {"name": use.name, "option": use.option, "default": use.is_default, "confidence": use.confidence}
                     for use in row.readings
                 ],
-                "attempts": [attempt_fields(tried) for tried in row.attempts],
+                "attempts": [attempt_fields(variant) for variant in row.attempts],
                 "lost_attempts": row.lost,
                 "per_class": row.per_class,
             }
@@ -51,21 +50,10 @@ def report_data(report: TableReport) -> dict[str, Any]:
             for gain in gains(report, section)
         ],
         "contradictions": report.contradictions,
-        "attempts": words.attempts(report),
+        "attempts": closing.attempts(report),
         "counts": Counter(entry.verdict for entry in report.entries if entry.figure.headline),
-        "next": words.next_command(report),
-        "summary": words.summary(report.entries),
+        "next": closing.next_command(report),
+        "summary": cells.summary(report.entries),
     }
-    result: dict[str, Any] = clean(data)
+    result: dict[str, Any] = plain(data)
     return result
-
-
-def clean(value: Any) -> Any:
-    """Plain JSON data: tuples as lists, keys as strings, numbers that are not finite as null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): clean(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [clean(inner) for inner in value]
-    return value if value is None or isinstance(value, bool | int | str) else str(value)

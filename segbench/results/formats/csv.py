@@ -1,4 +1,4 @@
-"""Reports as CSV: one line a printed figure."""
+"""A line per printed figure, for spreadsheets."""
 
 import csv
 import io
@@ -6,14 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from segbench.results.flat import ENTRY_FIELDS, entry_fields
-from segbench.results.verdicts import Judged, TableReport
+from segbench.results.flat import ENTRY_FIELDS, entry_fields, plain
+from segbench.results.render.options import RenderOptions
+from segbench.results.verdicts import FigureVerdict, TableReport
 
-from .json_ import clean
 
-
-def csv_text(reports: Sequence[TableReport]) -> str:
-    """One header, then every figure of every report; lists are joined by ``; ``, maps are JSON."""
+def render(reports: Sequence[TableReport], options: RenderOptions) -> str:
+    """Return one header, then every figure of every report; lists are joined by ``; ``, maps are JSON."""
     file = io.StringIO()
     writer = csv.DictWriter(file, fieldnames=list(ENTRY_FIELDS), lineterminator="\n")
     writer.writeheader()
@@ -22,8 +21,8 @@ def csv_text(reports: Sequence[TableReport]) -> str:
     return file.getvalue()
 
 
-def _row(entry: Judged) -> dict[str, Any]:
-    return {name: _cell(value) for name, value in clean(entry_fields(entry)).items()}
+def _row(entry: FigureVerdict) -> dict[str, Any]:
+    return {name: _cell(value) for name, value in plain(entry_fields(entry)).items()}
 
 
 def _cell(value: Any) -> Any:
