@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from segbench.recipe.catalog import Table
-from segbench.recipe.deviations import Deviation, between
+from segbench.recipe.deviations import Deviation
 from segbench.recipe.figures import Figure
 from segbench.recipe.resolve import RANK, STAND_IN
 from segbench.recipe.schema import Contradiction
@@ -34,7 +34,7 @@ class _Evidence:
         """From the publication; a count is always of the published network."""
         if self.kind == "cost":
             return []
-        found = [between(side.resolved.published, side.resolved.ran) for side in self.sides]
+        found = [side.resolved.deviations for side in self.sides]
         return list({str(deviation): deviation for side in found for deviation in side}.values())
 
 
