@@ -29,9 +29,15 @@ class Options(Spec):
     Attributes:
         across_images: of a method, what it makes of all images that it is given at once, in words; its losses on parts
             of a batch then do not add up to those on the batch. Empty: they do.
+        can_emit: of a method, the values of a stage's ``emits`` that it serves.
     """
 
     across_images: ClassVar[tuple[str, ...]] = ()
+    can_emit: ClassVar[tuple[str, ...]] = ("weights",)
+
+    def needs_stages(self) -> tuple[str, ...]:
+        """Names of the earlier stages whose networks and pseudo-labels a method so configured is handed."""
+        return ()
 
     def across_images_of(self, images: int) -> dict[str, tuple[int, ...]]:
         """What a method so told makes of several images, in words, and of how many each time, given so many at once."""

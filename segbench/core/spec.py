@@ -19,6 +19,8 @@ from .fields import Size, Spec, digest, setting
 from .micro_batch import cut_fault
 from .padding import PadSpec as PadSpec
 
+LABELLED = "labelled"  # the stream of a stage that has one, and the primary one of several
+
 
 class Choice(Spec):
     """A registered entry by name with its options, written flat: ``{name: contextrast, alpha: 0.1}``."""
@@ -172,6 +174,15 @@ class StageSpec(Spec):
     method: Choice
     schedule: ScheduleSpec
     emits: Literal["weights", "pseudo_labels"] = "weights"
+    primary: str | None = setting(
+        None, description="stream that is validated on and counts; None: labelled, or the first where there is none"
+    )
+
+    @model_validator(mode="after")
+    def _primary_exists(self) -> Self:
+        if self.primary is not None and self.primary not in self.streams:
+            raise ValueError(f"primary is {self.primary!r}; the streams are {', '.join(self.streams)}")
+        return self
 
     @model_validator(mode="after")
     def _cut_evenly(self) -> Self:
@@ -179,6 +190,16 @@ class StageSpec(Spec):
         if fault:
             raise ValueError(fault)
         return self
+
+    @property
+    def primary_name(self) -> str:
+        """Name of the primary stream."""
+        return self.primary or (LABELLED if LABELLED in self.streams else next(iter(self.streams)))
+
+    @property
+    def primary_stream(self) -> StreamSpec:
+        """Stream whose data set validates the stage and whose crops and classes stand for it."""
+        return self.streams[self.primary_name]
 
     @property
     def images_at_once(self) -> int:

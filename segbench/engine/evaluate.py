@@ -23,7 +23,7 @@ from segbench.models.segmentor import Segmentor
 
 from .features import FeatureCounts
 from .instances import Benchmark, Images, InstanceCounts, WithInstances
-from .predict import at_rest as at_rest
+from .predict import eval_mode as eval_mode
 from .predict import predict as predict
 from .progress import Observer, Progress, Silent
 from .runtime import Runtime
@@ -173,7 +173,7 @@ def evaluate_all(
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.closing(samples))
         for network in dict.fromkeys(trial.segmentor for trial in trials):
-            stack.enter_context(at_rest(network, runtime))
+            stack.enter_context(eval_mode(network, runtime))
         stack.enter_context(torch.inference_mode())
         for index, (pixels, label) in enumerate(samples):
             image = torch.tensor(pixels).permute(2, 0, 1)[None]

@@ -16,7 +16,7 @@ from segbench.methods.base import Gatherer, Method
 from segbench.models.segmentor import Segmentor
 
 from .evaluate import report_images
-from .predict import at_rest
+from .predict import eval_mode
 from .progress import Observer
 from .runtime import Runtime
 from .windows import places
@@ -63,7 +63,7 @@ def gather(
         images, input=input, device=runtime.device, share=Share(0, every), num_workers=runtime.workers
     )
     # Not in inference mode: what is gathered becomes part of the network.
-    with at_rest(method.segmentor, runtime), torch.no_grad():
+    with eval_mode(method.segmentor, runtime), torch.no_grad():
         for done, batch in enumerate(batches, 1):
             if stop():
                 raise Interrupted("Stopped while gathering; what was trained is kept.", next="the same command again")

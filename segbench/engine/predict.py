@@ -67,15 +67,15 @@ def predict(
 
 
 @contextlib.contextmanager
-def at_rest(network: nn.Module, runtime: Runtime) -> Iterator[None]:
-    """Evaluation mode, uncompiled, with one choice of kernels; afterwards every module is as it was."""
+def eval_mode(network: nn.Module, runtime: Runtime) -> Iterator[None]:
+    """Put a network into evaluation mode, uncompiled and without kernel benchmarking; every mode is restored after."""
     before = [(module, module.training) for module in network.modules()]
     benchmark = torch.backends.cudnn.benchmark
     network.eval()
-    # Trying kernels out anew for each size of image takes longer than it saves, and could change a score.
+    # Benchmarking kernels for each image size takes longer than it saves, and could change a score.
     torch.backends.cudnn.benchmark = False
     try:
-        # Sizes differ from training's, and each would be compiled.
+        # Image sizes differ, and each would be compiled.
         with torch.compiler.set_stance("force_eager") if runtime.compile else contextlib.nullcontext():
             yield
     finally:

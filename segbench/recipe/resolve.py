@@ -14,7 +14,7 @@ from . import budgets, elsewhere, readings
 from .catalog import Catalog, Table
 from .figures import Figure
 from .layers import layers
-from .protocol import STREAM, Origin, Protocol, Traced, build, flatten, plain
+from .protocol import Origin, Protocol, Traced, build, flatten, plain
 from .readings import ReadingUse
 
 RANK: dict[str, int] = {"low": 0, "medium": 1, "high": 2}
@@ -212,7 +212,7 @@ def typed_values(protocol: Protocol) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if protocol.training is not None and len(protocol.training.stages) == 1:
         stage = protocol.training.stages[0]
-        stream = stage.streams.get(STREAM) or next(iter(stage.streams.values()))
+        stream = stage.primary_stream
         found |= flatten({"data": stream.data.model_dump(), "augmentation": stream.augmentation.model_dump()})
         found |= flatten({"schedule": stage.schedule.model_dump(), "weights": stage.weights.model_dump()})
         model = stage.model

@@ -63,7 +63,7 @@ class Toy(Method):
         self.frozen = nn.Parameter(torch.ones(1), requires_grad=False)
         self.forget = forget
 
-    def forward(self, batches: object, step: int) -> dict[str, Tensor]:
+    def forward(self, batches: object, info: object) -> dict[str, Tensor]:
         raise NotImplementedError
 
     def param_groups(self) -> list[ParamGroup]:
@@ -125,7 +125,7 @@ class Convolutions(Method):
         }
         super().__init__(nn.ModuleDict(layers), seed=0)  # type: ignore[arg-type]
 
-    def forward(self, batches: object, step: int) -> dict[str, Tensor]:
+    def forward(self, batches: object, info: object) -> dict[str, Tensor]:
         raise NotImplementedError
 
 
@@ -156,7 +156,7 @@ class Scalar(Method):
         super().__init__(nn.Module(), seed=0)  # type: ignore[arg-type]
         self.value = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
 
-    def forward(self, batches: object, step: int) -> dict[str, Tensor]:
+    def forward(self, batches: object, info: object) -> dict[str, Tensor]:
         raise NotImplementedError
 
 
