@@ -29,10 +29,10 @@ from torch import Tensor, nn
 from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
+from segbench.checkpoints.loaded_model import open_other
 from segbench.core.spec import DataSpec, EvaluationSpec
 from segbench.engine.evaluate import evaluate
 from segbench.engine.runtime import Runtime, choose_runtime
-from segbench.engine.subject import open_other
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]

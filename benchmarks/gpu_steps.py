@@ -15,6 +15,7 @@ import torch
 from timing import median_seconds
 from torch import Tensor
 
+from segbench.capacity.memory import training_memory
 from segbench.core.spec import (
     Choice,
     DataSpec,
@@ -30,7 +31,6 @@ from segbench.engine.optim import build_optimizer
 from segbench.engine.runtime import Runtime
 from segbench.methods.build import build_method
 from segbench.methods.step import StepInfo
-from segbench.reproduce.memory import training_memory
 
 CLASSES, CROP = 19, (512, 1024)
 SGD = OptimizerSpec(name="sgd", lr=0.01, momentum=0.9, weight_decay=5e-4)

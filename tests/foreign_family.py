@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from segbench.checkpoints.foreign import family as module
+from segbench.checkpoints.foreign.family import Foreign, State
 from segbench.core.spec import InputSpec
 from segbench.data.classes import class_table
-from segbench.models.foreign import family as module
-from segbench.models.foreign.family import Foreign, State
 from segbench.models.segmentor import Segmentor, build_segmentor
 from tests.networks import TINY
 

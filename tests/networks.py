@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
+from segbench.checkpoints.native import WeightsHeader, save_weights
 from segbench.core.spec import Choice, ModelSpec
 from segbench.data.classes import class_table
-from segbench.engine.checkpoint import WeightsHeader, save_weights
 from segbench.models.segmentor import build_segmentor
 
 TINY = ModelSpec(

@@ -25,11 +25,19 @@ ROOT = Path(__file__).parents[1] / "segbench"
 
 # What each room may import beside itself; imports go down this list, never up.
 ALLOWED = {
-    "cli": {"reproduce", "engine", "methods", "losses", "models", "data", "metrics", "recipe", "results", "core"},
-    "reproduce": {"engine", "figures", "methods", "losses", "models", "data", "metrics", "recipe", "results", "core"},
-    "engine": {"methods", "losses", "models", "data", "metrics", "core"},
-    "figures": {"methods", "losses", "models", "data", "metrics", "core"},
+    "cli": {
+        "reproduce", "capacity", "engine", "checkpoints", "methods", "losses", "models", "data", "metrics", "recipe",
+        "results", "core",
+    },
+    "reproduce": {
+        "capacity", "engine", "figures", "checkpoints", "methods", "losses", "models", "data", "metrics", "recipe",
+        "results", "core",
+    },
+    "capacity": {"engine", "checkpoints", "methods", "models", "data", "metrics", "recipe", "results", "core"},
+    "engine": {"checkpoints", "methods", "losses", "models", "data", "metrics", "core"},
+    "figures": {"checkpoints", "methods", "losses", "models", "data", "metrics", "core"},
     "methods": {"losses", "models", "data", "metrics", "core"},
+    "checkpoints": {"models", "data", "core"},
     "losses": {"core"},
     "models": {"core"},
     "data": {"core"},
@@ -37,18 +45,18 @@ ALLOWED = {
     "results": {"recipe", "metrics", "core"},  # of metrics the torch-free half, see below
     "recipe": {"metrics", "core"},
     "core": set(),
-}
+}  # fmt: skip
 TORCH = {"torch", "torchvision", "timm"}
 # Slow for `segbench --help`, which costs no more than a few bare imports of typer and rich.
 SLOW = TORCH | {"cv2", "httpx", "numpy", "pandas", "pydantic", "rich.live", "scipy", "yaml"}
 # Commands that only look load these of the rooms above.
 LOOKED_INTO = [
     "segbench.models.labels",
-    "segbench.models.checkpoints",
+    "segbench.checkpoints.published",
     "segbench.data.classes",
     "segbench.data.facts",
     "segbench.data.describe",
-    "segbench.reproduce.checkpoints",
+    "segbench.checkpoints.find",
 ]
 
 
@@ -137,6 +145,16 @@ TORCH_FREE = sorted(
 @pytest.mark.parametrize("module", TORCH_FREE)
 def test_torch_free(module: str) -> None:
     assert {name.split(".")[0] for name in closure(module)} & TORCH == set()
+
+
+def test_options_of_every_loss_load_no_torch() -> None:
+    lines = ["import sys", "from segbench.core import registry"]
+    lines += [
+        "for name in registry.names('loss'): registry.options_of('loss', name)()",
+        "print('torch' in sys.modules)",
+    ]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_the_walk_itself_finds_torch() -> None:

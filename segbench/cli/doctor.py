@@ -13,10 +13,10 @@ from . import common
 if TYPE_CHECKING:
     from rich.table import Table as View
 
+    from segbench.capacity.fits import Fallback, Need
+    from segbench.capacity.machine import Device, Warned
     from segbench.engine.runtime import Precision
     from segbench.recipe.catalog import Catalog
-    from segbench.reproduce.fits import Fallback, Need
-    from segbench.reproduce.machine import Device, Warned
 
 
 def command(
@@ -40,7 +40,7 @@ def command(
     tables = [catalog.table(table).name] if table else list(catalog.tables)
     store = common.open_store(out)
 
-    from segbench.reproduce import machine
+    from segbench.capacity import machine
 
     devices, places = machine.cuda_devices(), machine.writable_places(store, data_root)
     amiss = machine.warnings(store, devices, places)
@@ -77,7 +77,7 @@ def command(
 
 def _needs(catalog: "Catalog", tables: list[str], devices: "list[Device]") -> "list[Need]":
     """Rows that could be trained, counted."""
-    from segbench.reproduce.fits import needs
+    from segbench.capacity.fits import needs
 
     precision: Precision = "bfloat16" if all(device.bf16 for device in devices) else "float32"
     found = needs(catalog, tables, precision=precision)
@@ -109,7 +109,7 @@ def _data(data_root: Path | None) -> dict[str, Any]:
 
 def _weights() -> dict[str, bool]:
     """Weights of backbones by name, and whether they are here."""
-    from segbench.models.weights import listed_weights, local_weights
+    from segbench.checkpoints.backbone_weights import listed_weights, local_weights
 
     return {each.published.name: local_weights(each.published) is not None for each in listed_weights()}
 
@@ -166,7 +166,7 @@ def _as_json(need: "Need", size: int | None) -> dict[str, Any]:
 def _show_fits(found: "list[Need]", size: int | None, *, asked: bool, table: str | None) -> None:
     from rich.text import Text
 
-    from segbench.reproduce.fits import COSTS, RESERVED, SHORT
+    from segbench.capacity.fits import COSTS, RESERVED, SHORT
 
     if not found:
         common.show(Text("None of these rows trains a network that is built."))
@@ -183,7 +183,7 @@ def _show_fits(found: "list[Need]", size: int | None, *, asked: bool, table: str
 
 def _fits_view(found: "list[Need]", size: int | None) -> "tuple[View, set[str]]":
     """One line for rows of a table that need the same, and the fallbacks that occur."""
-    from segbench.reproduce.fits import CLASSES_GB, COSTS, GB, grouped
+    from segbench.capacity.fits import CLASSES_GB, COSTS, GB, grouped
 
     sizes = [size] if size is not None else [each * GB for each in CLASSES_GB]
     ways = ["fits", "how"] if size is not None else [f"{each} GB" for each in CLASSES_GB]
@@ -214,7 +214,7 @@ def _fits_view(found: "list[Need]", size: int | None) -> "tuple[View, set[str]]"
 
 
 def _class(count: int) -> str:
-    from segbench.reproduce.fits import class_of
+    from segbench.capacity.fits import class_of
 
     size = class_of(count)
     return "more" if size is None else f"{size} GB"

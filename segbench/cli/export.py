@@ -10,8 +10,8 @@ from segbench.core.errors import MissingFault, UsageFault
 from . import common
 
 if TYPE_CHECKING:
+    from segbench.checkpoints.loaded_model import LoadedModel
     from segbench.core.spec import EvaluationSpec
-    from segbench.engine.subject import Subject
     from segbench.reproduce.execute import Context
     from segbench.results.record import Record
 
@@ -96,14 +96,14 @@ def command(
 
 def _of_row(
     target: str, dataset: str | None, request: Any, recipe: Path | None, context: "Context"
-) -> "tuple[Subject, EvaluationSpec, Record]":
+) -> "tuple[LoadedModel, EvaluationSpec, Record]":
     """Network, protocol and record-to-be of a row.
 
     Raises:
         UsageFault: no such row, several data sets, or nothing that only a server can score.
         MissingFault: the row was not trained yet.
     """
-    from segbench.engine.subject import open_weights
+    from segbench.checkpoints.loaded_model import open_weights
     from segbench.engine.train import BEST, LAST, read_summary
     from segbench.reproduce.export import record_of_row
     from segbench.reproduce.plan import make_plan
@@ -136,18 +136,18 @@ def _of_row(
 
 def _of_checkpoint(
     checkpoint: str, dataset: str | None, split: str, protocol: str, context: "Context"
-) -> "tuple[Subject, EvaluationSpec, Record]":
+) -> "tuple[LoadedModel, EvaluationSpec, Record]":
     """Network, protocol and record-to-be of a checkpoint.
 
     Raises:
         UsageFault: no such protocol or data set.
         MissingFault, InvalidFault: the file is missing, or no checkpoint.
     """
+    from segbench.checkpoints.fetch import find_source
     from segbench.core.spec import evaluation_id
     from segbench.data.submission import server_of
     from segbench.reproduce.context import provenance
     from segbench.reproduce.score import deviations_of, training_spec
-    from segbench.reproduce.sources import find_source
     from segbench.results.record import Record
 
     from .eval.asked import Asked, check_names

@@ -76,7 +76,7 @@ def _row(catalog: "Catalog", table: str, row: str) -> dict[str, Any]:
 
 def _add_fits(catalog: "Catalog", names: list[str], rows: list[dict[str, Any]]) -> None:
     """For every row that can be trained, the memory that it needs on each data set, and the GPU that has it."""
-    from segbench.reproduce.fits import class_of, needs
+    from segbench.capacity.fits import class_of, needs
 
     with common.busy("Counting what every row needs; that is kept for the next time ..."):
         found = {

@@ -75,7 +75,7 @@ def command(
     request = Request(budget, seed, readings, (*common.settings(setting, command="reproduce"), *cut), on)
 
     from segbench.engine.runtime import choose_runtime
-    from segbench.reproduce.estimate import estimate_plan
+    from segbench.reproduce.estimates import estimate_plan
     from segbench.reproduce.plan import as_json, make_plan
     from segbench.reproduce.preparation import preparations
 
@@ -213,9 +213,9 @@ def _readings_line(plan: "Plan") -> str:
 
 def _needs(plan: "Plan") -> list[ToFetch]:
     """Data, lists and weights that are not there."""
+    from segbench.checkpoints.backbone_weights import weights_need
     from segbench.data.facts import facts
     from segbench.data.subsets import published_need
-    from segbench.models.weights import weights_need
 
     needs = []
     for name in plan.lacking_data:

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from segbench.checkpoints.native import build_from_weights
 from segbench.core import registry
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import StageSpec
 from segbench.models.segmentor import Segmentor
-
-from .checkpoint import build_from_weights
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from segbench.checkpoints import native as checkpoint
+from segbench.checkpoints.backbone_weights import load_backbone_weights
 from segbench.core import atomic, support
 from segbench.core.errors import Interrupted, InvalidFault, RunFault
 from segbench.core.spec import DataSpec, StageSpec
@@ -20,9 +22,7 @@ from segbench.data.subsets import seeded
 from segbench.methods.base import Method
 from segbench.methods.build import build_method
 from segbench.methods.step import StepInfo
-from segbench.models.weights import load_backbone_weights
 
-from . import checkpoint
 from .batches import stage_batches
 from .clock import StepClock
 from .finish import finish_method

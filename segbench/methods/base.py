@@ -164,7 +164,7 @@ class Method(nn.Module, ABC):
         Gradients are off and all modules are in evaluation mode. A run that is killed meanwhile calls it again.
 
         Args:
-            folder: to write into; empty.
+            folder: folder to write into, empty; it exists only if the stage emits more than weights.
             images: function of a stream's name that yields its images whole, one at a time, in order.
         """
 

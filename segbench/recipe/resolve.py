@@ -85,6 +85,11 @@ class Resolved:
         return list(dict.fromkeys(waits))
 
     @property
+    def is_counted(self) -> bool:
+        """True if counting parameters and multiply-adds answers the row, with nothing to train."""
+        return self.ran.cost is not None and any(figure.kind == "exact" for figure in self.figures)
+
+    @property
     def runs_on(self) -> str:
         """Name of the data set that is trained on and scored, the one of its figures or another."""
         return self.request.on or self.dataset

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from segbench.checkpoints.loaded_model import LoadedModel, open_weights
 from segbench.core import atomic
 from segbench.core.errors import Busy, Interrupted, InvalidFault, RunFault, SegbenchError, first_line
 from segbench.core.spec import EvaluationSpec, TrainingSpec
@@ -15,7 +16,6 @@ from segbench.data.open import open_dataset
 from segbench.engine.evaluate import Evaluation
 from segbench.engine.folder import PSEUDO_LABELS
 from segbench.engine.labelled import labelled
-from segbench.engine.subject import Subject, open_weights
 from segbench.engine.train import BEST, LAST, StageInputs, Summary, read_summary, train_stage
 from segbench.recipe import deviations
 from segbench.results.record import Record
@@ -125,7 +125,7 @@ def run_training(training: TrainingSpec, context: Context) -> tuple[Path, Summar
     return folder, summary
 
 
-def score(path: Path, spec: EvaluationSpec, context: Context) -> tuple[Evaluation, Subject]:
+def score(path: Path, spec: EvaluationSpec, context: Context) -> tuple[Evaluation, LoadedModel]:
     """Score a weights file of segbench by a protocol."""
     subject = open_weights(path)
     advice = "the same command with --set evaluation.mode=slide --set evaluation.window=[512,1024]"
@@ -160,7 +160,7 @@ def _record(
     spec: TrainingSpec,
     summary: Summary,
     result: Evaluation,
-    subject: Subject,
+    subject: LoadedModel,
     context: Context,
 ) -> Record:
     protocol = item.resolved.scored
@@ -210,7 +210,7 @@ def _cut(spec: TrainingSpec) -> dict[str, Any]:
     return {"micro_batch": found} if found else {}
 
 
-def _features(result: Evaluation, subject: Subject) -> dict[str, Any]:
+def _features(result: Evaluation, subject: LoadedModel) -> dict[str, Any]:
     """How many pixels of each class the figures of features rest on."""
     return {"features": result.features.about(subject.classes)} if result.features else {}
 

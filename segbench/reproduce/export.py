@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
+from segbench.checkpoints.loaded_model import LoadedModel
 from segbench.core import atomic
 from segbench.core.errors import Interrupted, InvalidFault, MissingFault, RunFault, UsageFault, first_line
 from segbench.core.hashing import file_sha256
@@ -27,7 +28,6 @@ from segbench.data.open import open_dataset
 from segbench.data.reader import pairs, require_folder
 from segbench.engine.predict import eval_mode, predict
 from segbench.engine.progress import Progress
-from segbench.engine.subject import Subject
 from segbench.recipe import deviations
 from segbench.results.record import Record
 from segbench.results.store import Store
@@ -48,7 +48,9 @@ class Exported:
     server: submission.Server
 
 
-def export(subject: Subject, spec: EvaluationSpec, record: Record, archive: Path | None, context: Context) -> Exported:
+def export(
+    subject: LoadedModel, spec: EvaluationSpec, record: Record, archive: Path | None, context: Context
+) -> Exported:
     """Predict a whole split, pack the predictions, and check the archive as the server would.
 
     Args:
@@ -187,7 +189,7 @@ def _sizes(dataset: str, split: str, context: Context, module: ModuleType) -> di
 
 
 def _predict_all(
-    subject: Subject,
+    subject: LoadedModel,
     spec: EvaluationSpec,
     folder: Path,
     sizes: Mapping[str, Size],

@@ -67,7 +67,7 @@ class Item:
     @property
     def _stages(self) -> tuple[StageSpec, ...]:
         training = self.resolved.ran.training
-        return training.stages if training is not None and not is_counted(self.resolved) else ()
+        return training.stages if training is not None and not self.resolved.is_counted else ()
 
 
 @dataclass
@@ -166,14 +166,9 @@ def attempt_of(item: Item) -> Attempt:
     )
 
 
-def is_counted(resolved: Resolved) -> bool:
-    """Whether a row is answered by counting alone."""
-    return resolved.ran.cost is not None and any(figure.kind == "exact" for figure in resolved.figures)
-
-
 def _item(resolved: Resolved, store: Store, data_root: Path | None) -> Item:
     seed = resolved.request.seed
-    if is_counted(resolved):
+    if resolved.is_counted:
         waits = [wait for wait in resolved.waits if not wait.startswith("data set")]
         if waits:
             return Item(resolved, seed, "waits", f"waits for {', '.join(waits)}")

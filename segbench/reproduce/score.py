@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from segbench.checkpoints.loaded_model import LoadedModel
 from segbench.core.errors import UsageFault
 from segbench.core.spec import EvaluationSpec, ModelSpec, Size, evaluation_id
 from segbench.data import places
@@ -16,12 +17,11 @@ from segbench.data.open import open_dataset
 from segbench.data.verify import verify
 from segbench.engine.evaluate import Evaluation, Trial, evaluate_all
 from segbench.engine.instances import label_ids
-from segbench.engine.memory import memory_fault
 from segbench.engine.predict import seen_size
 from segbench.engine.progress import watching
-from segbench.engine.subject import Subject
 from segbench.metrics.cost import Cost, count_cost
 from segbench.metrics.rules import COST_RULES
+from segbench.models.out_of_memory import memory_fault
 from segbench.models.segmentor import build_segmentor
 from segbench.recipe import deviations
 from segbench.recipe.deviations import Deviation
@@ -52,7 +52,9 @@ class Costed:
         return {"rule": self.cost.rule, "says": COST_RULES[self.cost.rule].sentence, "input": list(self.size)}
 
 
-def score_all(trials: Sequence[tuple[Subject, EvaluationSpec]], context: Context, *, advice: str) -> list[Evaluation]:
+def score_all(
+    trials: Sequence[tuple[LoadedModel, EvaluationSpec]], context: Context, *, advice: str
+) -> list[Evaluation]:
     """Score networks by protocols of the same data; every image is read once.
 
     Args:
@@ -115,7 +117,7 @@ def require_verified(needed: dict[str, list[str]], context: Context) -> None:
         verify(name, places.data_root(context.data_root), splits=splits)
 
 
-def cost_of(subject: Subject, spec: EvaluationSpec, image_size: Size | None) -> Costed | None:
+def cost_of(subject: LoadedModel, spec: EvaluationSpec, image_size: Size | None) -> Costed | None:
     """Cost of a forward pass at the size that the network is shown; None where it cannot be counted."""
     if image_size is None:
         return None
@@ -137,7 +139,7 @@ def _cost_of_model(model: str, num_classes: int, size: Size) -> Cost:
 
 
 def checkpoint_record(
-    subject: Subject,
+    subject: LoadedModel,
     spec: EvaluationSpec,
     result: Evaluation,
     context: Context,
@@ -184,7 +186,7 @@ def checkpoint_record(
     )
 
 
-def training_spec(subject: Subject) -> dict[str, Any]:
+def training_spec(subject: LoadedModel) -> dict[str, Any]:
     """What a record says of a checkpoint: where it comes from, and the conventions in force where they are not its."""
     changed = (subject.input, subject.align_corners) != subject.declared
     if subject.header is not None and not changed:
@@ -194,7 +196,7 @@ def training_spec(subject: Subject) -> dict[str, Any]:
     return {**subject.about, "matched": matched, "wanted": wanted, "in_force": conventions}
 
 
-def deviations_of(subject: Subject, spec: EvaluationSpec, published: EvaluationSpec | None) -> list[Deviation]:
+def deviations_of(subject: LoadedModel, spec: EvaluationSpec, published: EvaluationSpec | None) -> list[Deviation]:
     """What differs from the file's own conventions, from a complete checkpoint, and from the published protocol."""
     found: list[Deviation] = []
     input, align = subject.declared

@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from segbench.checkpoints import published as checkpoints
+from segbench.checkpoints.foreign import families as package
+from segbench.checkpoints.foreign import family as families
+from segbench.checkpoints.foreign.family import Foreign
+from segbench.checkpoints.native import WeightsHeader, build_from_weights, load_weights, save_weights
 from segbench.core.spec import InputSpec, ModelSpec
 from segbench.data.classes import class_table
-from segbench.engine.checkpoint import WeightsHeader, build_from_weights, load_weights, save_weights
-from segbench.models import checkpoints
-from segbench.models.foreign import families as package
-from segbench.models.foreign import family as families
-from segbench.models.foreign.family import Foreign
 from segbench.models.segmentor import build_segmentor
 from tests.networks import TINY, varied_weights
 from tests.program import segbench

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from segbench.checkpoints.native import WeightsHeader, save_weights
 from segbench.core.spec import Choice, ModelSpec
 from segbench.data.classes import class_table
-from segbench.engine.checkpoint import WeightsHeader, save_weights
 from segbench.models.segmentor import Segmentor, build_segmentor
 from tests.models.random_weights import randomise
 from tests.program import Done, segbench

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large
 
+from segbench.checkpoints.convert import targets
 from segbench.cli.weights.convert import FORMS
-from segbench.reproduce.convert import targets
 from tests.program import segbench
 
 

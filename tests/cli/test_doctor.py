@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from segbench.reproduce import machine
-from segbench.reproduce.machine import Device
+from segbench.capacity import machine
+from segbench.capacity.machine import Device
 from tests.program import Done, segbench
 from tests.reproduce.test_memory import OWN
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from segbench.checkpoints.native import WeightsHeader, build_from_weights, save_weights
 from segbench.core.spec import Choice, DataSpec, EvaluationSpec
 from segbench.data.classes import class_table
 from segbench.data.sets.cityscapes.labels import labels
-from segbench.engine.checkpoint import WeightsHeader, build_from_weights, save_weights
 from segbench.engine.evaluate import predict
 from segbench.engine.runtime import Runtime
 from segbench.models.segmentor import build_segmentor

@@ -11,15 +11,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from segbench.checkpoints import published as checkpoints
+from segbench.checkpoints.foreign import family as families
+from segbench.checkpoints.published import Protocol, PublishedCheckpoint, PublishedFigure
 from segbench.core.spec import DataSpec, EvaluationSpec, evaluation_id
 from segbench.data.classes import class_table
 from segbench.data.open import open_dataset
 from segbench.engine import evaluate as engine
 from segbench.engine.predict import predict
 from segbench.engine.runtime import Runtime
-from segbench.models import checkpoints
-from segbench.models.checkpoints import Protocol, PublishedCheckpoint, PublishedFigure
-from segbench.models.foreign import family as families
 from tests.foreign_family import INPUT, MOON, PREFIX, TITLE, network, state_of, write_moon
 from tests.program import Done, segbench
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from segbench.checkpoints.conventions import PRESETS
 from segbench.data.classes import class_table
-from segbench.models.conventions import PRESETS
 from tests.program import Done, segbench
 
 CODE = """

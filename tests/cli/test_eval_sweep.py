@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from segbench.checkpoints.foreign import family as families
 from segbench.cli.eval.ways import Way, leader, parse_axes, rows_of
 from segbench.core.errors import Interrupted
 from segbench.core.spec import DataSpec, EvaluationSpec
 from segbench.data.prepared.folder import _Streamed
-from segbench.models.foreign import family as families
 from segbench.reproduce import score as scoring
 from tests.cli.test_eval_own_code import CODE, nearest
 from tests.foreign_family import MOON, write_moon

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from segbench.checkpoints import published as checkpoints
+from segbench.checkpoints.find import fetch_checkpoint, find_checkpoint, known_sha256, local_path
+from segbench.checkpoints.published import checkpoint
 from segbench.core.download import Manners
 from segbench.core.errors import MissingFault
-from segbench.models import checkpoints
-from segbench.models.checkpoints import checkpoint
-from segbench.reproduce.checkpoints import fetch_checkpoint, find_checkpoint, known_sha256, local_path
 from tests.file_server import CONTENT, FileServer, serving
 from tests.hub_server import HubServer
 from tests.program import Done, segbench, start, wait

@@ -15,10 +15,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from segbench.checkpoints import native as checkpoint
+from segbench.checkpoints.native import WeightsHeader, build_from_weights, load_into, load_weights, save_weights
 from segbench.core.errors import InvalidFault, MissingFault
 from segbench.core.spec import Choice, InputSpec, ModelSpec
-from segbench.engine import checkpoint
-from segbench.engine.checkpoint import WeightsHeader, build_from_weights, load_into, load_weights, save_weights
 from segbench.models.segmentor import Segmentor, build_segmentor
 from tests.engine.tiny import BACKBONE, same, stage, stopped
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 import segbench.engine.train as engine
+from segbench.checkpoints import native as checkpoint
 from segbench.core.errors import InvalidFault, MissingFault, RunFault
 from segbench.core.spec import DataSpec, StageSpec
 from segbench.data.images import read_image
-from segbench.engine import checkpoint
 from segbench.engine.folder import BEST, LAST, STATE, SUMMARY, read_summary
 from segbench.methods.base import Method
 from tests.data.camvid_tree import places, write_tree

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import segbench.engine.train as engine
+from segbench.checkpoints import native as checkpoint
+from segbench.checkpoints.native import build_from_weights
 from segbench.core.errors import Interrupted, InvalidFault, RunFault
 from segbench.core.spec import Choice, DataSpec, EvaluationSpec, InputSpec, ModelSpec, StageSpec, StreamSpec
 from segbench.data.open import open_dataset
-from segbench.engine import checkpoint
-from segbench.engine.checkpoint import build_from_weights
 from segbench.engine.evaluate import evaluate
 from segbench.engine.folder import BEST, LAST, STATE, read_summary
 from segbench.engine.gathering import gather

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from segbench.checkpoints import native as checkpoint
+from segbench.checkpoints.native import build_from_weights
 from segbench.core.errors import RunFault
 from segbench.core.spec import DataSpec, EvaluationSpec, InputSpec, StageSpec
 from segbench.data.open import open_dataset
-from segbench.engine import checkpoint
-from segbench.engine.checkpoint import build_from_weights
 from segbench.engine.evaluate import evaluate
 from segbench.engine.folder import BEST, LAST, STATE
 from segbench.engine.progress import Silent

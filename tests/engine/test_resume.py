@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from segbench.checkpoints import native as checkpoint
 from segbench.cli.stopping import Stopper
 from segbench.core.errors import Interrupted, InvalidFault, RunFault
-from segbench.engine import checkpoint
 from segbench.engine.folder import LAST, STATE, SUMMARY
 from segbench.engine.progress import Progress, Silent
 from tests.engine.conftest import Straight

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from segbench.checkpoints.conventions import Convention
+from segbench.checkpoints.loaded_model import adjusted, open_weights
+from segbench.checkpoints.native import WeightsHeader, load_weights, save_weights
 from segbench.core import registry
 from segbench.core.spec import Choice, DataSpec, EvaluationSpec, InputSpec, ModelSpec
-from segbench.engine.checkpoint import WeightsHeader, load_weights, save_weights
 from segbench.engine.evaluate import Trial, evaluate, evaluate_all
 from segbench.engine.runtime import Runtime
-from segbench.engine.subject import adjusted, open_weights
-from segbench.models.conventions import Convention
 from segbench.models.segmentor import Segmentor, build_segmentor
 from tests.engine.test_evaluate import Pictures
 from tests.networks import TINY

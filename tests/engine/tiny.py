@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from segbench.checkpoints import native as checkpoint
 from segbench.core.errors import Interrupted
 from segbench.core.spec import (
     AugmentationSpec,
@@ -19,7 +20,6 @@ from segbench.core.spec import (
     StageSpec,
     StreamSpec,
 )
-from segbench.engine import checkpoint
 from segbench.engine.folder import LAST, STATE, Summary
 from segbench.engine.runtime import Runtime
 from segbench.engine.train import train_stage

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from segbench.checkpoints.native import load_into
 from segbench.core.errors import InvalidFault, RunFault
 from segbench.core.spec import Choice, DataSpec, ModelSpec, OptimizerSpec, ScheduleSpec, StageSpec, StreamSpec
 from segbench.data.batch import Batch
-from segbench.engine.checkpoint import load_into
 from segbench.losses.segsort import segments_of, segsort_loss
 from segbench.methods.build import build_method
 from segbench.methods.segsort.memory import PrototypeMemory

@@ -6,13 +6,13 @@ from pathlib import Path, PurePosixPath
 import pytest
 from torchvision.models import segmentation
 
+from segbench.checkpoints import published as checkpoints
+from segbench.checkpoints.foreign.family import family_names
+from segbench.checkpoints.published import PublishedCheckpoint, checkpoint, checkpoint_table, published_for
 from segbench.core import registry
 from segbench.core.errors import InvalidFault, UsageFault
 from segbench.data.classes import class_table, table_names
 from segbench.data.facts import facts
-from segbench.models import checkpoints
-from segbench.models.checkpoints import PublishedCheckpoint, checkpoint, checkpoint_table, published_for
-from segbench.models.foreign.family import family_names
 
 TABLE = checkpoint_table()
 NAMES = [each.name for each in TABLE]
@@ -186,8 +186,8 @@ def test_unknown_names_meet_close_ones() -> None:
 
 
 def test_a_slip_in_the_table_is_named_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = Path(checkpoints.__file__).with_name("checkpoints.yaml").read_text(encoding="utf-8")
-    broken = tmp_path / "checkpoints.yaml"
+    text = Path(checkpoints.__file__).with_name("published.yaml").read_text(encoding="utf-8")
+    broken = tmp_path / "published.yaml"
     broken.write_text(text.replace("family: torchvision", "family: torchvison"), encoding="utf-8")
     monkeypatch.setattr(checkpoints, "_TABLE", broken)
     line = text[: text.index("family: torchvision")].count("\n") + 1

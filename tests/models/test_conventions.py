@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 
-from segbench.core.errors import UsageFault
-from segbench.core.spec import InputSpec
-from segbench.models.conventions import (
+from segbench.checkpoints.conventions import (
     PRESETS,
     Convention,
     as_options,
@@ -14,6 +12,8 @@ from segbench.models.conventions import (
     preset_of,
     with_preset,
 )
+from segbench.core.errors import UsageFault
+from segbench.core.spec import InputSpec
 
 IMAGENET = InputSpec()
 

@@ -251,7 +251,7 @@ def test_labels() -> None:
 
 def test_options_labels_and_lookups_need_no_torch() -> None:
     code = (
-        "import sys; import segbench.models.labels, segbench.models.weights, segbench.metrics.rules\n"
+        "import sys; import segbench.models.labels, segbench.checkpoints.backbone_weights, segbench.metrics.rules\n"
         "import segbench.metrics.scores; from segbench.core import registry\n"
         "[registry.options_of(k, n)() for k in ('backbone', 'decoder') for n in registry.names(k)]\n"
         "assert 'torch' not in sys.modules"

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from segbench.checkpoints.native import load_into
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import Choice, ModelSpec
-from segbench.engine.checkpoint import load_into
 from segbench.metrics.cost import count_cost
 from segbench.models.decoders.segsort.clustering import (
     cells_of_side,

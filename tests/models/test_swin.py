@@ -9,12 +9,12 @@ from pydantic import ValidationError
 from timm.models.swin_transformer import SwinTransformer as TimmSwin
 from torch import Tensor, nn
 
+from segbench.checkpoints.backbone_weights import published_weights
+from segbench.checkpoints.loading import load_strictly
 from segbench.core.spec import Choice
 from segbench.models.backbones.drop_path import DropPath
 from segbench.models.backbones.swin.network import Swin, build
 from segbench.models.backbones.swin.options import Options
-from segbench.models.loading import load_strictly
-from segbench.models.weights import published_weights
 from tests.models.random_weights import randomise
 
 TINY = Options(embed=6, depths=(2, 2, 3, 2), heads=(1, 2, 3, 4), drop_path=0.5)

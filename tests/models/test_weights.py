@@ -10,13 +10,13 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import save_file
 from torch import nn
 
+from segbench.checkpoints import backbone_weights as weights
+from segbench.checkpoints.loading import match
 from segbench.core.errors import InvalidFault, MissingFault
 from segbench.core.registry import implementation, options_of
 from segbench.core.spec import Choice
-from segbench.models import weights
 from segbench.models.backbones.hrnetv2.network import build
 from segbench.models.backbones.hrnetv2.options import Options
-from segbench.models.loading import match
 from segbench.recipe.catalog import default_catalog
 from segbench.recipe.resolve import Request, resolve_all
 
@@ -124,7 +124,7 @@ def test_offline_nobody_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("segbench.models.weights.fetch", None)
+    monkeypatch.setattr("segbench.checkpoints.backbone_weights.fetch", None)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv(switch, "1")

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from segbench.checkpoints import backbone_weights as weights
 from segbench.core.errors import InvalidFault, MissingFault
 from segbench.core.registry import implementation, options_of
 from segbench.core.spec import Choice
-from segbench.models import weights
 from segbench.models.backbones.resnet.network import build
 from segbench.models.backbones.resnet.options import Options
 from tests.file_server import FileServer, serving

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from segbench.checkpoints.backbone_weights import published_weights
 from segbench.core.spec import StageSpec
 from segbench.engine.optim import build_optimizer
 from segbench.methods.build import build_method
 from segbench.models.segmentor import Segmentor, build_segmentor
-from segbench.models.weights import published_weights
 from segbench.recipe.catalog import Catalog
 from segbench.recipe.protocol import pick
 from segbench.recipe.resolve import Request, Resolved, resolve

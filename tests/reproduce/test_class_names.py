@@ -2,8 +2,8 @@
 
 import pytest
 
+from segbench.checkpoints.class_names import agreement, same_order, table_of, turned_round
 from segbench.data.classes import class_table, table_names
-from segbench.reproduce.class_names import agreement, same_order, table_of, turned_round
 
 CITYSCAPES = class_table("cityscapes").names
 # The first thirty of ADE20K as MMSegmentation and Hugging Face print them; the others are segbench's.

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from segbench.capacity import time as module
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import (
     Choice,
@@ -22,8 +23,7 @@ from segbench.engine.runtime import Runtime
 from segbench.engine.train import train_stage
 from segbench.recipe.catalog import load_catalog, recipes_root
 from segbench.recipe.resolve import Request
-from segbench.reproduce import estimate as module
-from segbench.reproduce.estimate import estimate_plan
+from segbench.reproduce.estimates import estimate_plan
 from segbench.reproduce.plan import Item, Plan, make_plan
 from segbench.results.store import Store
 

@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from segbench.capacity import count_cache as remembered
+from segbench.capacity import fits, memory
+from segbench.capacity.fits import Fallback, Need, class_of, grouped, needs
+from segbench.capacity.memory import CONTEXT_BYTES, Memory, count_stage, evaluation_memory, training_memory
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import (
     Choice,
@@ -22,9 +26,6 @@ from segbench.core.spec import (
 from segbench.data.batch import Batch
 from segbench.methods.build import build_method
 from segbench.recipe.catalog import Catalog, add_file, default_catalog, load_catalog, recipes_root
-from segbench.reproduce import fits, memory, remembered
-from segbench.reproduce.fits import Fallback, Need, class_of, grouped, needs
-from segbench.reproduce.memory import CONTEXT_BYTES, Memory, count_stage, evaluation_memory, training_memory
 from tests.metrics.allocated import held_bytes
 from tests.steps import at
 

@@ -8,9 +8,9 @@ from typing import Any
 import huggingface_hub
 import pytest
 
+from segbench.checkpoints.fetch import Source, find_source
 from segbench.core.download import Manners
 from segbench.core.errors import MissingFault, SegbenchError, UsageFault
-from segbench.reproduce.sources import Source, find_source
 from tests.file_server import CONTENT, FileServer, serving
 from tests.hub_server import HubServer
 

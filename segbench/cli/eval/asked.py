@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from segbench.core.errors import UsageFault
 
 if TYPE_CHECKING:
-    from segbench.models.conventions import Convention
+    from segbench.checkpoints.conventions import Convention
 
 PROTOCOLS = ("whole", "ms-flip", "slide", "published")
 ABSENT = ("exclude", "zero", "one")

@@ -133,7 +133,7 @@ def command(
         )
         return
     assert checkpoint is not None
-    from segbench.models.conventions import parse_convention
+    from segbench.checkpoints.conventions import parse_convention
 
     asked = Asked(
         checkpoint,

@@ -11,8 +11,8 @@ from segbench.core.spec import DataSpec, EvaluationSpec, Size
 from .asked import HELP, Asked
 
 if TYPE_CHECKING:
-    from segbench.engine.subject import Subject
-    from segbench.models.checkpoints import PublishedCheckpoint
+    from segbench.checkpoints.loaded_model import LoadedModel
+    from segbench.checkpoints.published import PublishedCheckpoint
 
 # segbench's own recipes start at 0.75; most projects test at 0.5 to 1.75, each image mirrored too.
 OWN_SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
@@ -22,7 +22,7 @@ SLIDING = ("mode", "window", "stride", "placing", "overlap", "mirror", "mirrored
 
 
 def evaluation_spec(
-    asked: Asked, subject: "Subject", data: DataSpec, published: "PublishedCheckpoint | None"
+    asked: Asked, subject: "LoadedModel", data: DataSpec, published: "PublishedCheckpoint | None"
 ) -> EvaluationSpec:
     """The protocol in force.
 
@@ -65,7 +65,7 @@ def build(data: DataSpec, asked: Asked, fields: dict[str, Any]) -> EvaluationSpe
         raise InvalidFault(f"This is no protocol: {said}.", next=HELP) from error
 
 
-def multi_scale(subject: "Subject") -> dict[str, Any]:
+def multi_scale(subject: "LoadedModel") -> dict[str, Any]:
     """Fields of ms + flip with the project's own sizes and windows, for the sweep."""
     theirs = dict(subject.protocol)
     keys = (*_SIZING, *(SLIDING if theirs.get("mode") == "slide" else ()))
@@ -73,7 +73,7 @@ def multi_scale(subject: "Subject") -> dict[str, Any]:
     return {**fields, "scales": _scales(subject, theirs), "flip": True}
 
 
-def sliding(asked: Asked, subject: "Subject") -> dict[str, Any] | None:
+def sliding(asked: Asked, subject: "LoadedModel") -> dict[str, Any] | None:
     """Fields of windows, None where no window is known, for the sweep."""
     theirs = dict(subject.protocol)
     if not (asked.window or theirs.get("window")):
@@ -128,7 +128,7 @@ def _two_thirds(window: Size) -> Size:
     return math.ceil(window[0] * 2 / 3), math.ceil(window[1] * 2 / 3)
 
 
-def _scales(subject: "Subject", theirs: dict[str, Any]) -> tuple[float, ...]:
+def _scales(subject: "LoadedModel", theirs: dict[str, Any]) -> tuple[float, ...]:
     if len(theirs.get("scales", ())) > 1:
         return tuple(theirs["scales"])
     return OWN_SCALES if subject.header is not None else SCALES

@@ -7,10 +7,10 @@ from segbench.core.errors import InvalidFault, UsageFault
 from .asked import HELP, Asked
 
 if TYPE_CHECKING:
+    from segbench.checkpoints.fetch import Source
+    from segbench.checkpoints.loaded_model import LoadedModel
+    from segbench.checkpoints.published import PublishedCheckpoint
     from segbench.core.spec import DataSpec
-    from segbench.engine.subject import Subject
-    from segbench.models.checkpoints import PublishedCheckpoint
-    from segbench.reproduce.sources import Source
 
 # The data set that a number of outputs most likely means.
 LIKELY = {
@@ -21,14 +21,14 @@ LIKELY = {
 _OF_OTHERS = {"--family": "family", "--ema": "averaged", "--allow-partial": "allow_partial"}
 
 
-def open_subject(source: "Source", asked: Asked) -> "Subject":
+def open_subject(source: "Source", asked: Asked) -> "LoadedModel":
     """The network of a file, with what the user says against its conventions.
 
     Raises:
-        UsageFault, MissingFault, InvalidFault: as of ``segbench.engine.subject``.
+        UsageFault, MissingFault, InvalidFault: as of ``segbench.checkpoints.loaded_model``.
     """
-    from segbench.engine import checkpoint
-    from segbench.engine.subject import adjusted, open_other, open_own_network, open_weights
+    from segbench.checkpoints import native as checkpoint
+    from segbench.checkpoints.loaded_model import adjusted, open_other, open_own_network, open_weights
 
     path = source.path
     if asked.model is not None:
@@ -43,7 +43,7 @@ def open_subject(source: "Source", asked: Asked) -> "Subject":
     return subject if asked.convention is None else adjusted(subject, asked.convention)
 
 
-def choose_data(asked: Asked, subject: "Subject", published: "PublishedCheckpoint | None") -> "DataSpec":
+def choose_data(asked: Asked, subject: "LoadedModel", published: "PublishedCheckpoint | None") -> "DataSpec":
     """What the network is scored on.
 
     Raises:
@@ -89,11 +89,11 @@ def require_dataset(name: str) -> None:
         raise UsageFault(f"No data set {name!r}. {registry.choices(name, known)}.", next="segbench data list")
 
 
-def names_note(subject: "Subject", data: "DataSpec") -> str:
+def names_note(subject: "LoadedModel", data: "DataSpec") -> str:
     """What to know where the names in the file are others than those of the data set; empty if they are the same."""
+    from segbench.checkpoints.class_names import same_order
     from segbench.data.classes import class_table
     from segbench.data.facts import facts
-    from segbench.reproduce.class_names import same_order
 
     table = class_table(data.classes or facts(data.name).table)
     if subject.header is not None or not subject.classes or same_order(subject.classes, table.names):
@@ -103,9 +103,9 @@ def names_note(subject: "Subject", data: "DataSpec") -> str:
     )
 
 
-def sentence(subject: "Subject") -> str:
+def sentence(subject: "LoadedModel") -> str:
     """What the file was recognised as, in a line."""
-    from segbench.models.conventions import describe_input
+    from segbench.checkpoints.conventions import describe_input
 
     matched, wanted = subject.matched
     backbone = subject.network.partition(" (")[0]
@@ -130,13 +130,13 @@ def _outputs(asked: Asked) -> int:
     return class_table(facts(asked.dataset).table).num_classes
 
 
-def _likely(asked: Asked, subject: "Subject", published: "PublishedCheckpoint | None") -> str:
+def _likely(asked: Asked, subject: "LoadedModel", published: "PublishedCheckpoint | None") -> str:
     """The data set of a class table that is named, of a published figure, of names of classes, or of a number of them.
 
     Raises:
         UsageFault: no data set is known for these classes.
     """
-    from segbench.reproduce.class_names import table_of
+    from segbench.checkpoints.class_names import table_of
 
     if asked.dataset is not None:
         return asked.dataset
@@ -173,11 +173,11 @@ def _homes(table: str) -> list[str]:
     return [each for each in registry.names("dataset") if name in (facts(each).table, *facts(each).variants)]
 
 
-def _table(asked: Asked, name: str, subject: "Subject", published: "PublishedCheckpoint | None") -> str:
+def _table(asked: Asked, name: str, subject: "LoadedModel", published: "PublishedCheckpoint | None") -> str:
     """The data set's class table that is the network's."""
+    from segbench.checkpoints.class_names import same_order, turned_round
     from segbench.data.classes import class_table
     from segbench.data.facts import facts
-    from segbench.reproduce.class_names import same_order, turned_round
 
     require_dataset(name)
     tables = [facts(name).table, *facts(name).variants]
@@ -209,12 +209,12 @@ def _table(asked: Asked, name: str, subject: "Subject", published: "PublishedChe
     return same[0]
 
 
-def _instead(asked: Asked, subject: "Subject", published: "PublishedCheckpoint | None") -> str:
+def _instead(asked: Asked, subject: "LoadedModel", published: "PublishedCheckpoint | None") -> str:
     """The command that would work."""
+    from segbench.checkpoints.class_names import table_of
     from segbench.core import registry
     from segbench.data.classes import class_table
     from segbench.data.facts import facts
-    from segbench.reproduce.class_names import table_of
 
     home = ""
     if subject.header is None and (table := table_of(subject.classes) if subject.classes else ""):

@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from segbench.checkpoints.loaded_model import LoadedModel
+    from segbench.checkpoints.published import PublishedCheckpoint, PublishedFigure
     from segbench.core.spec import EvaluationSpec
-    from segbench.engine.subject import Subject
-    from segbench.models.checkpoints import PublishedCheckpoint, PublishedFigure
     from segbench.results.record import Record
 
 MEANS = {"miou": "mIoU", "iiou": "iIoU", "category_miou": "category mIoU", "category_iiou": "category iIoU"}
 
 
-def show(record: "Record", subject: "Subject", spec: "EvaluationSpec", *, on_device: bool) -> None:
+def show(record: "Record", subject: "LoadedModel", spec: "EvaluationSpec", *, on_device: bool) -> None:
     """Print a record."""
     from rich.text import Text
 

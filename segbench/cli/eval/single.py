@@ -16,11 +16,11 @@ from .recognise import choose_data, names_note, open_subject, sentence
 from .show import compared, published_as_data, show
 
 if TYPE_CHECKING:
+    from segbench.checkpoints.fetch import Source
+    from segbench.checkpoints.loaded_model import LoadedModel
+    from segbench.checkpoints.published import PublishedCheckpoint
     from segbench.core.spec import DataSpec, EvaluationSpec
-    from segbench.engine.subject import Subject
-    from segbench.models.checkpoints import PublishedCheckpoint
     from segbench.reproduce.context import Context
-    from segbench.reproduce.sources import Source
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Found:
 
     asked: Asked
     source: "Source"
-    subject: "Subject"
+    subject: "LoadedModel"
     data: "DataSpec"
     published: "PublishedCheckpoint | None"
     spec: "EvaluationSpec"
@@ -67,13 +67,13 @@ def find(
     Raises:
         UsageFault, MissingFault, InvalidFault, RunFault: what is wrong with the file, the options or the data.
     """
+    from segbench.checkpoints.fetch import find_source
+    from segbench.checkpoints.published import published_for
     from segbench.engine.progress import Silent
     from segbench.engine.runtime import choose_runtime
-    from segbench.models.checkpoints import published_for
     from segbench.reproduce.context import Context
     from segbench.reproduce.plan import needed_splits
     from segbench.reproduce.score import require_labels, require_verified
-    from segbench.reproduce.sources import find_source
 
     store = common.open_store(out)
     store.check_writable()
@@ -153,7 +153,7 @@ def published_protocol(found: Found) -> "EvaluationSpec | None":
     return next((spec for spec in known if same_way(spec, found.spec)), known[0] if known else None)
 
 
-def _introduce(subject: "Subject") -> None:
+def _introduce(subject: "LoadedModel") -> None:
     """Say what the file was recognised as, before anything takes long."""
     if subject.header is not None:
         return

@@ -10,9 +10,9 @@ from .asked import ABSENT, HELP
 from .protocol import SLIDING, build, multi_scale, sliding
 
 if TYPE_CHECKING:
+    from segbench.checkpoints.conventions import Channels
+    from segbench.checkpoints.loaded_model import LoadedModel
     from segbench.core.spec import EvaluationSpec
-    from segbench.engine.subject import Subject
-    from segbench.models.conventions import Channels
 
     from .single import Found
 
@@ -25,7 +25,7 @@ NOTICED = 0.1  # points of mIoU; less is not worth a sentence
 class Way:
     """One way to score: a network with its conventions, and a protocol."""
 
-    subject: "Subject"
+    subject: "LoadedModel"
     spec: "EvaluationSpec"
 
     @property
@@ -37,7 +37,7 @@ class Way:
 
     def cells(self) -> dict[str, str]:
         """Axis to its value here, in a word or two."""
-        from segbench.models.conventions import describe_normalisation
+        from segbench.checkpoints.conventions import describe_normalisation
 
         spec, input = self.spec, self.subject.input
         window = "{}x{}".format(*spec.window) if spec.mode == "slide" and spec.window is not None else "whole"
@@ -78,8 +78,8 @@ def parse_axes(text: str | None) -> tuple[str, ...]:
 
 def of_input(found: "Found", axes: Sequence[str]) -> list[Way]:
     """What the network is fed and how it resizes, every combination, by the protocol that was asked for."""
-    from segbench.engine.subject import adjusted
-    from segbench.models.conventions import Convention, preset_of
+    from segbench.checkpoints.conventions import Convention, preset_of
+    from segbench.checkpoints.loaded_model import adjusted
 
     own = found.subject
     orders: list[Channels] = ["bgr", "rgb"] if own.input.channels == "bgr" else ["rgb", "bgr"]
@@ -124,8 +124,8 @@ def of_protocol(found: "Found", leader: Way, axes: Sequence[str]) -> list[Way]:
 
 def declared(found: "Found") -> Way:
     """The file's own conventions by the protocol that was asked for."""
-    from segbench.engine.subject import adjusted
-    from segbench.models.conventions import Convention
+    from segbench.checkpoints.conventions import Convention
+    from segbench.checkpoints.loaded_model import adjusted
 
     input, align = found.subject.declared
     own = adjusted(found.subject, Convention(input.channels, input.mean, input.std, align))
@@ -178,7 +178,7 @@ _SENTENCES = {
 
 def options(way: Way, found: "Found") -> str:
     """What to type to score so."""
-    from segbench.models.conventions import as_options
+    from segbench.checkpoints.conventions import as_options
 
     subject, spec = way.subject, way.spec
     input, align = subject.declared

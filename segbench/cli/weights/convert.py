@@ -40,8 +40,8 @@ def command(
       segbench weights convert best.safetensors --to mmsegmentation --output pspnet.pth
     """
     with common.busy("Converting ..."):
-        from segbench.reproduce.checkpoints import find_checkpoint
-        from segbench.reproduce.convert import convert, default_output
+        from segbench.checkpoints.convert import convert, default_output
+        from segbench.checkpoints.find import find_checkpoint
 
         path, published = find_checkpoint(file, note=lambda text: typer.echo(text, err=True))
         named = published is not None and file == published.name

@@ -10,8 +10,8 @@ from segbench.cli.data.shared import say
 from segbench.core.errors import UsageFault
 
 if TYPE_CHECKING:
-    from segbench.models.checkpoints import PublishedCheckpoint, PublishedFigure
-    from segbench.models.weights import ListedWeights
+    from segbench.checkpoints.backbone_weights import ListedWeights
+    from segbench.checkpoints.published import PublishedCheckpoint, PublishedFigure
 
 _MARKS = {"read": "", "user": "*", "recalled": "~"}
 _CERTAINTY = {
@@ -28,8 +28,8 @@ def find(name: str) -> "PublishedCheckpoint | ListedWeights":
     Raises:
         UsageFault: nothing is.
     """
-    from segbench.models.checkpoints import checkpoint_table, close_to
-    from segbench.models.weights import listed_weights
+    from segbench.checkpoints.backbone_weights import listed_weights
+    from segbench.checkpoints.published import checkpoint_table, close_to
 
     known: dict[str, PublishedCheckpoint | ListedWeights] = {}
     for listed in listed_weights():
@@ -49,7 +49,7 @@ def show(name: str, *, as_json: bool) -> None:
     Raises:
         UsageFault: it is not registered.
     """
-    from segbench.models.checkpoints import PublishedCheckpoint
+    from segbench.checkpoints.published import PublishedCheckpoint
 
     found = find(name)
     if isinstance(found, PublishedCheckpoint):
@@ -81,7 +81,7 @@ def backbone_words(listed: "ListedWeights") -> str:
 
 
 def checkpoint_json(published: "PublishedCheckpoint") -> dict[str, Any]:
-    from segbench.reproduce.checkpoints import known_sha256, local_path
+    from segbench.checkpoints.find import known_sha256, local_path
 
     path = local_path(published)
     return {
@@ -108,7 +108,7 @@ def checkpoint_json(published: "PublishedCheckpoint") -> dict[str, Any]:
 
 
 def backbone_json(listed: "ListedWeights") -> dict[str, Any]:
-    from segbench.models.weights import local_weights
+    from segbench.checkpoints.backbone_weights import local_weights
 
     path = local_weights(listed.published)
     return {
@@ -138,7 +138,7 @@ def _figure_json(figure: "PublishedFigure") -> dict[str, Any]:
 
 
 def _checkpoint(published: "PublishedCheckpoint") -> None:
-    from segbench.reproduce.checkpoints import known_sha256, local_path
+    from segbench.checkpoints.find import known_sha256, local_path
 
     path = local_path(published)
     parameters = f"; {published.parameters} parameters" if published.parameters else ""
@@ -177,7 +177,7 @@ def _digest(published: "PublishedCheckpoint") -> str:
 
 
 def _backbone(listed: "ListedWeights") -> None:
-    from segbench.models.weights import local_weights
+    from segbench.checkpoints.backbone_weights import local_weights
 
     path = local_weights(listed.published)
     typer.echo(f"{listed.published.name}: {listed.weights} weights of backbone {backbone_words(listed)}")

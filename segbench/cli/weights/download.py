@@ -15,8 +15,8 @@ from segbench.core.offline import offline
 from . import described
 
 if TYPE_CHECKING:
-    from segbench.models.checkpoints import PublishedCheckpoint
-    from segbench.models.weights import ListedWeights
+    from segbench.checkpoints.backbone_weights import ListedWeights
+    from segbench.checkpoints.published import PublishedCheckpoint
 
 
 def command(
@@ -32,7 +32,7 @@ def command(
       segbench weights download mmseg-pspnet-r101-cityscapes-80k
       segbench weights download hf-segformer-b0-ade20k-512 timm/hrnet_w48.ms_in1k
     """
-    from segbench.models.checkpoints import PublishedCheckpoint
+    from segbench.checkpoints.published import PublishedCheckpoint
 
     if not names:
         raise UsageFault("Which weights? Their names are wanted.", next="segbench weights list")
@@ -49,7 +49,7 @@ def command(
             faults += error.faults
             following.append(each.name if isinstance(each, PublishedCheckpoint) else each.published.name)
     if faults:
-        from segbench.reproduce.checkpoints import download_command
+        from segbench.checkpoints.find import download_command
 
         again = download_command(*following)
         raise MissingFault(*faults, next=f"{again}, on a connected machine" if offline() else again)
@@ -58,8 +58,8 @@ def command(
 
 
 def _checkpoint(published: "PublishedCheckpoint", *, quiet: bool) -> None:
+    from segbench.checkpoints.find import fetch_checkpoint, known_sha256, local_path
     from segbench.cli.live import Watcher
-    from segbench.reproduce.checkpoints import fetch_checkpoint, known_sha256, local_path
 
     if published.hub:
         with _hub_bars(published.hub, quiet=quiet or local_path(published) is not None):
@@ -79,7 +79,7 @@ def _checkpoint(published: "PublishedCheckpoint", *, quiet: bool) -> None:
 
 
 def _backbone(listed: "ListedWeights", *, quiet: bool) -> None:
-    from segbench.models.weights import fetch_weights, local_weights
+    from segbench.checkpoints.backbone_weights import fetch_weights, local_weights
 
     name = listed.published.name
     with _hub_bars(name, quiet=quiet or local_weights(listed.published) is not None):

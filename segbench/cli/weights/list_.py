@@ -14,8 +14,8 @@ from . import described
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from segbench.models.checkpoints import PublishedCheckpoint
-    from segbench.models.weights import ListedWeights
+    from segbench.checkpoints.backbone_weights import ListedWeights
+    from segbench.checkpoints.published import PublishedCheckpoint
 
 
 def command(
@@ -40,8 +40,8 @@ def command(
             raise UsageFault("NAME goes with neither --family nor --dataset.", next=f"segbench weights list {name}")
         described.show(name, as_json=json)
         return
-    from segbench.models.checkpoints import checkpoint_table
-    from segbench.models.weights import listed_weights
+    from segbench.checkpoints.backbone_weights import listed_weights
+    from segbench.checkpoints.published import checkpoint_table
 
     checkpoints, backbones = checkpoint_table(), listed_weights()
     if family is not None:
@@ -98,7 +98,7 @@ def _overview(checkpoints: "Sequence[PublishedCheckpoint]", backbones: "Sequence
 
 
 def _checkpoints(title: str, checkpoints: "Sequence[PublishedCheckpoint]") -> "Table":
-    from segbench.reproduce.checkpoints import local_path
+    from segbench.checkpoints.find import local_path
 
     wide = not common.is_narrow()
     columns = ("name", *(("network", "data") if wide else ()), "mIoU", "protocol", *(("size",) if wide else ()), "here")
@@ -119,7 +119,7 @@ def _checkpoints(title: str, checkpoints: "Sequence[PublishedCheckpoint]") -> "T
 
 
 def _backbones(backbones: "Sequence[ListedWeights]") -> "Table":
-    from segbench.models.weights import local_weights
+    from segbench.checkpoints.backbone_weights import local_weights
 
     view = common.table("name", "backbone", "data", "size", "here", right=("size",), title="Backbones")
     view.columns[0].no_wrap = True

@@ -18,7 +18,7 @@ from segbench.losses.resize import resize_labels
 from segbench.methods.base import Method, ParamGroup
 from segbench.methods.step import StepInfo
 
-from .extra import build_extra
+from .extra import build_extra, mean_over_groups
 from .options import Options
 
 if TYPE_CHECKING:
@@ -47,8 +47,10 @@ class Supervised(Method):
         self.ce_weight, self.aux_weight = options.ce_weight, options.aux_weight
         self.loss_at, self.aux_loss_at = options.loss_at, options.aux_loss_at or options.loss_at
         self.ohem = options.ohem
-        extra = options.extra_loss
-        self.extra = None if extra is None else build_extra(extra, num_classes=num_classes)
+        self.extra_options = options.extra_loss
+        self.extra = None
+        if options.extra_loss is not None:
+            self.extra = build_extra(options.extra_loss, num_classes=num_classes)
         weights = resolve_class_weights(options.class_weights)
         if weights is not None and len(weights) != num_classes:
             raise InvalidFault(f"There are {len(weights)} class weights for {num_classes} classes.")
@@ -61,17 +63,18 @@ class Supervised(Method):
         return self.segment(batches["labelled"], info)[1]
 
     def loss_normalizers(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
-        target, ohem, extra = batches["labelled"].target, self.ohem, self.extra
-        groups: dict[str, int | None] = {} if extra is None else {extra.name: extra.images_per_group}
+        target, ohem, extra = batches["labelled"].target, self.ohem, self.extra_options
+        groups: dict[str, int | None] = {}  # images of a group, of losses that are means over groups
         if ohem is not None:
             groups |= dict.fromkeys(("ce", "aux") if ohem.on == "all" else ("ce",), ohem.images_per_group)
+        if extra is not None and extra.group is not None:
+            groups[extra.name] = extra.group if isinstance(extra.group, int) else None
         found = {name: target.new_full((), len(group_sizes(len(target), size))) for name, size in groups.items()}
-        sizes = {name: size for name, size in self._loss_sizes.items() if name not in found}
-        weights = {
-            size: labelled_weight(resize_labels(target, size), class_weights=self.class_weights)
-            for size in set(sizes.values())
-        }
-        return found | {name: weights[size] for name, size in sizes.items()}
+        for name, size in self._loss_sizes.items():
+            if name not in groups:
+                weights = self.class_weights if name in ("ce", "aux") else None
+                found[name] = labelled_weight(resize_labels(target, size), class_weights=weights)
+        return found
 
     def param_groups(self) -> list[ParamGroup]:
         """Return the groups of every method and one without weight decay for the parameters of the extra loss."""
@@ -100,10 +103,14 @@ class Supervised(Method):
             terms = [factors[name] * self._cross_entropy(*pair, mined=mined) for name, pair in pairs.items()]
             losses["aux"] = torch.stack(terms).sum()
             self._loss_sizes["aux"] = max(_size(target) for _, target in pairs.values())
-        if self.extra is not None:
-            place = self.extra.at
-            pair = final if place == self.loss_at else self._at(place, output.logits, batch.target)
-            losses[self.extra.name] = self.extra.factor(info.progress) * self.extra(*pair)
+        if self.extra is not None and self.extra_options is not None:
+            extra = self.extra_options
+            pair = (
+                final if extra.resolution == self.loss_at else self._at(extra.resolution, output.logits, batch.target)
+            )
+            size = extra.group if isinstance(extra.group, int) else len(batch.target)
+            losses[extra.name] = extra.factor(info.progress) * mean_over_groups(self.extra, *pair, size=size)
+            self._loss_sizes[extra.name] = _size(pair[1])
         return output, losses
 
     def _cross_entropy(self, logits: Tensor, target: Tensor, *, mined: bool) -> Tensor:

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
+from segbench.checkpoints.published import checkpoint_table
 from segbench.core.spec import EvaluationSpec
 from segbench.data.classes import class_table
-from segbench.models.checkpoints import checkpoint_table
 
 
 class Registered(NamedTuple):

@@ -2,9 +2,9 @@
 
 import pytest
 
+from segbench.checkpoints.foreign.equality import check_same_network
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import Choice, ModelSpec
-from segbench.models.foreign.equality import check_same_network
 from tests.models.foreign.test_family import TINY
 
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from segbench.checkpoints.foreign import family as families
+from segbench.checkpoints.foreign.family import Foreign, family, family_names, recognise
+from segbench.checkpoints.foreign.open import open_foreign
+from segbench.checkpoints.foreign.renaming import Names
 from segbench.core.errors import InvalidFault, MissingFault, RunFault, UsageFault
 from segbench.core.spec import Choice, ModelSpec
-from segbench.models.foreign import family as families
-from segbench.models.foreign.family import Foreign, family, family_names, recognise
-from segbench.models.foreign.open import open_foreign
-from segbench.models.foreign.renaming import Names
 from segbench.models.segmentor import build_segmentor
 from tests.models.random_weights import randomise
 

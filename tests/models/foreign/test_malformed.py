@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from segbench.checkpoints.foreign.family import recognise
 from segbench.core.errors import InvalidFault
-from segbench.models.foreign.family import recognise
 from tests.models.foreign import mmseg_like, segformer_like, upernet_like
 
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from segbench.checkpoints.foreign.families.mmsegmentation.backbones import is_known
+from segbench.checkpoints.foreign.family import family, recognise
+from segbench.checkpoints.foreign.open import open_foreign
+from segbench.checkpoints.loading import match
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import Choice, ModelSpec
-from segbench.models.foreign.families.mmsegmentation.backbones import is_known
-from segbench.models.foreign.family import family, recognise
-from segbench.models.foreign.open import open_foreign
-from segbench.models.loading import match
 from segbench.models.segmentor import build_segmentor
 from tests.models.foreign import mmseg_like as mm
 from tests.models.random_weights import randomise

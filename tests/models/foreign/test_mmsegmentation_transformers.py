@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from segbench.checkpoints.foreign.family import family, family_names, recognise
+from segbench.checkpoints.foreign.open import Opened, open_foreign
+from segbench.checkpoints.loading import match
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import EvaluationSpec, ModelSpec
-from segbench.models.foreign.family import family, family_names, recognise
-from segbench.models.foreign.open import Opened, open_foreign
-from segbench.models.loading import match
 from segbench.models.segmentor import build_segmentor
 from tests.models.foreign import segformer_like as mit_like
 from tests.models.foreign import upernet_like as swin_like

@@ -10,17 +10,17 @@ import yaml
 from pydantic import ValidationError
 from torch import Tensor
 
+from segbench.checkpoints.foreign.equality import check_same_network
+from segbench.checkpoints.foreign.families import openseg as family_module
+from segbench.checkpoints.foreign.family import family, family_names, recognise
+from segbench.checkpoints.foreign.open import Opened, open_foreign
+from segbench.checkpoints.loading import match
+from segbench.checkpoints.published import checkpoint_table
 from segbench.core import registry
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import EvaluationSpec, ModelSpec
 from segbench.data.classes import class_table
 from segbench.data.colour import normalise
-from segbench.models.checkpoints import checkpoint_table
-from segbench.models.foreign.equality import check_same_network
-from segbench.models.foreign.families import openseg as family_module
-from segbench.models.foreign.family import family, family_names, recognise
-from segbench.models.foreign.open import Opened, open_foreign
-from segbench.models.loading import match
 from segbench.models.segmentor import build_segmentor
 from tests.models.foreign.official_layouts import (
     Shapes,

@@ -9,15 +9,15 @@ import torch
 import yaml
 from torch import Tensor
 
+from segbench.checkpoints.foreign.equality import check_same_network
+from segbench.checkpoints.foreign.families import semiseg as family_module
+from segbench.checkpoints.foreign.families import semiseg_coco
+from segbench.checkpoints.foreign.family import Foreign, family, family_names, recognise
+from segbench.checkpoints.foreign.open import Opened, open_foreign
+from segbench.checkpoints.loading import load_strictly, match
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import DataSpec, EvaluationSpec, ModelSpec
 from segbench.data.colour import normalise
-from segbench.models.foreign.equality import check_same_network
-from segbench.models.foreign.families import semiseg as family_module
-from segbench.models.foreign.families import semiseg_coco
-from segbench.models.foreign.family import Foreign, family, family_names, recognise
-from segbench.models.foreign.open import Opened, open_foreign
-from segbench.models.loading import load_strictly, match
 from segbench.models.segmentor import Segmentor, build_segmentor
 from tests.models.foreign.official_layouts import (
     R50,

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segbench.checkpoints.foreign.families import semseg as family_module
+from segbench.checkpoints.foreign.family import family, family_names, recognise
+from segbench.checkpoints.foreign.open import Opened, open_foreign
+from segbench.checkpoints.loading import match
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import DataSpec, EvaluationSpec, InputSpec, ModelSpec, PadSpec
-from segbench.models.foreign.families import semseg as family_module
-from segbench.models.foreign.family import family, family_names, recognise
-from segbench.models.foreign.open import Opened, open_foreign
-from segbench.models.loading import match
 from segbench.models.segmentor import build_segmentor
 from tests.models.foreign.official_layouts import (
     R50,

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segbench.checkpoints.foreign.configuration import parse_configuration, stated
+from segbench.checkpoints.foreign.family import Foreign, recognise
+from segbench.checkpoints.foreign.open import open_foreign
+from segbench.checkpoints.foreign.unwrap import read_contents
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import DataSpec, EvaluationSpec, InputSpec
-from segbench.models.foreign.configuration import parse_configuration, stated
-from segbench.models.foreign.family import Foreign, recognise
-from segbench.models.foreign.open import open_foreign
-from segbench.models.foreign.unwrap import read_contents
 from segbench.models.segmentor import build_segmentor
 from tests.models.foreign import mmseg_like as mm
 from tests.models.foreign.registered import registered

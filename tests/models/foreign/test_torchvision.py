@@ -12,11 +12,11 @@ from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead, DeepLabV3
 from torchvision.models.segmentation.fcn import FCNHead
 
+from segbench.checkpoints.foreign.family import family, recognise
+from segbench.checkpoints.foreign.open import open_foreign
+from segbench.checkpoints.loading import match
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import Choice, ModelSpec
-from segbench.models.foreign.family import family, recognise
-from segbench.models.foreign.open import open_foreign
-from segbench.models.loading import match
 from segbench.models.segmentor import build_segmentor
 from tests.models.random_weights import randomise
 

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from segbench.checkpoints.foreign.unwrap import read_tensors
 from segbench.core.errors import InvalidFault, MissingFault
-from segbench.models.foreign.unwrap import read_tensors
 
 NETWORK = {
     "stem.weight": torch.arange(24.0).reshape(2, 3, 2, 2),

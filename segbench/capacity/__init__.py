@@ -1,0 +1,1 @@
+"""Memory, time and machine: which trainings fit, and how long they take."""

@@ -1,0 +1,184 @@
+"""How long and how much: a short probe of the real method on this machine, scaled by FLOPs."""
+
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+
+from segbench.checkpoints.native import saved_step
+from segbench.core.spec import EvaluationSpec, Size, StageSpec, TrainingSpec
+from segbench.data.batch import Batch
+from segbench.data.classes import class_table
+from segbench.data.facts import facts
+from segbench.engine.features import require_layer
+from segbench.engine.folder import STATE, read_summary
+from segbench.engine.recompute import checkpoint_activations
+from segbench.engine.runtime import Runtime
+from segbench.methods.base import Method
+from segbench.methods.build import build_method
+from segbench.methods.step import StepInfo
+from segbench.metrics.cost import count_cost
+from segbench.results.store import Store
+
+from .memory import training_memory
+
+SMALL: Size = (128, 128)
+CHEAP_MACS = 5e9  # forward, of a whole step: below this the step itself is the probe
+PROBE_SECONDS = 0.5
+BACKWARD = 3.0  # a training step costs about three forward passes
+OVERLAP = 2.0  # how often a pixel of a training image is shown where a method gathers from windows
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one training with one evaluation.
+
+    Attributes:
+        seconds: of both.
+        memory_bytes: of a training step, see ``memory``.
+    """
+
+    seconds: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a probe of a stage found.
+
+    Attributes:
+        seconds: of a step.
+        gathers: whether the method is shown training images before each evaluation.
+        images: about how many; None: all.
+        layers: of the encoder.
+    """
+
+    seconds: float
+    gathers: bool = False
+    images: int | None = None
+    layers: int = 0
+
+
+def estimate(
+    training: TrainingSpec,
+    evaluation: EvaluationSpec,
+    runtime: Runtime,
+    probed: dict[Any, Probed],
+    *,
+    done: Sequence[int] = (),
+) -> Estimate:
+    """Time and memory of a training with one evaluation.
+
+    Args:
+        training: what is trained.
+        evaluation: how it is scored.
+        runtime: the machine.
+        probed: what is known by network, method, crop and batch; filled as probes are made.
+        done: steps of each stage that need not be done again; empty for none.
+
+    Raises:
+        InvalidFault: the evaluation asks for features of a layer that the network does not have.
+    """
+    memory = training_memory(training, precision=runtime.precision, checkpoint=runtime.checkpoint_activations)
+    seconds = 0.0
+    for stage, begun in zip(training.stages, done or [0] * len(training.stages), strict=True):
+        stream = stage.primary_stream
+        images = sum(item.batch_total for item in stage.streams.values())
+        key = (stage.model.id(), stage.method.name, stream.crop, images, stage.parts)
+        if key not in probed:
+            probed[key] = _probe(stage, images, runtime, fits=_fits(memory.total, runtime))
+        per_step = probed[key].seconds
+        seconds += per_step * (stage.schedule.steps - begun)
+        crop = prod(stream.crop)
+        per_pixel = per_step / images / BACKWARD / crop
+        if stage.schedule.validate_every:
+            every = stage.schedule.validate_every
+            rounds = stage.schedule.steps // every - begun // every
+            seconds += rounds * _pixels(stage, EvaluationSpec(data=stream.data), split="val") * per_pixel
+        if probed[key].gathers:
+            seconds += _gathered_pixels(stage, probed[key].images) * per_pixel
+    if evaluation.features is not None:
+        require_layer(evaluation.features, probed[key].layers)
+    passes = sum(scale**2 for scale in evaluation.scales) * (2 if evaluation.flip else 1)
+    seconds += passes * _pixels(training.stages[-1], evaluation, split=evaluation.data.splits[0]) * per_pixel
+    return Estimate(seconds, memory.total)
+
+
+def _pixels(stage: StageSpec, evaluation: EvaluationSpec, *, split: str, most: int | None = None) -> float:
+    """Pixels of a whole split, or of so many images of it, at the size of the evaluation."""
+    data = evaluation.data
+    crop = stage.primary_stream.crop
+    if data.source == "generated":
+        return float(min(data.images or 1, most or sys.maxsize) * prod(crop))
+    known = facts(data.name)
+    size = data.size or tuple(side * data.scale for side in known.native_size or crop)
+    return float(min(known.splits.get(split, (0,))[0], most or sys.maxsize) * prod(size))
+
+
+def _gathered_pixels(stage: StageSpec, images: int | None) -> float:
+    """Pixels of the windows of training images that are shown before every validation and at the end."""
+    schedule, stream = stage.schedule, stage.primary_stream
+    times = math.ceil(schedule.steps / (schedule.validate_every or schedule.steps))
+    evaluation = EvaluationSpec(data=stream.data)
+    return times * OVERLAP * _pixels(stage, evaluation, split=stream.data.splits[0], most=images)
+
+
+def steps_done(training: TrainingSpec, store: Store) -> list[int]:
+    """Return the steps of each stage that the store holds already, finished or begun."""
+    found = []
+    for number, stage in enumerate(training.stages, 1):
+        folder = store.training_folder(training.prefix_id(number))
+        whole = read_summary(folder) is not None
+        found.append(stage.schedule.steps if whole else min(saved_step(folder / STATE), stage.schedule.steps))
+    return found
+
+
+def _fits(memory_bytes: int, runtime: Runtime) -> bool:
+    """Whether a step of full size may be tried: not where it would exhaust the device."""
+    there = runtime.memory_bytes()
+    return there is None or memory_bytes <= there
+
+
+def _probe(stage: StageSpec, images: int, runtime: Runtime, *, fits: bool) -> Probed:
+    """One step of a stage at its full crop and batch, from a forward and backward pass."""
+    stream = stage.primary_stream
+    num_classes = class_table(stream.data.classes or stream.data.name).num_classes
+    method = build_method(stage, num_classes=num_classes)
+    full = count_cost(method.predictor(), stream.crop)
+    crop, batch, scale = stream.crop, images // stage.parts, float(stage.parts)
+    if not (runtime.is_cuda and fits) and full.multiply_adds * images > CHEAP_MACS:
+        crop, batch = (min(SMALL[0], crop[0]), min(SMALL[1], crop[1])), min(2, batch)
+        scale = full.multiply_adds * images / (count_cost(method.predictor(), crop).multiply_adds * batch)
+    runtime.place(method).train()
+    if runtime.checkpoint_activations:
+        checkpoint_activations(method.segmentor.backbone)
+    batches = {
+        name: Batch(
+            torch.randn(batch, 3, *crop, device=runtime.device),
+            torch.randint(0, num_classes, (batch, *crop), device=runtime.device),
+        )
+        for name in stage.streams
+    }
+    _step(method, batches, runtime)  # the first step also pays for start-up, here and in a training once
+    seconds = _step(method, batches, runtime)
+    if seconds < PROBE_SECONDS:  # a short one is easily disturbed
+        seconds = min(seconds, *(_step(method, batches, runtime) for _ in range(2)))
+    gatherer = method.gatherer()
+    layers = len(method.predictor().layer_strides)
+    return Probed(scale * seconds, gatherer is not None, None if gatherer is None else gatherer.images, layers)
+
+
+def _step(method: Method, batches: dict[str, Batch], runtime: Runtime) -> float:
+    runtime.synchronize()
+    start = time.perf_counter()
+    with runtime.autocast():
+        terms = method(batches, StepInfo(10**9, 10**9))  # past every warm-up
+    torch.stack([term.float() for term in terms.values()]).sum().backward()
+    method.zero_grad(set_to_none=True)
+    runtime.synchronize()
+    return time.perf_counter() - start
