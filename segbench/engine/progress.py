@@ -1,4 +1,4 @@
-"""What the engine tells about its progress; who shows it decides how."""
+"""Progress reports of the engine."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ class Progress:
         phase: ``prepare``, ``train``, ``gather``, ``validate`` or ``evaluate``.
         done: steps or images done.
         total: steps or images in all.
-        losses: mean of each named term since the last report (training).
+        losses: mean of each loss since the last report (training).
         lr: learning rate (training).
         images_per_second: over the time since the last report.
         memory_bytes: peak so far.
@@ -36,17 +36,17 @@ class Progress:
 
 
 class Observer(Protocol):
-    """Somebody who watches a run."""
+    """Receiver of progress reports."""
 
     def report(self, progress: Progress) -> None:
-        """Called a few times a second at most."""
+        """Receive the progress, at most a few times a second."""
 
     def note(self, text: str) -> None:
-        """A line worth keeping: resumed, validated, saved."""
+        """Receive a line worth keeping, such as a validation score."""
 
 
 class Silent:
-    """Watches and says nothing."""
+    """Observer that ignores everything."""
 
     def report(self, progress: Progress) -> None:
         pass
@@ -56,12 +56,12 @@ class Silent:
 
 
 def watching(observer: Observer, stop: Callable[[], bool]) -> Watch:
-    """Somebody who watches a run, as one who watches images being prepared."""
+    """Return an adapter that reports the preparation of images to an observer."""
     began: list[tuple[float, int]] = []
 
     def progress(done: int, total: int) -> None:
         now = time.perf_counter()
-        if not began or done <= began[0][1]:  # the first image of a split, or of what a kill left of it
+        if not began or done <= began[0][1]:  # the first image of a split, or of the rest that a kill left
             began[:] = [(now, done)]
         speed = (done - began[0][1]) / max(now - began[0][0], 1e-9)
         left = (total - done) / speed if speed else None

@@ -15,8 +15,8 @@ from segbench.core.spec import Choice, DataSpec, ModelSpec, OptimizerSpec, Sched
 from segbench.data.batch import Batch
 from segbench.losses.segsort import segments_of, segsort_loss
 from segbench.methods.build import build_method
-from segbench.methods.segsort.memory import PrototypeMemory
 from segbench.methods.segsort.method import SegSort, _cells
+from segbench.methods.segsort.prototype_queue import PrototypeQueue
 from segbench.models.decoders.segsort.clustering import spherical_kmeans, with_places
 from tests.models.test_segsort import slow_kmeans
 from tests.steps import at
@@ -104,7 +104,7 @@ def test_places_in_single_precision_are_in_the_right_cell(cells: int) -> None:
 
 @pytest.mark.parametrize("batches", [0, 1, 2, 3])
 def test_memory_is_a_list_of_the_last_batches(batches: int) -> None:
-    memory, kept = PrototypeMemory(3, batches=batches), []
+    memory, kept = PrototypeQueue(3, batches=batches), []
     for count in (4, 2, 0, 5, 1, 3):
         vectors, classes = torch.randn(count, 3), torch.randint(0, CLASSES, (count,))
         memory.push(vectors, classes)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from segbench.core.errors import InvalidFault
 from segbench.data.batch import IGNORE_INDEX
-from segbench.losses.key_memory import KeyMemory, NewKeys, ReleasedMemory, keys_of_images
-from segbench.losses.memory_contrast import contrast_with_all, draw_candidates, semi_hard_contrast
+from segbench.losses.bank_contrast import contrast_with_all, draw_candidates, semi_hard_contrast
+from segbench.losses.key_bank import KeyBank, NewKeys, ReleasedBank, keys_of_images
 from segbench.losses.pixel_contrast import Pixels, at_unit_length, contrast_within, draw_anchors, draw_views
 from segbench.losses.resize import resize_labels
 from segbench.methods.step import StepInfo
@@ -48,7 +48,8 @@ class PixelContrast(Supervised):
             align_corners=segmentor.align_corners,
             init=options.head_init,
         )
-        self.memory = _memory(options, num_classes=num_classes) if options.keys == "memory" else None
+        # Saved states call it so.
+        self.memory = _bank(options, num_classes=num_classes) if options.keys == "memory" else None
         self._new: list[NewKeys] = []
         self._new_at = (-1, -1)  # step and micro-batch
 
@@ -142,7 +143,7 @@ class PixelContrast(Supervised):
         )
 
     def _semi_hard(
-        self, memory: KeyMemory, groups: tuple[Tensor, ...], drawn: list[Pixels], info: StepInfo
+        self, memory: KeyBank, groups: tuple[Tensor, ...], drawn: list[Pixels], info: StepInfo
     ) -> list[Tensor]:
         options = self.options
         candidates = draw_candidates(
@@ -165,7 +166,7 @@ class PixelContrast(Supervised):
             means.append(losses.mean())
         return means
 
-    def _with_all(self, memory: KeyMemory, groups: tuple[Tensor, ...], drawn: list[Pixels]) -> list[Tensor]:
+    def _with_all(self, memory: KeyBank, groups: tuple[Tensor, ...], drawn: list[Pixels]) -> list[Tensor]:
         defects = self.options.memory_defects
         first = memory.length if "zero-class" in defects else 0  # the released code lists the zero vectors last
         return [
@@ -214,11 +215,11 @@ class PixelContrast(Supervised):
         return target
 
 
-def _memory(options: Options, *, num_classes: int) -> KeyMemory:
+def _bank(options: Options, *, num_classes: int) -> KeyBank:
     regions, pixels, defects = options.regions_per_class, options.pixels_per_class, options.memory_defects
     if not {"noise", "zero-class", "one-step"} & set(defects):
-        return KeyMemory(num_classes, options.embedding_dim, regions=regions, pixels=pixels)
-    return ReleasedMemory(
+        return KeyBank(num_classes, options.embedding_dim, regions=regions, pixels=pixels)
+    return ReleasedBank(
         num_classes,
         options.embedding_dim,
         regions=regions,

@@ -17,8 +17,8 @@ from segbench.models.decoders.segsort.clustering import grid_of
 from segbench.models.decoders.segsort.network import SegSort as Decoder
 
 from .bank import BankGatherer
-from .memory import PrototypeMemory
 from .options import Options
+from .prototype_queue import PrototypeQueue
 
 if TYPE_CHECKING:
     from segbench.data.batch import Batch
@@ -49,7 +49,8 @@ class SegSort(Method):
         if not isinstance(segmentor.decoder, Decoder):
             raise InvalidFault("The method segsort trains the decoder segsort and no other one.", next="segbench list")
         self.options, self.num_classes = options, num_classes
-        self.memory = PrototypeMemory(segmentor.embedding_channels, batches=options.memory_batches)
+        # Saved states call it so.
+        self.memory = PrototypeQueue(segmentor.embedding_channels, batches=options.memory_batches)
         self._new: list[tuple[Tensor, Tensor]] = []
         self._label_size: Size | None = None  # (h, w) of the labels that the loss was last taken on
 
@@ -72,8 +73,8 @@ class SegSort(Method):
             num_clusters=down * across,
             num_classes=self.num_classes,
         )
-        memory = (self.memory.vectors, self.memory.classes)
-        loss = segsort_loss(segments, memory=memory, concentration=self.options.concentration)
+        earlier = (self.memory.vectors, self.memory.classes)
+        loss = segsort_loss(segments, earlier=earlier, concentration=self.options.concentration)
         if self.training:
             if info.micro_batch == 0:  # some may be left by a step that was abandoned
                 self._new = []

@@ -6,7 +6,7 @@ from torch import Tensor
 from segbench.models.growing import Growing
 
 
-class PrototypeMemory(Growing):
+class PrototypeQueue(Growing):
     """Queue of all prototypes of the last batches; empty at first.
 
     Args:
