@@ -3,17 +3,23 @@
 import contextlib
 from collections.abc import Generator, Mapping
 
+from segbench.core.progress import Observer
 from segbench.core.spec import StageSpec
 from segbench.data.batch import Batch
 from segbench.data.dataset import SegDataset
-from segbench.data.loader import Finisher, TrainingBatches
-from segbench.data.watch import Watch
+from segbench.data.loader import DeviceTransform, TrainingBatches
 
 from .runtime import Runtime
 
 
 def stage_batches(
-    stage: StageSpec, data: Mapping[str, SegDataset], *, seed: int, start_step: int, runtime: Runtime, watch: Watch
+    stage: StageSpec,
+    data: Mapping[str, SegDataset],
+    *,
+    seed: int,
+    start_step: int,
+    runtime: Runtime,
+    observer: Observer,
 ) -> Generator[dict[str, Batch], None, None]:
     """Yield endless batches on the device, one per stream; they depend on seed and step only.
 
@@ -23,10 +29,10 @@ def stage_batches(
         seed: seed of the training.
         start_step: step of the first batch.
         runtime: device, memory layout and loader threads.
-        watch: observer of labels that are read beforehand.
+        observer: receives the progress of reading labels beforehand.
     """
     with contextlib.ExitStack() as stack:
-        loaders, finishers = {}, {}
+        loaders, transforms = {}, {}
         for name, stream in stage.streams.items():
             loader = TrainingBatches(
                 stream,
@@ -37,10 +43,10 @@ def stage_batches(
                 start_step=start_step,
                 num_workers=runtime.workers,
                 pin_memory=runtime.is_cuda,
-                watch=watch,
+                observer=observer,
             )
             loaders[name] = stack.enter_context(loader)
-            finishers[name] = Finisher(
+            transforms[name] = DeviceTransform(
                 stream.augmentation,
                 batch_total=stream.batch_total,
                 input=stage.model.input,
@@ -50,4 +56,4 @@ def stage_batches(
                 channels_last=runtime.channels_last,
             )
         while True:
-            yield {name: finishers[name](next(loader)) for name, loader in loaders.items()}
+            yield {name: transforms[name](next(loader)) for name, loader in loaders.items()}

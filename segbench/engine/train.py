@@ -188,9 +188,9 @@ class _Run:
         self.step += 1
 
     def _batches(self) -> Generator[dict[str, Batch], None, None]:
-        watch = watching(self.observer, self.stop)
+        observer = watching(self.observer, self.stop)
         return stage_batches(
-            self.stage, self.data, seed=self.seed, start_step=self.step, runtime=self.runtime, watch=watch
+            self.stage, self.data, seed=self.seed, start_step=self.step, runtime=self.runtime, observer=observer
         )
 
     def _lr(self, step: int) -> float:
@@ -282,8 +282,8 @@ class _Run:
             raise
 
     def _open(self, data: DataSpec, cache: CacheUse) -> SegDataset:
-        watch = watching(self.observer, self.stop)
-        return open_dataset(seeded(data, self.seed), root=self.data_root, cache=cache, watch=watch)
+        observer = watching(self.observer, self.stop)
+        return open_dataset(seeded(data, self.seed), root=self.data_root, cache=cache, observer=observer)
 
     def _save_weights(self, name: str) -> None:
         data = self.stage.primary_stream.data
