@@ -159,7 +159,9 @@ def resolve_all(catalog: Catalog, table: str, request: Request | None = None) ->
 def _added_entries() -> Hashable:
     """Return what the user has registered, such as data sets of their own: a protocol is checked against it."""
     return tuple(
-        (kind, name, registry.options_of(kind, name)) for kind in registry.KINDS for name in registry.added(kind)
+        (kind, name, registry.implementation(kind, name, "options"))
+        for kind in registry.KINDS
+        for name in registry.added(kind)
     )
 
 
