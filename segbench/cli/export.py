@@ -62,7 +62,7 @@ def command(
 
     store = common.open_store(out)
     runtime = choose_runtime(device, precision=precision)
-    with Stopper() as stop, Watcher(quiet=quiet) as watcher:
+    with Stopper() as stop, Watcher(quiet=quiet, stop=stop) as watcher:
         context = Context(store, runtime, data_root, watcher, stop)
         if checkpoint is not None:
             subject, spec, record = _of_checkpoint(checkpoint, dataset, split, protocol, context)

@@ -158,7 +158,7 @@ class Judge:
         name = next((name for name in reversed(_rows(figure)) if self._table.row(name).server), None)
         if name is None or figure.kind != "trained" or not figure.measured:
             return None
-        waits = self._finder.variants(name, figure.dataset)[0].resolved.waits
+        waits = self._finder.variants(name, figure.dataset)[0].resolved.unsupported
         reason = f"only {self._table.row(name).server} can score it"
         records = self._finder.stand_ins(name, figure.dataset)
         values = [value for record in records if (value := value_of(record, figure)) is not None]
@@ -183,7 +183,7 @@ class Judge:
         variants = {name: self._finder.variants(name, figure.dataset, kind) for name in rows}
         empty = [name for name in rows if not any(each.records for each in variants[name])]
         for name in empty:
-            waits = variants[name][0].resolved.waits
+            waits = variants[name][0].resolved.unsupported
             if waits:
                 return replace(entry, verdict="unavailable", reason=f"waits for {', '.join(waits)}")
         if empty:

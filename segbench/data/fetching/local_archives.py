@@ -1,26 +1,25 @@
-"""Archives that the user fetched: which official one a file is, and whether it is whole."""
+"""Archives that the user downloaded: identified among a data set's archives, and verified."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
+from segbench.core.checksums import file_digests
 from segbench.core.disk import amount
-from segbench.core.download import file_digests
 from segbench.core.errors import MissingFault
+from segbench.core.progress import Count, ignore
 from segbench.data.facts import Archive, DatasetOptions
 
-from .listener import Progress
 
-
-def lying_in(folders: Iterable[Path], archive: Archive) -> Path | None:
-    """A file of the archive's name in one of some folders."""
+def find_archive(folders: Iterable[Path], archive: Archive) -> Path | None:
+    """Return the first file of the archive's name in some folders."""
     return next((folder / archive.name for folder in folders if (folder / archive.name).is_file()), None)
 
 
-def recognise(path: Path, options: DatasetOptions, *, next: str = "") -> Archive:
-    """Which archive of a data set a file is: by its name, else by its published size, else by a published checksum.
+def identify_archive(path: Path, options: DatasetOptions, *, next: str = "") -> Archive:
+    """Return the archive of a data set that a file is: by its name, its published size or a published checksum.
 
     Raises:
-        MissingFault: none of them, as far as one can tell.
+        MissingFault: the file is none of them.
     """
     by_name = [archive for archive in options.archives if archive.name == path.name]
     if by_name:
@@ -38,12 +37,12 @@ def recognise(path: Path, options: DatasetOptions, *, next: str = "") -> Archive
     unknown = [item.name for item in options.archives if not item.checksums and item.size_bytes is None]
     fault = f"{path} is none of the archives of {options.title} ({names}), by name, size or checksum."
     if unknown:
-        fault += f" No size or checksum of {' or '.join(unknown)} is published: if it is that, give it its name again."
+        fault += f" No size or checksum of {' or '.join(unknown)} is published: if it is that, restore its name."
     raise MissingFault(fault, next=next)
 
 
-def prove(path: Path, archive: Archive, *, progress: Progress | None = None, next: str = "") -> str:
-    """SHA-256 of an archive that the user fetched, if it has the published size and checksums.
+def verify_archive(path: Path, archive: Archive, *, progress: Count = ignore, next: str = "") -> str:
+    """Return the SHA-256 of an archive that has the published size and checksums.
 
     Raises:
         MissingFault: it has not; the file stays where it is.

@@ -1,8 +1,8 @@
-"""The folder of one data set under the data root, and how archives become files in it.
+"""The folder of one data set under the data root, and unpacking of archives into it.
 
 Files are unpacked beside it and moved in one by one, so that each is whole or not there. After a kill at any moment
-the same command finishes the work: the ledger in the folder says which archives are in it altogether, files of the
-others that are in their place already are compared and kept.
+the same command finishes the work: the ledger in the folder says which archives are completely unpacked, and files of
+the others that are in their place already are compared and kept.
 """
 
 import filecmp
@@ -17,34 +17,36 @@ import filelock
 from segbench.core.archive import Conflict, extract
 from segbench.core.disk import disk_fault
 from segbench.core.errors import Busy, MissingFault, RunFault
+from segbench.core.progress import Count, ignore
 from segbench.data.doctor.listing import list_split
 from segbench.data.facts import Archive, DatasetOptions, member_path
+from segbench.data.places import HIDDEN
 from segbench.data.reader import locate
 
-from .ledger import HIDDEN, Entry, Ledger
-from .listener import Progress
+from .ledger import Entry, Ledger
 
 _ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz")
 
 
-class Site:
-    """Where a data set lies, or will.
+class DatasetFolder:
+    """Folder that holds a data set, or will.
 
     Args:
         name: of the data set.
         root: the data root.
         options: facts of the data set.
-        next: the command that goes on with what is being done.
-        anew: the command that moves aside what is there, and begins anew.
+        next: the command that resumes this work.
+        replace_command: the command that moves aside what is there, and starts over.
 
     Attributes:
-        folder: of the data set.
-        work: hidden folder in the data root for what is on its way.
+        path: of the folder.
+        work: hidden folder in the data root for archives and files on their way.
     """
 
-    def __init__(self, name: str, root: Path, *, options: DatasetOptions, next: str, anew: str) -> None:
-        self._name, self._root, self._options, self._next, self._anew = name, root, options, next, anew
-        self.folder = root / name
+    def __init__(self, name: str, root: Path, *, options: DatasetOptions, next: str, replace_command: str) -> None:
+        self._name, self._root, self._options = name, root, options
+        self._next, self._replace_command = next, replace_command
+        self.path = root / name
         self.work = root / HIDDEN / name
 
     @contextmanager
@@ -52,15 +54,15 @@ class Site:
         """Keep other processes out, and remove what killed ones left half unpacked.
 
         Raises:
-            Busy: another process is at it.
-            RunFault: the disk refuses.
+            Busy: another process works on this data set.
+            RunFault: the disk is full or not writable.
         """
         try:
             self.work.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.work.with_name(f"{self._name}.lock"))
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise Busy(f"Another process is putting {self.folder} together.", next=self._next) from None
+            raise Busy(f"Another process is putting {self.path} together.", next=self._next) from None
         except OSError as error:
             raise disk_fault(error, self._root, kept="nothing was changed", next=self._next) from error
         try:
@@ -72,18 +74,18 @@ class Site:
             lock.release()
 
     def ledger(self) -> Ledger | None:
-        """What was unpacked into the folder, None if segbench did not make it."""
-        return Ledger.read(self.folder)
+        """Return the ledger of the folder, None if segbench did not make it."""
+        return Ledger.read(self.path)
 
-    def is_blank(self) -> bool:
-        """Whether nothing of the data set lies there: no folder, or only archives and hidden files."""
-        if not self.folder.is_dir():
-            return not self.folder.is_symlink()
+    def is_empty(self) -> bool:
+        """Return True if there is no folder, or one with only archives and hidden files."""
+        if not self.path.is_dir():
+            return not self.path.is_symlink()
         archives = {archive.name for archive in self._options.archives}
-        return all(item.name in archives or item.name[0] == "." for item in self.folder.iterdir())
+        return all(item.name in archives or item.name[0] == "." for item in self.path.iterdir())
 
     def whole_splits(self, wanted: Sequence[str]) -> set[str]:
-        """Those of the splits of which all files are there, wherever the reader finds them."""
+        """Return the splits of which all files are there, wherever the reader finds them."""
         folder = locate(self._name, self._root)
         if folder is None:
             return set()
@@ -91,13 +93,13 @@ class Site:
         return {
             item.split
             for item in lists
-            if len(item.whole) == len(item.pairs) and len(item.pairs) in self._options.splits[item.split]
+            if len(item.complete_pairs) == len(item.pairs) and len(item.pairs) in self._options.splits[item.split]
         }
 
     def needed(self, wanted: Sequence[str], *, replace: bool) -> list[Archive]:
-        """The archives that lack for some splits, in their order.
+        """Return the archives that are missing for some splits, in their order.
 
-        To a folder that segbench did not make only those are added that serve none of the splits that it has.
+        A folder that segbench did not make only gets archives that serve none of the splits that it has.
         """
         serving = [item for item in self._options.archives if not item.splits or set(item.splits) & set(wanted)]
         ledger = self.ledger()
@@ -109,8 +111,8 @@ class Site:
         every = list(self._options.splits)
         whole = self.whole_splits(every)
         found = locate(self._name, self._root)
-        elsewhere = found is not None and not found.is_relative_to(self.folder)
-        closed = elsewhere or whole >= set(wanted) or not (whole or self.is_blank())
+        elsewhere = found is not None and not found.is_relative_to(self.path)
+        closed = elsewhere or whole >= set(wanted) or not (whole or self.is_empty())
         return [
             item
             for item in serving
@@ -119,55 +121,49 @@ class Site:
         ]
 
     def require_own(self) -> None:
-        """Refuse to write through a link into a folder of the user's.
+        """Raise MissingFault if the folder is a link: segbench does not write into a folder of the user's."""
+        if self.path.is_symlink():
+            fault = f"{self.path} is a link to {self.path.resolve()}, which lacks some of the data"
+            raise MissingFault(f"{fault}; segbench does not write there.", next=self._replace_command)
 
-        Raises:
-            MissingFault: the folder is a link.
-        """
-        if self.folder.is_symlink():
-            fault = f"{self.folder} is a link to {self.folder.resolve()}, which lacks some of the data"
-            raise MissingFault(f"{fault}; segbench does not write there.", next=self._anew)
-
-    def unpack(
-        self, archive: Archive, path: Path, *, sha256: str, replace: bool, progress: Progress | None = None
-    ) -> Entry:
-        """Put the wanted members of an archive into the folder.
+    def unpack(self, archive: Archive, path: Path, *, sha256: str, replace: bool, progress: Count = ignore) -> Entry:
+        """Unpack the wanted members of an archive into the folder.
 
         Args:
-            archive: facts of it.
-            path: where it lies; it stays there.
+            archive: its facts.
+            path: of the archive, which stays there.
             sha256: its digest, for the ledger.
-            replace: move aside what is there, unless that was begun in the place of another one already.
+            replace: move aside what is there, unless an earlier call that was killed has done so.
             progress: called with (bytes so far, bytes in all or None).
 
         Raises:
-            MissingFault: damaged or not what it should be.
-            Conflict: it holds another file of a path that is there.
-            RunFault: the disk refuses, or the folder is not segbench's to write to.
+            MissingFault: the archive is damaged or holds no wanted members, or the folder is a link.
+            Conflict: a member differs from the file of its path that is there.
+            RunFault: the disk is full or not writable.
         """
         ledger = self.ledger()
         aside = replace and not (ledger and ledger.replacing)
         if not aside:
             self.require_own()
         staged = self.work / "unpacked"
-        present = self.folder if self.folder.is_dir() and not aside else None
+        present = self.path if self.path.is_dir() and not aside else None
         files = self._stage(archive, path, staged, present, progress)
         if aside:
             self.move_aside()
             ledger = None
         if ledger is None:
-            ledger = Ledger(self.folder)
-            ledger.adopted, ledger.replacing = not self.is_blank(), aside
+            ledger = Ledger(self.path)
+            ledger.adopted, ledger.replacing = not self.is_empty(), aside
         ledger.begun.add(archive.name)
         with self._kept():
-            ledger.save()  # before the first file: from now on the folder is known for segbench's
-            _merge(staged, self.folder)
+            ledger.save()  # before the first file, so that the folder is known to be segbench's
+            _merge(staged, self.path)
             entry = Entry(archive.name, sha256, files)
             ledger.add(archive, entry)
         return entry
 
     def finish(self) -> None:
-        """All that was wanted is there."""
+        """Record that everything wanted is there."""
         ledger = self.ledger()
         if ledger is not None and ledger.replacing:
             ledger.replacing = False
@@ -175,12 +171,12 @@ class Site:
                 ledger.save()
 
     def move_aside(self, *, with_archives: bool = False) -> None:
-        """Give what is there the first free name ``NAME.before-N``; archives fetched by hand stay unless they shall go.
+        """Rename the folder to the first free ``NAME.before-N``; archives of the user's stay unless told otherwise.
 
         Raises:
             RunFault: it cannot be renamed.
         """
-        folder = self.folder
+        folder = self.path
         if not folder.exists() and not folder.is_symlink():
             return
         number = 1
@@ -200,18 +196,16 @@ class Site:
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
-        """What a disk does to a write ends in a fault that goes on with this very work."""
+        """Turn faults of the disk into ones that say what is kept and how this work is resumed."""
         try:
             yield
         except RunFault as error:
             raise RunFault(*error.faults, next=self._next) from error
         except OSError as error:
-            raise disk_fault(error, self.folder, kept="what is unpacked is kept", next=self._next) from error
+            raise disk_fault(error, self.path, kept="what is unpacked is kept", next=self._next) from error
 
-    def _stage(
-        self, archive: Archive, path: Path, staged: Path, present: Path | None, progress: Progress | None
-    ) -> int:
-        """Unpack into ``staged`` what is not in ``present`` yet; returns the number of files of both."""
+    def _stage(self, archive: Archive, path: Path, staged: Path, present: Path | None, progress: Count) -> int:
+        """Unpack into ``staged`` what is not in ``present`` yet; return the number of files in both."""
         itself = None if archive.name.endswith(_ARCHIVE_SUFFIXES) else member_path(archive, archive.name)
         try:
             if itself is None:
@@ -224,13 +218,13 @@ class Site:
                     progress=progress,
                     next=self._next,
                 )
-            return _take(path, itself, staged, present)
+            return _copy(path, itself, staged, present)
         except Conflict as error:
-            raise Conflict(*error.faults, next=self._anew) from None
+            raise Conflict(*error.faults, next=self._replace_command) from None
 
 
-def _take(path: Path, itself: str, staged: Path, present: Path | None) -> int:
-    """A file that is no archive but itself wanted."""
+def _copy(path: Path, itself: str, staged: Path, present: Path | None) -> int:
+    """Copy a file that is no archive but itself wanted."""
     there = present / itself if present is not None else None
     (staged / itself).parent.mkdir(parents=True)
     if there is None or not there.exists():
@@ -241,7 +235,7 @@ def _take(path: Path, itself: str, staged: Path, present: Path | None) -> int:
 
 
 def _merge(staged: Path, folder: Path) -> None:
-    """Move every file to its place; none of them is there."""
+    """Move every file to its place, where there is none yet."""
     for parent, _, names in os.walk(staged):
         target = folder / Path(parent).relative_to(staged)
         target.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Parts of a protocol as types: what is wrong with them, and what this version of segbench does not have yet."""
+"""Typed components of a protocol, with their faults and with what this version of segbench does not support yet."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -20,23 +20,23 @@ _STREAM_KEYS = ("batch_total", "crop")
 
 @dataclass
 class Findings:
-    """What was noticed while a tree became types.
+    """Faults and unsupported entries, collected while a tree is converted to types.
 
     Attributes:
         faults: (dotted location, sentence), all of them.
-        waits: what is not registered yet, as ``kind name``.
+        unsupported: entries that are not registered yet, as ``kind name``.
     """
 
     faults: list[tuple[str, str]] = field(default_factory=list)
-    waits: list[str] = field(default_factory=list)
+    unsupported: list[str] = field(default_factory=list)
 
     def unknown(self, tree: dict[str, Any], known: Iterable[str], prefix: str = "") -> None:
-        """A fault for every key that is none of ``known``."""
+        """Add a fault for every key that is not among ``known``."""
         self.faults += [(f"{prefix}{key}", f"unknown key {key!r}") for key in tree if key not in known]
 
 
 def typed(model: type[Model], tree: Any, prefix: str, findings: Findings) -> Model | None:
-    """The tree as ``model``; None and faults where it does not fit."""
+    """Return the tree as ``model``; None, with faults in ``findings``, if it is invalid."""
     try:
         return model.model_validate(tree)
     except ValidationError as error:
@@ -46,23 +46,23 @@ def typed(model: type[Model], tree: Any, prefix: str, findings: Findings) -> Mod
 
 
 def _as_written(location: tuple[int | str, ...], tree: Any) -> Iterator[str]:
-    """A location without what only the checking adds to it: marks of keys, and which kind of a choice was meant."""
-    for depth, part in enumerate(location, 1):
-        known = isinstance(tree, dict) and part in tree
-        if part == "[key]" or (isinstance(tree, dict) and not known and depth < len(location)):
+    """Yield a pydantic location without the items that validation adds: key marks and tags of unions."""
+    for depth, name in enumerate(location, 1):
+        known = isinstance(tree, dict) and name in tree
+        if name == "[key]" or (isinstance(tree, dict) and not known and depth < len(location)):
             continue
-        tree = tree[part] if known else None
-        yield str(part)
+        tree = tree[name] if known else None
+        yield str(name)
 
 
 def stream(tree: dict[str, Any], prefix: str, crop_prefix: str, findings: Findings) -> StreamSpec | None:
-    """One source of batches, its options and the names in it checked.
+    """Return one stream of a stage with its options and names checked; None if it is invalid.
 
     Args:
         tree: data, augmentation, batch_total and crop.
         prefix: location of its data and augmentation.
         crop_prefix: location of its batch and crop.
-        findings: takes up what is wrong.
+        findings: collects the faults.
     """
     findings.unknown(tree, ("data", "augmentation", *_STREAM_KEYS), prefix)
     data = typed(DataSpec, tree["data"], f"{prefix}data", findings)
@@ -70,14 +70,15 @@ def stream(tree: dict[str, Any], prefix: str, crop_prefix: str, findings: Findin
     if data is not None:
         _dataset(data, f"{prefix}data", findings)
     own = {key: tree[key] for key in _STREAM_KEYS if key in tree}
-    # Stand-ins let batch and crop be checked where the rest has faults already.
+    # Placeholders, so that batch and crop are checked even if the rest is invalid.
     rest = {"data": data or DataSpec(name="none"), "augmentation": augmentation or AugmentationSpec()}
     found = typed(StreamSpec, {**own, **rest}, crop_prefix, findings)
     return None if data is None or augmentation is None else found
 
 
 def model(tree: dict[str, Any], prefix: str, findings: Findings) -> ModelSpec | None:
-    """The network with the options of backbone and decoder checked."""
+    """Return the network with the options of backbone and decoder checked; None if it is invalid."""
+    tree = {key: value for key, value in tree.items() if key != "network"}  # the name of what is written out beside it
     found = typed(ModelSpec, tree, prefix, findings)
     options: dict[str, Choice | None] = {
         kind: choice(kind, tree[kind], f"{prefix}.{kind}", findings)
@@ -90,12 +91,12 @@ def model(tree: dict[str, Any], prefix: str, findings: Findings) -> ModelSpec | 
 
 
 def choice(kind: str, tree: Any, prefix: str, findings: Findings) -> Choice | None:
-    """A registered choice with its options checked and defaults dropped; an unregistered one waits."""
+    """Return a choice with its options checked and defaults dropped; unregistered names are noted as unsupported."""
     found = typed(Choice, tree, prefix, findings)
     if found is None or _is_slip(kind, found.name, f"{prefix}.name", findings):
         return None
     if not registry.is_registered(kind, found.name):
-        findings.waits.append(f"{kind} {found.name}")
+        findings.unsupported.append(f"{kind} {found.name}")
         return found
     options = typed(registry.options_of(kind, found.name), found.options, prefix, findings)
     if options is None:
@@ -104,8 +105,11 @@ def choice(kind: str, tree: Any, prefix: str, findings: Findings) -> Choice | No
 
 
 def _dataset(data: DataSpec, prefix: str, findings: Findings) -> None:
-    """Slips in the names of data set and class table are faults; of the one or the other that is still to come, the
-    class table waits here and the data set in ``Resolved.waits``, which knows whether it is needed."""
+    """Check the names of data set and class table.
+
+    Typing slips are faults, a class table that is not there yet is unsupported. A data set that is not there yet is
+    left to ``Resolved.unsupported``, which knows if it is needed at all.
+    """
     if _is_slip("dataset", data.name, f"{prefix}.name", findings):
         return
     if data.classes is None or not registry.is_registered("dataset", data.name):
@@ -115,7 +119,7 @@ def _dataset(data: DataSpec, prefix: str, findings: Findings) -> None:
     if any(data.classes in _table_names(table) for table in known):
         return
     if any(_bare(data.classes) == _bare(table) for table in known):
-        findings.waits.append(f"class table {data.classes}")
+        findings.unsupported.append(f"class table {data.classes}")
         return
     text = f"no class table {data.classes!r} for {data.name}; known: {', '.join(known)}"
     findings.faults.append((f"{prefix}.classes", text))
@@ -123,15 +127,15 @@ def _dataset(data: DataSpec, prefix: str, findings: Findings) -> None:
 
 @cache
 def _table_names(table: str) -> tuple[str, ...]:
-    """A class table's name and aliases, from its file: that costs far less than to import the room of data."""
+    """Return a class table's name and aliases, from its file: far cheaper than importing the data room."""
     path = Path(registry.__file__).parents[1] / "data" / "tables" / f"{table}.yaml"
     return (table, *(load(path).data or {}).get("aliases", ()))
 
 
 def _is_slip(kind: str, given: str, location: str, findings: Findings) -> bool:
-    """A word that differs from a registered one by a letter or two is a slip, not a part that is still to come.
+    """Return True, and add a fault, if a name differs from a registered one by a letter or two.
 
-    Names that differ in digits alone (deeplabv2, deeplabv3) are different networks.
+    Names that differ only in digits (deeplabv2, deeplabv3) are different networks.
     """
     if registry.is_registered(kind, given):
         return False
@@ -147,5 +151,5 @@ def _letters(name: str) -> str:
 
 
 def _bare(table: str) -> str:
-    """A class table's name without the number of its classes."""
+    """Return a class table's name without the number of its classes."""
     return re.sub(r"-\d+$", "", table)

@@ -1,8 +1,8 @@
-"""Is an image file whole? Asked of the file's own structure, which costs far less than decoding it.
+"""Detection of truncated image files by their structure, far cheaper than decoding.
 
-A decoder may hand back the upper part of a file that was cut off and say nothing. So every PNG is walked chunk by
-chunk: each checksum must hold and the last chunk must be IEND. A JPEG has no checksums; it is walked marker by marker
-to its end mark, over thumbnails and through every scan.
+A decoder may return the upper rows of a truncated file without an error. So every PNG is walked chunk by chunk: each
+checksum must match and the last chunk must be IEND. A JPEG has no checksums; it is walked marker by marker to its end
+marker, over thumbnails and through every scan.
 """
 
 import re
@@ -12,16 +12,16 @@ from pathlib import PurePath
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8"
-# Inside of a scan 0xFF is followed by 0 where it is data and by D0..D7 at a restart; anything else is a marker, and
-# all of these but 01 have a segment.
+# In a scan 0xFF is followed by 0 if it is data and by D0..D7 at a restart; anything else is a marker, and all markers
+# but 01 have a segment.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")
 _END, _SCAN = 0xD9, 0xDA
 
 
 def fault(path: PurePath, data: bytes) -> str | None:
-    """What is wrong with the bytes of an image file, None if it is whole or of a format that is not looked into.
+    """Return the fault of an image file, None if it is complete or of another format.
 
-    A file is what its first bytes say; only one that is called ``.png`` must be one, and ``.jpg`` one of the two.
+    The first bytes decide the format; only a ``.png`` must be a PNG, and a ``.jpg`` either of the two.
     """
     suffix = path.suffix.lower()
     if data.startswith(PNG) or suffix == ".png":
@@ -32,7 +32,7 @@ def fault(path: PurePath, data: bytes) -> str | None:
 
 
 def png_fault(data: bytes) -> str | None:
-    """What is wrong with the bytes of a PNG file, None if every chunk is whole.
+    """Return the fault of a PNG file, None if every chunk is complete.
 
     The layout (signature; chunks of length, type, data, CRC-32 over type and data; IEND last) is that of the
     PNG specification, sections 5.2 and 5.3.
@@ -51,7 +51,7 @@ def png_fault(data: bytes) -> str | None:
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """(type, start, end) of every chunk of a PNG file up to IEND; the last may end behind the end of the file."""
+    """Yield (type, start, end) of every chunk of a PNG file up to IEND; the last may end beyond the file."""
     position = len(PNG)
     while position + 12 <= len(data):
         kind = data[position + 4 : position + 8]
@@ -63,10 +63,10 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def jpeg_fault(data: bytes) -> str | None:
-    """What is wrong with the bytes of a JPEG file, None if it goes on to its end mark.
+    """Return the fault of a JPEG file, None if it reaches its end marker.
 
     Markers, the lengths of their segments and the stuffing of scans are those of ITU-T T.81, annex B.1. Damage within
-    a scan cannot be seen this way.
+    a scan is not detected.
     """
     if not data.startswith(JPEG):
         return "is not a JPEG file"

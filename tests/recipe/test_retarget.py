@@ -1,11 +1,12 @@
-"""A row on other data: what belongs to the old data goes, all else stays, and every change is a deviation."""
+"""A row on another dataset: what is specific to the old one is dropped, and every change is a deviation."""
 
 import pytest
 from pydantic import Field
 
+from segbench.core import registry
 from segbench.core.errors import UsageFault
 from segbench.core.registry import options_of
-from segbench.recipe import elsewhere
+from segbench.recipe.catalog import load_catalog, recipes_root
 from segbench.recipe.deviations import between
 from segbench.recipe.resolve import Request, resolve, resolve_all
 from tests.recipe.made import HEAD, ROWS
@@ -100,7 +101,7 @@ def test_excluded_classes_are_those_of_the_same_names(shipped):
     assert contrast(shipped, "camvid", ("method.exclude_classes", [0]))[0].exclude_classes == (0,)
 
 
-def test_a_memory_of_the_training_set_follows_it(shipped):
+def test_a_bank_of_the_training_set_follows_it(shipped):
     """One region an image and 10 times as many pixels: of CamVid's 367 images, of ADE20K's 20210."""
     for on, images in (("camvid", 367), ("ade20k", 20210)):
         options, words = contrast(shipped, on)
@@ -114,15 +115,13 @@ def test_a_memory_of_the_training_set_follows_it(shipped):
     assert contrast(shipped, "camvid", both)[0].regions_per_class == 367, "settings come after"
 
 
-def test_a_data_set_of_unknown_size_leaves_a_memory_as_it_is(shipped, monkeypatch):
+def test_a_data_set_of_unknown_size_leaves_a_bank_as_it_is(monkeypatch):
     class Unknown(options_of("dataset", "camvid")):
         splits: dict[str, tuple[int, ...]] = Field(default={"train": (), "test": ()})
 
-    real = elsewhere.registry.options_of
-    monkeypatch.setattr(
-        elsewhere.registry, "options_of", lambda kind, name: Unknown if name == "camvid" else real(kind, name)
-    )
-    assert contrast(shipped, "camvid")[0].regions_per_class == 2975
+    real = registry.options_of
+    monkeypatch.setattr(registry, "options_of", lambda kind, name: Unknown if name == "camvid" else real(kind, name))
+    assert contrast(load_catalog(recipes_root()), "camvid")[0].regions_per_class == 2975
 
 
 def test_a_method_of_a_stage_follows_the_data_of_its_stage(write):

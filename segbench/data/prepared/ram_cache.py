@@ -1,4 +1,4 @@
-"""Decoded images that stay in memory, as many as there is room for. Free of torch."""
+"""Decoded images kept in RAM, as many as fit. Free of torch."""
 
 import threading
 from typing import Any
@@ -8,15 +8,15 @@ import numpy as np
 from segbench.data.dataset import Sample, SegDataset
 
 
-class Budget:
-    """Bytes that several data sets may use together."""
+class RamLimit:
+    """Bytes that several data sets may keep together."""
 
     def __init__(self, count: int) -> None:
         self._left = count
         self._lock = threading.Lock()
 
     def take(self, count: int) -> bool:
-        """Whether there were so many bytes left; then they are taken."""
+        """Reserve ``count`` bytes and return True, or return False if fewer are left."""
         with self._lock:
             fits = count <= self._left
             self._left -= count if fits else 0
@@ -29,12 +29,12 @@ class Budget:
         self.__init__(state["_left"])  # type: ignore[misc]  # a lock cannot be sent to another process
 
 
-class InMemory:
-    """Keeps what was read, first come first kept, until the memory is used up."""
+class RamCached:
+    """Data set whose samples stay in RAM once read, first come first kept, until the limit is reached."""
 
-    def __init__(self, dataset: SegDataset, budget: Budget) -> None:
+    def __init__(self, dataset: SegDataset, limit: RamLimit) -> None:
         self.classes = dataset.classes
-        self._dataset, self._budget = dataset, budget
+        self._dataset, self._limit = dataset, limit
         self._kept: dict[int, Sample] = {}
         self._lock = threading.Lock()
 
@@ -51,7 +51,7 @@ class InMemory:
             for array in sample:
                 array.flags.writeable = False
             with self._lock:
-                if index not in self._kept and self._budget.take(sum(array.nbytes for array in sample)):
+                if index not in self._kept and self._limit.take(sum(array.nbytes for array in sample)):
                     self._kept[index] = sample
         return sample
 
@@ -59,7 +59,7 @@ class InMemory:
         return self._dataset.instances(index)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_dataset": self._dataset, "_budget": self._budget}
+        return {"_dataset": self._dataset, "_limit": self._limit}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["_dataset"], state["_budget"])  # type: ignore[misc]
+        self.__init__(state["_dataset"], state["_limit"])  # type: ignore[misc]

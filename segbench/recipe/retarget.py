@@ -1,22 +1,23 @@
-"""A row on other data than it was published on: its method and schedule, where its own data cannot be had."""
+"""Apply a row's protocol to another dataset."""
 
 from typing import Any
 
 from segbench.core import registry
 
-from .protocol import STREAM, Origin, Traced, flatten, pick, plain, put
+from .protocol import STREAM
+from .tree import Origin, Traced, flatten, pick, plain, put
 
-_MEMORIES = ("regions_per_class", "pixels_per_class")
+_BANKS = ("regions_per_class", "pixels_per_class")
 
 
-def move(tree: dict[str, Any], name: str) -> None:
-    """Put a valid tree on another data set, in place; each change is a traced value and becomes a deviation.
+def retarget(tree: dict[str, Any], name: str) -> None:
+    """Change a valid tree to another data set, in place; every change is a traced value, from which deviations follow.
 
-    - Crops and windows are no larger than the images, where these are all of one size.
-    - What belongs to the old data set alone goes: its variant of the class table, a size that images are brought to,
-      class weights by name, splits that the new one lacks, excluded classes that it has none of the name of.
-    - A memory of as many keys as there are training images, or of a multiple of that, is one of the new ones.
-    - It is scored on the split that is usual for the new data set.
+    - Crops and windows are limited to the image size, if all images have the same.
+    - Settings specific to the old data set are dropped: its variant of the class table, a size that images are resized
+      to, named class weights, splits that the new one lacks, excluded classes without a namesake.
+    - A bank with one key per training image, or a multiple of that, gets the same per image of the new ones.
+    - The evaluation uses the split that is usually reported for the new data set.
 
     Raises:
         UsageFault: no such data set.
@@ -25,8 +26,8 @@ def move(tree: dict[str, Any], name: str) -> None:
     origin = Origin(f"on {name}", f"--on {name}")
     published = plain(tree)
     for path, value in flatten(published).items():
-        wanted = _moved(path, value, name, facts)
-        if value and path.rpartition(".")[2] in (*_MEMORIES, "exclude_classes"):
+        wanted = _changed(path, value, name, facts)
+        if value and path.rpartition(".")[2] in (*_BANKS, "exclude_classes"):
             wanted = _of_method(path, value, _data_of(published, path), facts)
         if wanted != value:
             put(tree, path, Traced(wanted, origin))
@@ -36,7 +37,7 @@ def move(tree: dict[str, Any], name: str) -> None:
 
 
 def _data_of(tree: dict[str, Any], path: str) -> dict[str, Any]:
-    """The data that the method at a path is trained on."""
+    """Return the data that the method at a path is trained on."""
     stage = path.partition(".method.")[0] if path.startswith("stages.") else ""
     places = [f"{stage}.streams.{STREAM}.data", f"{stage}.data"] if stage else []
     found: dict[str, Any] = {}
@@ -46,7 +47,7 @@ def _data_of(tree: dict[str, Any], path: str) -> dict[str, Any]:
 
 
 def _of_method(path: str, value: Any, data: dict[str, Any], facts: Any) -> Any:
-    """What becomes of a method's value that was made for the old data."""
+    """Return a method's value for the new data."""
     old: Any = registry.options_of("dataset", data["name"])()
     if path.endswith(".exclude_classes"):
         before, now = old.class_slugs(data.get("classes")), facts.class_slugs()
@@ -57,12 +58,12 @@ def _of_method(path: str, value: Any, data: dict[str, Any], facts: Any) -> Any:
 
 
 def _kept(splits: Any, facts: Any) -> list[str]:
-    """The splits that the new data set has too."""
+    """Return the splits that the new data set has too."""
     return [split for split in splits if split in facts.splits] or ["train"]
 
 
-def _moved(path: str, value: Any, name: str, facts: Any) -> Any:
-    """What becomes of one value."""
+def _changed(path: str, value: Any, name: str, facts: Any) -> Any:
+    """Return one value for the new data."""
     section, _, field = path.rpartition(".")
     in_data = section.split(".")[-1] == "data"
     if in_data and field == "name":
