@@ -8,7 +8,7 @@ from segbench.core.registry import choices
 from segbench.recipe.catalog import Catalog
 
 from .compare import compare_tables
-from .render import render
+from .formats import render
 from .store import Store
 from .verdicts import TableReport
 
@@ -56,7 +56,7 @@ class Report:
         return self.render("markdown", per_class=per_class)
 
     def render(self, form: str, *, per_class: bool = False, width: int = 100, color: bool = False) -> str:
-        """Return the report in any output format, see ``segbench.results.render.render``."""
+        """Return the report in any output format, see ``segbench.results.formats.render``."""
         return render(self.tables, form, per_class=per_class, width=width, color=color)
 
     def repeating(self, options: tuple[tuple[str, str], ...]) -> "Report":
