@@ -224,7 +224,9 @@ def test_empty_store_renders(lab, form):
 
 def test_reports_need_neither_torch_nor_rich():
     code = (
-        "import sys; import segbench.results.compare, segbench.results.frames; from segbench.results.formats import formats, load_format; [load_format(name) for name in formats()]; "
+        "import sys; import segbench.results.compare, segbench.results.frames; "
+        "from segbench.results.formats import formats, load_format; "
+        "[load_format(name) for name in formats()]; "
         "assert not {'torch', 'rich'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
