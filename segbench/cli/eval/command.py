@@ -1,4 +1,4 @@
-"""The options of ``segbench eval``, and its plain way: one checkpoint, one protocol."""
+"""Options of ``segbench eval``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from segbench.cli import common
 from segbench.core.errors import UsageFault
 
-from .asked import HELP, Asked, check_names, parse_scales, parse_size, refuse, typed_words
+from .options import HELP, parse_scales, parse_size, refuse
 
 
 def command(
@@ -96,13 +96,16 @@ def command(
       segbench eval --checkpoint last.safetensors --dataset camvid --split test
       segbench eval --checkpoint model.pth --dataset cityscapes --sweep
     """
-    check_names(protocol, absent)
+    from segbench.reproduce.evaluate.request import EvalRequest, absent_rule
+
+    absent_rule(absent)
     if (checkpoint is None) == (predictions is None):
         raise UsageFault("Either --checkpoint or --predictions is scored.", next=HELP)
-    conventions = {"--channels": channels, "--mean": mean, "--std": std}
     if predictions is not None:
         of_networks = {
-            **conventions,
+            "--channels": channels,
+            "--mean": mean,
+            "--std": std,
             "--protocol": protocol,
             "--window": window,
             "--stride": stride,
@@ -133,34 +136,38 @@ def command(
         )
         return
     assert checkpoint is not None
+    refuse({"--encoding": encoding}, "--checkpoint")
     from segbench.checkpoints.conventions import parse_convention
 
-    asked = Asked(
+    request = EvalRequest(
         checkpoint,
-        dataset,
-        split,
-        classes,
-        protocol,
-        scale,
-        absent,
-        family,
-        model,
-        parse_convention(channels=channels, mean=mean, std=std, align_corners=align_corners),
-        parse_size("--window", window),
-        parse_size("--stride", stride),
-        parse_scales(scales),
-        flip,
-        allow_partial,
-        ema,
-        typed_words(conventions, align_corners),
+        dataset=dataset,
+        split=split,
+        classes=classes,
+        protocol=protocol,
+        scale=scale,
+        absent=absent,
+        family=family,
+        model=model,
+        convention=parse_convention(channels=channels, mean=mean, std=std, align_corners=align_corners),
+        window=parse_size("--window", window),
+        stride=parse_size("--stride", stride),
+        scales=parse_scales(scales),
+        flip=flip,
+        allow_partial=allow_partial,
+        averaged=ema,
     )
-    refuse({"--encoding": encoding}, "--checkpoint")
-    from .single import find, score_one
-    from .sweep import parse_axes, score_many
+    from segbench.engine.runtime import choose_runtime
+    from segbench.reproduce.evaluate.sweep import parse_axes
+    from segbench.reproduce.folders import find_folders
+
+    from .single import score_one
+    from .sweep import score_many
 
     wanted = parse_axes(axes) if sweep or axes is not None else ()
-    found = find(asked, device, precision=precision, out=out, data_root=data_root, stream=no_cache, quiet=quiet)
+    runtime = choose_runtime(device, precision=precision)
+    folders = find_folders(out, data_root, use_cache=not no_cache)
     if wanted:
-        score_many(found, wanted, quiet=quiet, json=json)
+        score_many(request, wanted, folders, runtime, quiet=quiet, json=json)
     else:
-        score_one(found, quiet=quiet, json=json)
+        score_one(request, folders, runtime, quiet=quiet, json=json)
