@@ -4,12 +4,12 @@ from typing import Any
 
 from segbench.capacity.time import Probed, estimate, steps_done
 from segbench.engine.runtime import Runtime
-from segbench.results.store import Store
 
+from .folders import Folders
 from .plan import Plan
 
 
-def estimate_plan(plan: Plan, runtime: Runtime, store: Store) -> None:
+def estimate_plan(plan: Plan, runtime: Runtime, folders: Folders) -> None:
     """Fill in seconds and memory of every item that runs; equal networks and methods are probed once.
 
     What is trained already takes no time again, and the item says from which step its training goes on.
@@ -22,7 +22,7 @@ def estimate_plan(plan: Plan, runtime: Runtime, store: Store) -> None:
         evaluation = items[0].resolved.scored
         if evaluation is None:
             continue
-        done = steps_done(spec, store)
+        done = steps_done(spec, folders.store)
         found = estimate(spec, evaluation, runtime, probed, done=done)
         items[0].seconds, items[0].memory_bytes = found.seconds, found.memory_bytes
         if any(done):

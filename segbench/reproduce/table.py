@@ -155,7 +155,7 @@ def estimate_run(run: TableRun) -> None:
     Raises:
         InvalidFault: an evaluation asks for features of a layer that the network does not have.
     """
-    estimate_plan(run.plan, run.runtime, run.folders.store)
+    estimate_plan(run.plan, run.runtime, run.folders)
 
 
 def _check_dataset(catalog: Catalog, table: str, row: str | None, dataset: str | None, *, request: Request) -> None:

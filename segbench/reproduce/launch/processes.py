@@ -54,7 +54,7 @@ class Processes:
         try:
             while waiting or running:
                 while not stopping and len(running) < self.count:
-                    job = _startable(waiting, [child.job for child in running.values()])
+                    job = startable(waiting, [child.job for child in running.values()])
                     if job is None:
                         break
                     waiting.remove(job)
@@ -93,7 +93,7 @@ class Processes:
             raise Interrupted(*faults, next="the same command goes on from there")
 
 
-def _startable(waiting: Sequence[Job], running: Sequence[Job]) -> Job | None:
+def startable(waiting: Sequence[Job], running: Sequence[Job]) -> Job | None:
     """Return the first job that shares no stage with one that runs."""
     taken = {stage for job in running if isinstance(job, TrainingJob) for stage in job.stage_ids()}
     for job in waiting:
