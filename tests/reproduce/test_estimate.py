@@ -110,8 +110,9 @@ def test_what_is_done_takes_no_time_again(tmp_path: Path, monkeypatch: pytest.Mo
     catalog, folders = load_catalog(recipes_root()), Folders(tmp_path, tmp_path)
 
     def planned() -> Item:
-        (item,) = make_plan(catalog, "contextrast-table6", folders, row="layers-4", dataset="camvid", request=SMOKE).items
-        plan = Plan("contextrast-table6", "", SMOKE, 1, [item])
+        table = "contextrast-table6"
+        (item,) = make_plan(catalog, table, folders, row="layers-4", dataset="camvid", request=SMOKE).items
+        plan = Plan(table, "", SMOKE, 1, [item])
         estimate_plan(plan, Runtime(), folders)
         return item
 
