@@ -1,4 +1,4 @@
-"""``segbench export``: predictions as an archive for the server that alone can score a test split."""
+"""``segbench export``: predictions of a test split as the archive that its server takes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

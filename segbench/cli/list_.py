@@ -56,7 +56,7 @@ def _row(catalog: "Catalog", table: str, row: str) -> dict[str, Any]:
 
     found = catalog.table(table)
     resolved = [resolve(catalog, table, row, dataset) for dataset in found.datasets(row)]
-    waits = {item.dataset: item.waits for item in resolved}
+    waits = {item.dataset: item.unsupported for item in resolved}
     first = resolved[0].ran.training
     stage = first.stages[-1] if first else None
     return {
@@ -148,12 +148,11 @@ def _rows(catalog: "Catalog", rows: list[dict[str, Any]], data_root: Path | None
 
 def _statuses(names: set[str], data_root: Path | None) -> dict[str, str]:
     """``ready``, ``missing`` ... of every data set that can be read."""
-    from segbench.data import places
-    from segbench.data.describe import data_status
+    from segbench.data.handle import find_dataset
+    from segbench.data.presence import presence
     from segbench.data.reader import is_readable
 
-    root = places.data_root(data_root)
-    return {name: data_status(name, root) for name in sorted(names) if is_readable(name)}
+    return {name: presence(find_dataset(name, data_root)).status for name in sorted(names) if is_readable(name)}
 
 
 def _fits(memory_bytes: int | None, size: int | None) -> str:

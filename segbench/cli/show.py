@@ -7,6 +7,8 @@ import typer
 from . import common
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
 
     from segbench.recipe.catalog import Catalog, Table
@@ -75,7 +77,7 @@ def _as_json(item: "Resolved") -> dict[str, Any]:
         "row": item.row,
         "dataset": item.dataset,
         "budget": item.request.budget,
-        "status": f"waiting: {', '.join(item.waits)}" if item.waits else "runnable",
+        "status": f"waiting: {', '.join(item.unsupported)}" if item.unsupported else "runnable",
         "training": item.ran.training.id() if item.ran.training else None,
         "values": {
             path: {"value": value, "origin": str(origin), "where": origin.where, "confidence": origin.confidence}
@@ -102,8 +104,8 @@ def _as_json(item: "Resolved") -> dict[str, Any]:
 
 def values(item: "Resolved") -> list[tuple[str, Any, Any]]:
     """(path, value, origin) of every value in force, typed defaults included."""
-    from segbench.recipe.protocol import Origin, Traced, flatten, plain
     from segbench.recipe.resolve import typed_values
+    from segbench.recipe.tree import Origin, Traced, flatten, plain
 
     said = {path: leaf for path, leaf in flatten(item.tree).items() if isinstance(leaf, Traced)}
     default = Origin(DEFAULT, source="of segbench")
@@ -146,8 +148,8 @@ def _protocol(item: "Resolved") -> None:
         common.show(
             Text("\nReadings it rests on (another option: --reading NAME=OPTION, all of them: --readings)"), uses
         )
-    waits = f"Waits for {', '.join(item.waits)}." if item.waits else "Runs with this version of segbench."
-    if item.waits and all(lack.startswith("data set ") for lack in item.waits):
+    waits = f"Waits for {', '.join(item.unsupported)}." if item.unsupported else "Runs with this version of segbench."
+    if item.unsupported and all(lack.startswith("data set ") for lack in item.unsupported):
         waits += " On generated scenes it runs already: --budget smoke."
     common.show(Text(f"\n{waits}\nNext: segbench reproduce {item.name} --dataset {item.dataset} --dry-run"))
 
@@ -202,7 +204,7 @@ def _table(table: "Table", *, as_json: bool) -> None:
     common.show(Text(f"\nOpen points: segbench show {table.name} --readings\nNext: segbench show {table.name}/{first}"))
 
 
-def _printed(figures: "list[Figure]") -> str:
+def _printed(figures: "Sequence[Figure]") -> str:
     """``miou 81.15, miou_gain -1.05 (val)``; values of single classes as their number."""
     groups: dict[str, list[str]] = {}
     for figure in figures:

@@ -15,9 +15,9 @@ from typing import IO
 
 from .disk import disk_fault, require_room
 from .errors import MissingFault, RunFault
+from .progress import Count, ignore
 
 Select = Callable[[str], str | None]  # a member's path to its path in the target folder, None to leave it out
-Progress = Callable[[int, int | None], None]  # (bytes so far, bytes in all if known)
 
 _CHUNK_BYTES = 1 << 20
 _DAMAGED = (
@@ -49,7 +49,7 @@ def extract(
     select: Select,
     max_bytes: int,
     present: Path | None = None,
-    progress: Progress | None = None,
+    progress: Count = ignore,
     next: str = "",
 ) -> int:
     """Unpack the selected members into a new folder; returns how many files that were, present ones included.
@@ -102,7 +102,7 @@ def extract(
 
 
 def _unpack(
-    source: "_Zip | _Tar", folder: Path, select: Select, max_bytes: int, present: Path | None, progress: Progress | None
+    source: "_Zip | _Tar", folder: Path, select: Select, max_bytes: int, present: Path | None, progress: Count
 ) -> int:
     done = 0
     seen: set[PurePosixPath] = set()
@@ -123,8 +123,7 @@ def _unpack(
                     file.write(piece)
                 elif file.read(len(piece)) != piece:
                     raise _Differs(f"holds {name!r}, and {path} is another file")
-                if progress is not None:
-                    progress(*source.progress(done))
+                progress(*source.progress(done))
             if comparing and file.read(1):
                 raise _Differs(f"holds {name!r}, and {path} is another file")
     return len(seen)

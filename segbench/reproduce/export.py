@@ -24,9 +24,8 @@ from segbench.core.hashing import file_sha256
 from segbench.core.progress import SILENT, Observer, Progress
 from segbench.core.spec import EvaluationSpec, Size, evaluation_id
 from segbench.data import submission
-from segbench.data.facts import facts
+from segbench.data.handle import find_dataset
 from segbench.data.open import open_dataset
-from segbench.data.reader import pairs, require_folder
 from segbench.engine.predict import at_rest, predict
 from segbench.engine.runtime import Runtime
 from segbench.engine.train import read_summary
@@ -224,9 +223,8 @@ def enter_score(
 
 def _sizes(dataset: str, split: str, folders: Folders, module: ModuleType) -> dict[str, Size]:
     """Return the size of each image by its path in the archive, in the data set's order."""
-    options = facts(dataset)
-    folder = require_folder(dataset, folders.data, options)
-    listed = pairs(dataset, folder, split)
+    found = find_dataset(dataset, folders.data)
+    options, listed = found.options, found.pairs(split)
     expected = options.splits[split]
     if len(listed) not in expected:
         raise MissingFault(

@@ -6,9 +6,8 @@ from typing import Any, Literal
 
 from segbench.core.errors import UsageFault
 from segbench.core.spec import EvaluationSpec, StageSpec, TrainingSpec, evaluation_id
-from segbench.data.describe import data_status
-from segbench.data.facts import facts
-from segbench.data.reader import is_readable
+from segbench.data.handle import find_dataset
+from segbench.data.presence import presence
 from segbench.recipe import deviations
 from segbench.recipe.catalog import Catalog
 from segbench.recipe.resolve import Request, Resolved, resolve
@@ -189,13 +188,13 @@ def attempt_of(item: Item) -> Attempt:
 def _item(resolved: Resolved, folders: Folders) -> Item:
     store, seed = folders.store, resolved.request.seed
     if resolved.is_counted:
-        waits = [wait for wait in resolved.waits if not wait.startswith("data set")]
+        waits = [wait for wait in resolved.unsupported if not wait.startswith("data set")]
         if waits:
             return Item(resolved, seed, "waits", f"waits for {', '.join(waits)}")
         family = cost_family(resolved)
         return Item(resolved, seed, "done" if store.find(family) else "to do", evaluation=family)
-    if resolved.waits:
-        return Item(resolved, seed, "waits", f"waits for {', '.join(resolved.waits)}")
+    if resolved.unsupported:
+        return Item(resolved, seed, "waits", f"waits for {', '.join(resolved.unsupported)}")
     if resolved.ran.training is None or resolved.scored is None:
         return Item(resolved, seed, "waits", "there is nothing to train or count")
     training = resolved.ran.training.id()
@@ -205,10 +204,11 @@ def _item(resolved: Resolved, folders: Folders) -> Item:
         item.status = "done"
         return item
     for name, splits in needed_splits(resolved.ran.training.stages, resolved.scored).items():
-        status = data_status(name, folders.data, splits=splits)
+        dataset = find_dataset(name, folders.data)
+        status = presence(dataset, splits).status
         if status != "ready":
-            item.status, item.reason = "waits", f"waits for {facts(name).title}: {status}"
-            item.lacking = name if is_readable(name) else ""
+            item.status, item.reason = "waits", f"waits for {dataset.options.title}: {status}"
+            item.lacking = name if dataset.readable else ""
             break
     return item
 

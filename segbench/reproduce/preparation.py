@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segbench.core.errors import MissingFault
+from segbench.data.handle import find_dataset
 from segbench.data.open import list_splits
 from segbench.data.prepared import cache
 from segbench.data.prepared.cache import Split
@@ -55,7 +56,7 @@ def preparations(plan: Plan, folders: Folders) -> list[Preparation]:
             splits: list[Split] = []
             if data.source == "folder":
                 with contextlib.suppress(MissingFault):  # the plan says what is missing
-                    splits = list_splits(data, root=folders.data)
+                    splits = list_splits(find_dataset(data.name, folders.data), data)
             for split in splits:
                 if split.place in found or cache.find(split)[0] is not None:
                     continue

@@ -8,6 +8,7 @@ from segbench.core.progress import SILENT, Observer
 from segbench.core.spec import EvaluationSpec, StageSpec
 from segbench.data.facts import facts
 from segbench.data.open import open_dataset
+from segbench.data.prepared.folder import CacheUse
 from segbench.data.verify import verify
 from segbench.engine.evaluate import Evaluation, Trial, evaluate_all
 from segbench.engine.instances import label_ids
@@ -46,8 +47,8 @@ def score_all(
     require_labels(trials[0][1])
     require_verified(needed_splits([], trials[0][1]), folders)
     stop = observer.stop_requested
-    cache = "use" if folders.use_cache else "off"
-    images = open_dataset(data, root=folders.data, cache=cache, watch=watching(observer, stop))
+    cache: CacheUse = "use" if folders.use_cache else "off"
+    images = open_dataset(data, root=folders.data, cache=cache, observer=watching(observer, stop))
     with memory_fault(advice):
         for model, _ in trials:
             runtime.place(model.segmentor)

@@ -13,14 +13,14 @@ import pytest
 from segbench.checkpoints import published as checkpoints
 from segbench.checkpoints.find import fetch_checkpoint, find_checkpoint, known_sha256, local_path
 from segbench.checkpoints.published import checkpoint
-from segbench.core.download import Manners
+from segbench.core.download import RetryPolicy
 from segbench.core.errors import MissingFault
 from tests.file_server import CONTENT, FileServer, serving
 from tests.hub_server import HubServer
 from tests.program import Done, segbench, start, wait
 
 SUM = hashlib.sha256(CONTENT).hexdigest()
-QUICK = Manners(attempts=2, backoff_seconds=0.001)
+QUICK = RetryPolicy(attempts=2, backoff_seconds=0.001)
 TABLE = """
 protocols:
   whole: {{short: whole, words: the whole image, fields: {{}}}}
@@ -91,10 +91,10 @@ def test_downloads_once_and_says_what_it_got(server: FileServer, tmp_path: Path)
 def test_goes_on_where_it_stopped(server: FileServer, tmp_path: Path) -> None:
     server.drops = [1000, 0, 0]
     with pytest.raises(MissingFault, match="are kept") as caught:
-        fetch_checkpoint(checkpoint("one-true"), manners=QUICK)
+        fetch_checkpoint(checkpoint("one-true"), policy=QUICK)
     assert caught.value.next == "segbench weights download one-true"
     assert local_path(checkpoint("one-true")) is None
-    path = fetch_checkpoint(checkpoint("one-true"), manners=QUICK)
+    path = fetch_checkpoint(checkpoint("one-true"), policy=QUICK)
     assert server.asked[0] is None and set(server.asked[1:]) == {"bytes=1000-"}
     assert path.read_bytes() == CONTENT
 
@@ -175,7 +175,7 @@ def test_a_cache_that_cannot_be_written_to(server: FileServer, tmp_path: Path, m
 
 
 def test_no_name_and_wrong_names(server: FileServer) -> None:
-    assert "names are wanted" in segbench("weights", "download").fails(2)
+    assert "Name the weights to download." in segbench("weights", "download").fails(2)
     assert "Close: one-true." in segbench("weights", "download", "one-treu").fails(2)
     assert "Close: one-true." in segbench("weights", "list", "one-t").fails(2), "the beginning of a name"
     assert segbench("weights", "download", "one-true", "?").fails(2)

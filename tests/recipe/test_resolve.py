@@ -3,8 +3,8 @@
 import pytest
 
 from segbench.core.errors import UsageFault
-from segbench.recipe.protocol import flatten, pick, plain
 from segbench.recipe.resolve import Request, resolve, typed_values
+from segbench.recipe.tree import flatten, pick, plain
 from tests.recipe.made import HEAD, ROWS, line
 
 LAYERS = f"""{HEAD}

@@ -9,13 +9,13 @@ import huggingface_hub
 import pytest
 
 from segbench.checkpoints.fetch import Source, find_source
-from segbench.core.download import Manners
+from segbench.core.download import RetryPolicy
 from segbench.core.errors import MissingFault, SegbenchError, UsageFault
 from tests.file_server import CONTENT, FileServer, serving
 from tests.hub_server import HubServer
 
 SUM = hashlib.sha256(CONTENT).hexdigest()
-QUICK = Manners(attempts=2, backoff_seconds=0.001)
+QUICK = RetryPolicy(attempts=2, backoff_seconds=0.001)
 TRUE, FALSE = f"net-{SUM[:8]}.pth", "net-00000000.pth"
 
 
@@ -55,7 +55,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
 
 
 def find(text: str) -> Source:
-    return find_source(text, manners=QUICK)
+    return find_source(text, policy=QUICK)
 
 
 def fault(text: str) -> str:

@@ -34,6 +34,10 @@ class HardPixels(BaseOptions):
 class Options(BaseOptions):
     """Cross-entropy on the final and the auxiliary logits, and a further loss on the final ones."""
 
+    # There is nothing to shrink: it has no heads and keeps no features.
+    SMALL = {}
+    SMOKE = {}
+
     class_weights: str | tuple[float, ...] | None = setting(
         None, description="weights of the classes in the cross-entropy, or the name of published ones"
     )
@@ -54,8 +58,9 @@ class Options(BaseOptions):
         found = super().across_images_of(images)
         if self.ohem is not None:
             found["hard pixels"] = group_sizes(images, self.ohem.images_per_group)
-        if self.extra_loss is not None:
-            found[self.extra_loss.words] = group_sizes(images, self.extra_loss.images_per_group)
+        if self.extra_loss is not None and self.extra_loss.group is not None:
+            group = self.extra_loss.group
+            found[self.extra_loss.title] = group_sizes(images, None if group == "batch" else group)
         return found
 
     @field_validator("class_weights")

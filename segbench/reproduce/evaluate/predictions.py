@@ -1,7 +1,6 @@
 """Evaluation of label files that any program wrote, scored as a network would be."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from segbench.core.spec import DataSpec, EvaluationSpec
 from segbench.data import predictions
 from segbench.data.classes import class_table
 from segbench.data.facts import facts, require_split
-from segbench.data.reader import Pair, pairs, require_folder
+from segbench.data.handle import find_dataset
+from segbench.data.reader import Pair
 from segbench.data.verify import verify
 from segbench.engine.predictions import count_predictions
 from segbench.reproduce.folders import Folders
@@ -96,23 +96,23 @@ def score_predictions(job: PredictionsJob, folders: Folders, *, observer: Observ
     table = class_table(data.classes or facts(data.name).table)
     listed = _pairs(job.spec, folders)
     matched = predictions.match(job.folder, listed)
-    read, count = (_counter(observer, f"{title} {job.folder}", len(listed)) for title in ("reading", "counting"))
-    surveyed = predictions.survey(matched.files, listed, progress=read)
-    meaning = predictions.meaning(surveyed.values, table, encoding=job.encoding, folder=job.folder)
-    evaluation = count_predictions(matched.files, listed, data, meaning, progress=count, stop=observer.stop_requested)
-    keys = [pair.key for pair in listed]
-    sha256 = _list_sha256(keys, surveyed.digests, encoding=meaning.encoding)
-    return PredictionsScore(evaluation, sha256, meaning.encoding, len(matched.extra))
+    read, counted = (observer.counter(f"{title} {job.folder}", "files") for title in ("reading", "counting"))
+    found = predictions.read_values(matched.files, listed, progress=read)
+    encoding = predictions.label_encoding(found.values, table, encoding=job.encoding, folder=job.folder)
+    evaluation = count_predictions(
+        matched.files,
+        listed,
+        data,
+        encoding,
+        progress=lambda done: counted(done, len(listed)),
+        stop=observer.stop_requested,
+    )
+    sha256 = _list_sha256([pair.key for pair in listed], found.digests, encoding=encoding.encoding)
+    return PredictionsScore(evaluation, sha256, encoding.encoding, len(matched.extra))
 
 
 def _pairs(spec: EvaluationSpec, folders: Folders) -> list[Pair]:
-    name = spec.data.name
-    return list(pairs(name, require_folder(name, folders.data, facts(name)), spec.data.splits[0]))
-
-
-def _counter(observer: Observer, title: str, total: int) -> Callable[[int], None]:
-    count = observer.counter(title, "files")
-    return lambda done: count(done, total)
+    return find_dataset(spec.data.name, folders.data).pairs(spec.data.splits[0])
 
 
 def _list_sha256(keys: list[str], digests: tuple[str, ...], *, encoding: str) -> str:
