@@ -6,11 +6,12 @@ from functools import cache
 from pathlib import Path
 
 from segbench.core import strict_yaml
-from segbench.core.errors import InvalidFault
+from segbench.core.errors import InvalidFault, SegbenchError
 from segbench.core.typed_yaml import parse
 
 from .crosscheck import cross_check, cross_check_paper
 from .discover import SHARED, personal_files, personal_folders
+from .resolve import resolve
 from .schema import BudgetsFile, ReadingsFile, TableFile
 from .tables import BrokenFile, Catalog, Paper, Table
 
@@ -174,17 +175,28 @@ def _name_in(path: Path) -> str | None:
 
 
 def _drop_broken(catalog: Catalog) -> None:
-    """Remove personal tables whose references are wrong, and then those that build on them."""
+    """Remove personal tables with faults, and then those that build on them."""
     wrong = True
     while wrong:
         wrong = False
         for table in [table for table in catalog.tables.values() if table.personal]:
-            faults = cross_check(catalog, table)
-            paper = catalog.papers.get(table.paper)
-            if paper is not None:
-                faults += cross_check_paper(catalog, paper)
+            faults = _faults_of(catalog, table)
             if faults:
                 wrong = True
-                path = table.document.path
                 catalog.remove(table.name)
-                catalog.broken.append(BrokenFile(path, tuple(f"{path.parent}/{fault}" for fault in faults), table.name))
+                catalog.broken.append(BrokenFile(table.document.path, tuple(faults), table.name))
+
+
+def _faults_of(catalog: Catalog, table: Table) -> list[str]:
+    """Return the faults of a personal table: of its references, or else of the protocols of its rows."""
+    paper = catalog.papers.get(table.paper)
+    faults = cross_check(catalog, table) + (cross_check_paper(catalog, paper) if paper is not None else [])
+    if faults:
+        return [f"{table.document.path.parent}/{fault}" for fault in faults]
+    for row in table.file.rows:
+        for dataset in table.datasets(row):
+            try:
+                resolve(catalog, table.name, row, dataset)
+            except SegbenchError as error:
+                faults += error.faults
+    return list(dict.fromkeys(faults))

@@ -36,7 +36,8 @@ class _Evidence:
         """Return how the runs deviate from the publication; a count is always of the published network."""
         if self.kind == "cost":
             return []
-        return list({str(deviation): deviation for side in self.sides for deviation in side.deviations}.values())
+        found = [side.resolved.deviations for side in self.sides]
+        return list({str(deviation): deviation for side in found for deviation in side}.values())
 
 
 class Judge:

@@ -358,5 +358,6 @@ def test_an_uneven_cut_is_refused_with_its_place() -> None:
     with pytest.raises(InvalidFault) as caught:
         resolved("contextrast-table6", "layers-4", "camvid", 3)
     (fault,) = caught.value.faults
-    assert "a batch of 16 images cannot be divided into equal micro-batches of 3; possible: 1, 2, 4, 8" in fault
+    assert "schedule.micro_batch: a batch of 16 images cannot be divided into equal micro-batches of 3" in fault
+    assert "possible: 1, 2, 4, 8" in fault
     assert fault.startswith("--set schedule.micro_batch: contextrast-table6/layers-4")
