@@ -9,6 +9,8 @@ from segbench.checkpoints.loaded_model import LoadedModel, adjusted
 from segbench.checkpoints.published import PublishedCheckpoint, published_for
 from segbench.core.progress import SILENT, Observer
 from segbench.core.spec import DataSpec, EvaluationSpec, evaluation_id
+from segbench.data.classes import class_table
+from segbench.data.facts import facts
 from segbench.engine.runtime import Runtime
 from segbench.metrics.scores import Absent
 from segbench.reproduce.conventions import checkpoint_deviations, convention_of
@@ -45,6 +47,14 @@ class OpenedCheckpoint:
     data: DataSpec
     published: PublishedCheckpoint | None
     spec: EvaluationSpec
+
+    @property
+    def named_model(self) -> LoadedModel:
+        """The network, with the class names of the data set if it is another project's."""
+        if self.model.header is not None:
+            return self.model
+        table = class_table(self.data.classes or facts(self.data.name).table)
+        return replace(self.model, classes=table.names)
 
     @property
     def memory_advice(self) -> str:
