@@ -1,4 +1,4 @@
-"""Progress: one live block on a terminal, a plain line every 30 seconds elsewhere."""
+"""Progress: a live block on a terminal, a plain line every 30 seconds elsewhere."""
 
 import sys
 import time
@@ -82,7 +82,7 @@ class Watcher(Observer):
         return self._stop()
 
     def counter(self, title: str, unit: str) -> Count:
-        """Begin something that is no run, and return the function to call as it goes on."""
+        """Begin to count something, such as bytes, and return the function to call as it goes on."""
         scale, name = (1e6, "MB") if unit == "bytes" else (1, unit)
         began: list[float] = []
 
@@ -90,7 +90,7 @@ class Watcher(Observer):
             now = time.monotonic()
             if not began:
                 began.append(now)
-                self._last[""] = now  # what takes less than a moment needs no line
+                self._last[""] = now  # no line for what takes a moment
             of = f" of {total / scale:,.0f}" if total else ""
             line = f"{done / scale:,.0f}{of} {name}"
             if now > began[0]:

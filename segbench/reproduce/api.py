@@ -190,7 +190,7 @@ def evaluate(
     out: Path | str | None = None,
     observer: Observer = SILENT,
 ) -> EvalResult:
-    """Score a checkpoint, yours or anybody's, or label files that any program wrote; the scores are recorded.
+    """Score any checkpoint, or label files that any program wrote; the scores are recorded.
 
     Args:
         checkpoint: file, address, ``hf:ORG/NAME`` or registered name.

@@ -23,10 +23,10 @@ def command(
     ] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option("--predictions", metavar="FOLDER", help="Score label PNGs that any program wrote instead."),
+        typer.Option("--predictions", metavar="FOLDER", help="Score label PNGs of any program instead."),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", metavar="NAME", help="Default: the one of its classes.")
+        str | None, typer.Option("--dataset", metavar="NAME", help="Default: that of its classes.")
     ] = None,
     split: Annotated[
         str | None,
@@ -38,12 +38,16 @@ def command(
     protocol: Annotated[
         str | None, typer.Option("--protocol", metavar="NAME", help="whole (default), ms-flip, slide or published.")
     ] = None,
-    window: Annotated[str | None, typer.Option("--window", metavar="HxW", help="Of --protocol slide.")] = None,
-    stride: Annotated[
-        str | None, typer.Option("--stride", metavar="HxW", help="From window to window; default: two thirds.")
+    window: Annotated[
+        str | None, typer.Option("--window", metavar="HxW", help="Size of the windows of --protocol slide.")
     ] = None,
-    scales: Annotated[str | None, typer.Option("--scales", metavar="A,B", help="Instead of the protocol's.")] = None,
-    flip: Annotated[bool | None, typer.Option("--flip/--no-flip", help="The mirrored image too.")] = None,
+    stride: Annotated[
+        str | None, typer.Option("--stride", metavar="HxW", help="Stride of the windows; default: two thirds.")
+    ] = None,
+    scales: Annotated[
+        str | None, typer.Option("--scales", metavar="A,B", help="In place of the protocol's scales.")
+    ] = None,
+    flip: Annotated[bool | None, typer.Option("--flip/--no-flip", help="Score the mirrored image too.")] = None,
     scale: Annotated[
         float | None,
         typer.Option("--scale", metavar="X", min=0.05, max=4.0, help="Resize images and labels; default: as trained."),
@@ -53,33 +57,40 @@ def command(
         typer.Option("--absent", metavar="RULE", help="Classes neither labelled nor predicted: exclude, zero or one."),
     ] = "exclude",
     family: Annotated[
-        str | None, typer.Option("--family", metavar="NAME", help="Whose checkpoint it is; default: found out.")
+        str | None,
+        typer.Option("--family", metavar="NAME", help="Project that published the checkpoint; default: detected."),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="MODULE:FUNCTION", help="Your own code: a function of the number of classes."),
+        typer.Option(
+            "--model", metavar="MODULE:FUNCTION", help="Your own network: a function of the number of classes."
+        ),
     ] = None,
-    channels: Annotated[str | None, typer.Option("--channels", metavar="ORDER", help="Feed rgb or bgr.")] = None,
+    channels: Annotated[
+        str | None, typer.Option("--channels", metavar="ORDER", help="rgb or bgr, in place of the file's own.")
+    ] = None,
     mean: Annotated[
         str | None,
         typer.Option("--mean", metavar="PRESET|R,G,B", help="imagenet, half, unit, caffe, semiseg, or numbers."),
     ] = None,
     std: Annotated[str | None, typer.Option("--std", metavar="PRESET|R,G,B", help="As --mean.")] = None,
     align_corners: Annotated[
-        bool | None, typer.Option("--align-corners/--no-align-corners", help="Against the file's own.")
+        bool | None, typer.Option("--align-corners/--no-align-corners", help="In place of the file's own.")
     ] = None,
     allow_partial: Annotated[
-        bool, typer.Option("--allow-partial", help="Leave at random what the file lacks; a deviation.")
+        bool, typer.Option("--allow-partial", help="Initialise at random what the file lacks; a deviation.")
     ] = False,
-    ema: Annotated[bool, typer.Option("--ema", help="Take the moving average of the weights.")] = False,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Try the conventions that people get wrong.")] = False,
+    ema: Annotated[bool, typer.Option("--ema", help="Use the moving average of the weights.")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Score under the conventions that people get wrong.")] = False,
     axes: Annotated[
         str | None,
-        typer.Option("--axes", metavar="A,B", help="Of --sweep: channels, normalisation, align, scales, window."),
+        typer.Option("--axes", metavar="A,B", help="Axes of --sweep: channels, normalisation, align, scales, window."),
     ] = None,
     encoding: Annotated[
         str | None,
-        typer.Option("--encoding", metavar="NAME", help="Of --predictions: train-ids or label-ids; default: by value."),
+        typer.Option(
+            "--encoding", metavar="NAME", help="Values of --predictions: train-ids or label-ids; default: detected."
+        ),
     ] = None,
     device: common.Device = "auto",
     precision: common.Precision = "auto",
@@ -89,7 +100,7 @@ def command(
     quiet: common.Quiet = False,
     json: common.Json = False,
 ) -> None:
-    """Score a checkpoint, yours or anybody's: IoU by class, mIoU, accuracy, speed.
+    """Score any checkpoint: IoU by class, mIoU, accuracy, speed.
 
     \b
     Examples:
