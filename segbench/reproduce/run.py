@@ -13,9 +13,9 @@ from segbench.core import atomic
 from segbench.core.errors import Busy, Interrupted, InvalidFault, RunFault, SegbenchError, first_line
 from segbench.core.progress import SILENT, Observer
 from segbench.core.spec import evaluation_id
-from segbench.core.world import World
 from segbench.engine.evaluate import Evaluation
 from segbench.engine.runtime import Runtime
+from segbench.methods.step import World
 from segbench.metrics.scores import miou
 from segbench.results.record import Record
 

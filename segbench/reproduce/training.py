@@ -7,9 +7,10 @@ from segbench.core.errors import InvalidFault
 from segbench.core.progress import SILENT, Observer
 from segbench.core.spec import EvaluationSpec, TrainingSpec
 from segbench.data.open import open_dataset
+from segbench.engine.folder import PSEUDO_LABELS
 from segbench.engine.labelled import labelled
 from segbench.engine.runtime import Runtime
-from segbench.engine.train import BEST, LAST, Summary, read_summary, train_stage
+from segbench.engine.train import BEST, LAST, StageInputs, Summary, read_summary, train_stage
 
 from .folders import Folders
 from .job import TrainingJob
@@ -29,6 +30,7 @@ def train(
     """
     found: list[tuple[Path, Summary]] = []
     weights: dict[str, Path] = {}
+    labels: Path | None = None
     for number, stage in enumerate(training.stages, 1):
         prefix = training.prefix_id(number)
         folder = folders.store.training_folder(prefix)
@@ -42,12 +44,17 @@ def train(
             seed=training.seed,
             runtime=runtime,
             data_root=folders.data,
-            start=weights[stage.starts_from] if stage.starts_from else None,
+            inputs=StageInputs(
+                weights=weights[stage.starts_from] if stage.starts_from else None,
+                pseudo_labels=labels,
+                networks=dict(weights),
+            ),
             cache="make" if folders.use_cache else "off",
             observer=observer,
             stop=observer.stop_requested,
         )
         weights[stage.name] = folder / LAST
+        labels = folder / PSEUDO_LABELS if stage.emits == "pseudo_labels" else labels
         found.append((folder, summary))
     return found[-1]
 

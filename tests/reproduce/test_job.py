@@ -8,8 +8,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from segbench.core.errors import InvalidFault
-from segbench.core.world import World
 from segbench.engine.runtime import Runtime
+from segbench.methods.step import World
 from segbench.recipe.catalog import default_catalog
 from segbench.recipe.resolve import Request
 from segbench.reproduce.evaluate.checkpoint import recognise_checkpoint

@@ -62,9 +62,7 @@ def command(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            "--model", metavar="MODULE:FUNCTION", help="Your own network: a function of the number of classes."
-        ),
+        typer.Option("--model", metavar="MODULE:FUNCTION", help="A function that builds your own network."),
     ] = None,
     channels: Annotated[
         str | None, typer.Option("--channels", metavar="ORDER", help="rgb or bgr, in place of the file's own.")
@@ -88,9 +86,7 @@ def command(
     ] = None,
     encoding: Annotated[
         str | None,
-        typer.Option(
-            "--encoding", metavar="NAME", help="Values of --predictions: train-ids or label-ids; default: detected."
-        ),
+        typer.Option("--encoding", metavar="NAME", help="Values of --predictions: train-ids or label-ids."),
     ] = None,
     device: common.Device = "auto",
     precision: common.Precision = "auto",
