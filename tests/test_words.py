@@ -14,8 +14,8 @@ FILES = sorted((ROOT / "segbench").rglob("*.py"))
 OPENINGS = re.compile(r"(What|Whether|Where|How|Which|When|Who|Whose|The one that)\b")
 # Words that had several meanings, or none that the field knows.
 RETIRED = {
-    "Again", "Asked", "Finisher", "Judged", "Lack", "Manners", "Subject", "Tried", "Unusable", "Way", "alone", "at_rest",
-    "before_step", "dice", "elsewhere", "mean_over", "part", "parts",
+    "Again", "Asked", "Finisher", "Judged", "Lack", "Manners", "Subject", "Tried", "Unusable", "Way", "alone",
+    "at_rest", "before_step", "dice", "elsewhere", "mean_over", "part", "parts",
 }  # fmt: skip
 MESSAGES = re.compile(r"\b(mean(s)? nothing to|mend(s|ed)?|amiss|go(es)? with)\b", flags=re.IGNORECASE)
 
