@@ -16,7 +16,7 @@ from . import budgets, deviations, readings
 from .deviations import Deviation
 from .figures import Figure
 from .layers import layers
-from .protocol import STREAM, Protocol, build
+from .protocol import Protocol, build
 from .readings import ReadingUse
 from .retarget import retarget
 from .tables import Catalog, Table
@@ -273,7 +273,7 @@ def typed_values(protocol: Protocol) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if protocol.training is not None and len(protocol.training.stages) == 1:
         stage = protocol.training.stages[0]
-        stream = stage.streams.get(STREAM) or next(iter(stage.streams.values()))
+        stream = stage.primary_stream
         found |= flatten({"data": stream.data.model_dump(), "augmentation": stream.augmentation.model_dump()})
         found |= flatten({"schedule": stage.schedule.model_dump(), "weights": stage.weights.model_dump()})
         model = stage.model

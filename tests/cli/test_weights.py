@@ -188,7 +188,7 @@ def test_two_processes_share_one_download(server: FileServer, tmp_path: Path) ->
     server.held = threading.Event()
     table = tmp_path / "table.yaml"
     program = (
-        "import sys, pathlib; from segbench.models import checkpoints; "
+        "import sys, pathlib; from segbench.checkpoints import published as checkpoints; "
         f"checkpoints._TABLE = pathlib.Path({str(table)!r}); "
         "from segbench.cli.main import main; sys.exit(main(['weights', 'download', 'one-true']))"
     )
