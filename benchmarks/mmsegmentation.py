@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segbench.checkpoints.foreign.family import family
-from segbench.checkpoints.foreign.open import Opened, open_foreign
+from segbench.checkpoints.open import Opened, open_foreign
+from segbench.checkpoints.recognise import family
 
 ODD, EVEN = (129, 257), (96, 160)
 _CITYSCAPES = "4xb2-80k_cityscapes-512x1024"

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from segbench.checkpoints.native import saved_step
+from segbench.checkpoints.training_state import saved_step
 from segbench.core.spec import EvaluationSpec, Size, StageSpec, TrainingSpec
 from segbench.data.batch import Batch
 from segbench.data.classes import class_table

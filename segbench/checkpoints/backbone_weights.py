@@ -206,7 +206,7 @@ def load_backbone_weights(
     published = published_weights(choice, weights=weights, file=file)
     path = fetch_weights(published)
     if published.urls:
-        from .foreign.unwrap import read_tensors
+        from .unwrap import read_tensors
 
         state, sha256 = read_tensors(path), file_sha256(path)
     else:

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from segbench.checkpoints import native as checkpoint
+from segbench.checkpoints import training_state, weights_file
 from segbench.checkpoints.backbone_weights import load_backbone_weights
+from segbench.checkpoints.loading import load_strictly
 from segbench.core import atomic, support
 from segbench.core.errors import Interrupted, InvalidFault, RunFault
 from segbench.core.spec import DataSpec, EvaluationSpec, StageSpec, StreamSpec
@@ -119,10 +120,10 @@ class _Run:
         self.classes = next(iter(self.data.values())).classes
         self.method: Method = build_method(self.stage, num_classes=self.classes.num_classes, seed=self.seed)
         segmentor = self.method.predictor()
-        state = checkpoint.load_state(self.folder / STATE)
+        state = training_state.load_state(self.folder / STATE)
         note_labelled(self.stage, self.folder, self.data, seed=self.seed, goes_on=state is not None)
         if state is None and start is not None:
-            checkpoint.load_into(segmentor, checkpoint.load_weights(start)[1], start)
+            load_strictly(segmentor, weights_file.load_weights(start)[1], source=start.name)
         elif state is None:
             wanted = self.stage.weights
             report = load_backbone_weights(
@@ -309,7 +310,7 @@ class _Run:
 
     def _save_weights(self, name: str) -> None:
         data = self._first_stream().data
-        header = checkpoint.WeightsHeader(
+        header = weights_file.WeightsHeader(
             self.stage.model,
             tuple(self.classes.names),
             data.name,
@@ -320,7 +321,7 @@ class _Run:
             data.images,
             self._first_stream().crop,
         )
-        checkpoint.save_weights(self.folder / name, self.method.predictor(), header)
+        weights_file.save_weights(self.folder / name, self.method.predictor(), header)
 
     def _save(self) -> None:
         """Write everything that the next step depends on; the losses have been fetched."""
@@ -340,7 +341,7 @@ class _Run:
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.runtime.device) if self.runtime.is_cuda else None,
         }
-        checkpoint.save_state(self.folder / STATE, state)
+        training_state.save_state(self.folder / STATE, state)
 
     def _require_finite(self) -> None:
         require_finite(self.method, self.optimizer, step=self.step, device=self.runtime.device)
@@ -351,7 +352,7 @@ class _Run:
         if state.get("training") != self.training:
             raise RunFault(f"{path} is the state of another training ({state.get('training')}).", next=advice)
         try:
-            checkpoint.load_into(self.method, state["method"], path)
+            load_strictly(self.method, state["method"], source=path.name)
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.seconds = state["step"], state["seconds"]
             self.curve, self.best, self.weights = state["curve"], state["best"], state["weights"]

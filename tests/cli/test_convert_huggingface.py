@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from segbench.checkpoints.native import WeightsHeader, save_weights
+from segbench.checkpoints.weights_file import WeightsHeader, save_weights
 from segbench.core.spec import Choice, ModelSpec
 from segbench.data.classes import class_table
 from segbench.models.segmentor import Segmentor, build_segmentor

@@ -7,8 +7,8 @@ import torch
 
 from segbench.capacity import machine
 from segbench.capacity.machine import Device
+from tests.capacity.test_memory import OWN
 from tests.program import Done, segbench
-from tests.reproduce.test_memory import OWN
 
 GB = 10**9
 CARD = Device("cuda:0", "A card", 8 * GB, True)

@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from segbench.checkpoints import families
 from segbench.checkpoints import published as checkpoints
-from segbench.checkpoints.foreign import family as families
 from segbench.checkpoints.published import Protocol, PublishedCheckpoint, PublishedFigure
 from segbench.core.spec import DataSpec, EvaluationSpec, evaluation_id
 from segbench.data.classes import class_table
@@ -27,8 +28,7 @@ from tests.program import Done, segbench
 @pytest.fixture(autouse=True)
 def _moon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The only family that there is."""
-    monkeypatch.setattr(families, "family_names", lambda: ("moon",))
-    monkeypatch.setattr(families, "family", lambda name: MOON)
+    monkeypatch.setattr(families, "registered", lambda: {"moon": MOON})
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_files_that_are_no_network(moon: Path, tmp_path: Path) -> None:
     cut.write_bytes(moon.read_bytes()[: len(moon.read_bytes()) // 2])
     assert "damaged" in evaluate(cut, out=tmp_path).fails(4)
     torch.save({"optimizer": {"state": {}, "param_groups": []}}, tmp_path / "steps.pth")
-    assert "state of an optimiser, but no network" in evaluate(tmp_path / "steps.pth", out=tmp_path).fails(4)
+    assert "state of an optimizer, but no network" in evaluate(tmp_path / "steps.pth", out=tmp_path).fails(4)
     torch.save({"segbench_state": 1, "step": 3}, tmp_path / "state.pt")
     assert "resumable state of a training" in evaluate(tmp_path / "state.pt", out=tmp_path).fails(4)
 
@@ -251,17 +251,12 @@ def test_the_wrong_family(moon: Path, weights: Path, tmp_path: Path, monkeypatch
     assert "No checkpoint family 'mars'" in evaluate(moon, "--family", "mars", out=tmp_path).fails(2)
     text = evaluate(tmp_path / "x.pth", out=tmp_path).fails(4)
     assert "of none of the known families" in text and "MODULE:FUNCTION" in text
-    monkeypatch.setattr(families, "family_names", lambda: ("moon", "sun"))
-    monkeypatch.setattr(families, "family", lambda name: MOON if name == "moon" else _Sun)
+    sun = replace(MOON, name="sun", detect=lambda state: False)
+    monkeypatch.setattr(families, "registered", lambda: {"moon": MOON, "sun": sun})
     done = evaluate(moon, "--family", "sun", out=tmp_path)
     assert "is laid out as moon, not as sun" in done.fails(4)
     assert done.lines[-1] == f"Next: segbench eval --checkpoint {moon} --family moon"
-    assert "mean nothing there" in evaluate(weights, "--family", "moon", out=tmp_path).fails(2)
-
-
-class _Sun:
-    detect = staticmethod(lambda state: False)
-    read = staticmethod(lambda state: None)
+    assert "cannot be combined with --family" in evaluate(weights, "--family", "moon", out=tmp_path).fails(2)
 
 
 @pytest.mark.parametrize(

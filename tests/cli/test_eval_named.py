@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from segbench.data.classes import class_table
-from tests.models.foreign import mmseg_like as mm
+from tests.checkpoints.families import mmseg_like as mm
 from tests.models.random_weights import randomise
 from tests.program import Done, segbench
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from segbench.checkpoints.foreign import family as families
+from segbench.checkpoints import families
 from segbench.cli.eval.ways import Way, leader, parse_axes, rows_of
 from segbench.core.errors import Interrupted
 from segbench.core.spec import DataSpec, EvaluationSpec
@@ -122,8 +122,7 @@ def test_scales_and_windows_are_tried_with_what_leads(blue: Path, cityscapes: Pa
 
 
 def test_the_own_conventions_of_another_project(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(families, "family_names", lambda: ("moon",))
-    monkeypatch.setattr(families, "family", lambda name: MOON)
+    monkeypatch.setattr(families, "registered", lambda: {"moon": MOON})
     path = write_moon(tmp_path / "moon.pth")
     words = ["eval", "--checkpoint", path, "--data-root", camvid, "--out", tmp_path]
     done = segbench(*words, "--sweep", "--json")

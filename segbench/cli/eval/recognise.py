@@ -12,12 +12,6 @@ if TYPE_CHECKING:
     from segbench.checkpoints.published import PublishedCheckpoint
     from segbench.core.spec import DataSpec
 
-# The data set that a number of outputs most likely means.
-LIKELY = {
-    19: "cityscapes", 150: "ade20k", 59: "pascal-context", 60: "pascal-context", 171: "coco-stuff-10k", 21: "voc2012",
-    11: "camvid",
-}  # fmt: skip
-
 _OF_OTHERS = {"--family": "family", "--ema": "averaged", "--allow-partial": "allow_partial"}
 
 
@@ -27,16 +21,17 @@ def open_subject(source: "Source", asked: Asked) -> "LoadedModel":
     Raises:
         UsageFault, MissingFault, InvalidFault: as of ``segbench.checkpoints.loaded_model``.
     """
-    from segbench.checkpoints import native as checkpoint
     from segbench.checkpoints.loaded_model import adjusted, open_other, open_own_network, open_weights
+    from segbench.checkpoints.read import FileKind, identify
 
     path = source.path
     if asked.model is not None:
         subject = open_own_network(path, asked.model, _outputs(asked), averaged=asked.averaged)
-    elif checkpoint.is_weights(path):
+    elif identify(path) is FileKind.WEIGHTS:
         given = [flag for flag, value in _OF_OTHERS.items() if getattr(asked, value)]
         if given:
-            raise UsageFault(f"{path.name} is of segbench itself: {' and '.join(given)} mean nothing there.", next=HELP)
+            fault = f"{path.name} is of segbench itself and cannot be combined with {' and '.join(given)}."
+            raise UsageFault(fault, next=HELP)
         subject = open_weights(path)
     else:
         subject = open_other(path, family=asked.family, averaged=asked.averaged, allow_partial=asked.allow_partial)
@@ -136,7 +131,7 @@ def _likely(asked: Asked, subject: "LoadedModel", published: "PublishedCheckpoin
     Raises:
         UsageFault: no data set is known for these classes.
     """
-    from segbench.checkpoints.class_names import table_of
+    from segbench.checkpoints.class_names import likely_dataset, table_of
 
     if asked.dataset is not None:
         return asked.dataset
@@ -152,8 +147,8 @@ def _likely(asked: Asked, subject: "LoadedModel", published: "PublishedCheckpoin
             )
     if table is not None and (homes := _homes(table)):
         return homes[0]
-    if number in LIKELY:
-        return LIKELY[number]
+    if likely := likely_dataset(number):
+        return likely
     raise UsageFault(
         f"{asked.checkpoint} predicts {number} classes; no data set is known for these: --dataset is wanted.",
         next="segbench data list",
@@ -175,7 +170,7 @@ def _homes(table: str) -> list[str]:
 
 def _table(asked: Asked, name: str, subject: "LoadedModel", published: "PublishedCheckpoint | None") -> str:
     """The data set's class table that is the network's."""
-    from segbench.checkpoints.class_names import same_order, turned_round
+    from segbench.checkpoints.class_names import is_reordered, same_order
     from segbench.data.classes import class_table
     from segbench.data.facts import facts
 
@@ -198,7 +193,7 @@ def _table(asked: Asked, name: str, subject: "LoadedModel", published: "Publishe
     if subject.header is None and names:
         # names of other projects are spelled otherwise, or made up; only an order that is wrong for sure is refused
         alike = [table for table in fitting if same_order(names, class_table(table).names)]
-        same = alike or [table for table in fitting if not turned_round(names, class_table(table).names)]
+        same = alike or [table for table in fitting if not is_reordered(names, class_table(table).names)]
     else:
         same = [table for table in fitting if names in ((), class_table(table).names)]
     if not same:
@@ -211,7 +206,7 @@ def _table(asked: Asked, name: str, subject: "LoadedModel", published: "Publishe
 
 def _instead(asked: Asked, subject: "LoadedModel", published: "PublishedCheckpoint | None") -> str:
     """The command that would work."""
-    from segbench.checkpoints.class_names import table_of
+    from segbench.checkpoints.class_names import likely_dataset, table_of
     from segbench.core import registry
     from segbench.data.classes import class_table
     from segbench.data.facts import facts
@@ -227,7 +222,7 @@ def _instead(asked: Asked, subject: "LoadedModel", published: "PublishedCheckpoi
         home = home or subject.header.dataset
     elif published is not None and (homes := _homes(published.classes)):
         home = homes[0]
-    home = home or LIKELY.get(subject.num_classes, "")
+    home = home or likely_dataset(subject.num_classes)
     return f"segbench eval --checkpoint {asked.checkpoint} --dataset {home}" if home else "segbench data list"
 
 
