@@ -146,6 +146,16 @@ def test_torch_free(module: str) -> None:
     assert {name.split(".")[0] for name in closure(module)} & TORCH == set()
 
 
+def test_options_of_every_loss_load_no_torch() -> None:
+    lines = ["import sys", "from segbench.core import registry"]
+    lines += [
+        "for name in registry.names('loss'): registry.options_of('loss', name)()",
+        "print('torch' in sys.modules)",
+    ]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_the_walk_itself_finds_torch() -> None:
     assert "torch" in closure("segbench.reproduce.execute")
     assert "segbench.core.errors" in closure("segbench.recipe.catalog")

@@ -1,127 +1,221 @@
 """Names to implementations, found by where they lie and imported only when used.
 
-A *kind* is a package (``segbench.methods``, ``segbench.data.sets`` ...). Every sub-package of it that has an
-``options`` module is an entry; its name is the sub-package's name with ``_`` turned into ``-``. The options module
-is free of torch and defines ``Options``; the implementation stands in a sibling module that only a run imports.
+A *kind* is a package of segbench (``segbench.methods``, ``segbench.data.sets`` ...) and a group of entry points by
+which other installed packages add to it (``segbench.methods``, ``segbench.datasets`` ...). An entry of most kinds is a
+package: its ``options`` module is free of torch and defines ``Options``, and the implementation stands in a sibling
+module that only a run imports. An entry of the others is a single module. The name of an entry is that of its package
+or module with ``_`` turned into ``-``, or that of its entry point.
 """
 
 import importlib
 import importlib.util
 import pkgutil
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
-from .errors import UsageFault
+from .errors import InvalidFault, UsageFault, first_line
 from .spec import Options
 
+
+@dataclass(frozen=True)
+class Kind:
+    """Something that recipes and commands name.
+
+    Attributes:
+        package: package that holds segbench's own entries.
+        group: entry-point group by which installed packages add theirs.
+        single: an entry is one module, not a package with an ``options`` module.
+    """
+
+    package: str
+    group: str
+    single: bool = False
+
+
 KINDS = {
-    "method": "segbench.methods",
-    "decoder": "segbench.models.decoders",
-    "backbone": "segbench.models.backbones",
-    "dataset": "segbench.data.sets",
+    "method": Kind("segbench.methods", "segbench.methods"),
+    "decoder": Kind("segbench.models.decoders", "segbench.decoders"),
+    "backbone": Kind("segbench.models.backbones", "segbench.backbones"),
+    "dataset": Kind("segbench.data.sets", "segbench.datasets"),
+    "loss": Kind("segbench.losses.extra", "segbench.losses", single=True),
 }
+RECIPES_GROUP = "segbench.recipes"  # packages whose folder holds recipes
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+_added: dict[tuple[str, str], dict[str, ModuleType]] = {}  # (kind, name) to its modules
 
 
-_added: dict[tuple[str, str], dict[str, ModuleType]] = {}  # (kind, name) to its parts
-
-
-def add(kind: str, name: str, parts: dict[str, ModuleType]) -> None:
-    """Register an entry that does not lie in the package, e.g. a user's own data set.
+def add(kind: str, name: str, modules: dict[str, ModuleType]) -> None:
+    """Register an entry at run time, e.g. a user's own data set.
 
     Args:
         kind: one of ``KINDS``.
         name: its name; one that was added before is replaced.
-        parts: ``options`` and whatever else an entry of the kind has, each with the members of such a module.
+        modules: ``options`` and whatever else an entry of the kind has, each with the members of such a module.
 
     Raises:
-        UsageFault: the package has an entry of that name.
+        UsageFault: the name is taken by an entry of segbench or of an installed package.
     """
-    if name in _packaged(kind):
+    if name in _packaged(kind) or name in installed(KINDS[kind].group):
         raise UsageFault(f"segbench has a {kind} {name!r} of its own; another name is needed.", next="segbench list")
-    _added[kind, name] = parts
+    _added[kind, name] = modules
 
 
 def remove(kind: str, name: str) -> None:
-    """Forget an entry that ``add`` registered."""
+    """Remove an entry that ``add`` registered."""
     _added.pop((kind, name), None)
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """All registered names of a kind, sorted."""
-    return tuple(sorted({*_packaged(kind), *added(kind)}))
+    """Return all registered names of a kind, sorted."""
+    return tuple(sorted({*_packaged(kind), *_plugins(kind), *added(kind)}))
 
 
 def added(kind: str) -> tuple[str, ...]:
-    """Names of a kind that ``add`` registered, sorted."""
+    """Return the names of a kind that ``add`` registered, sorted."""
     return tuple(sorted(name for of, name in _added if of == kind))
 
 
 @cache
+def installed(group: str) -> dict[str, EntryPoint]:
+    """Return the entry points of a group that installed packages declare, by name.
+
+    Raises:
+        InvalidFault: two packages declare the same name, or a name cannot be one.
+    """
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=group):
+        if not _NAME.fullmatch(entry.name):
+            fault = f"{_owner(entry)} calls an entry of {group} {entry.name!r}: lower-case letters, digits and dashes."
+            raise InvalidFault(fault, next=_uninstall(entry))
+        other = found.setdefault(entry.name, entry)
+        if other.value != entry.value:
+            fault = f"{_owner(other)} and {_owner(entry)} both add {entry.name!r} to {group}."
+            raise InvalidFault(fault, next=_uninstall(entry))
+    return found
+
+
+@cache
+def _plugins(kind: str) -> dict[str, EntryPoint]:
+    """Return the entries that installed packages add to a kind.
+
+    Raises:
+        InvalidFault: one has the name of an entry of segbench.
+    """
+    found = installed(KINDS[kind].group)
+    for name in found.keys() & _packaged(kind):
+        fault = f"{_owner(found[name])} adds a {kind} {name!r}, which segbench has already."
+        raise InvalidFault(fault, next=_uninstall(found[name]))
+    return found
+
+
+@cache
 def _packaged(kind: str) -> tuple[str, ...]:
-    package = importlib.import_module(KINDS[kind])
+    package = importlib.import_module(KINDS[kind].package)
     found = [
         info.name.replace("_", "-")
         for info in pkgutil.iter_modules(package.__path__)
-        if info.ispkg and importlib.util.find_spec(f"{package.__name__}.{info.name}.options")
+        if KINDS[kind].single
+        or (info.ispkg and importlib.util.find_spec(f"{package.__name__}.{info.name}.options") is not None)
     ]
     return tuple(sorted(found))
 
 
 def is_registered(kind: str, name: str) -> bool:
+    """Return True if a kind has an entry of that name."""
     return name in names(kind)
 
 
-def has_part(kind: str, name: str, part: str) -> bool:
-    """Whether an entry has a module of that name; a data set may be known before it can be read."""
+def has_part(kind: str, name: str, module: str) -> bool:
+    """Return True if an entry has a module of that name; a data set may be known before it can be read."""
     if (kind, name) in _added:
-        return part in _added[kind, name]
-    return is_registered(kind, name) and importlib.util.find_spec(_path(kind, name, part)) is not None
+        return module in _added[kind, name]
+    if not is_registered(kind, name):
+        return False
+    if name in _plugins(kind):
+        _import(kind, name, _plugins(kind)[name].module)  # looking for a submodule imports the package anyway
+    return importlib.util.find_spec(_path(kind, name, module)) is not None
 
 
 def is_packaged(kind: str, name: str) -> bool:
-    """Whether the package has an entry of that name, however it is spelt (``CamVid``, ``pascal_context``)."""
+    """Return True if segbench itself has an entry of that name, in any spelling (``CamVid``, ``pascal_context``)."""
     return name.lower().replace("_", "-") in _packaged(kind)
 
 
 def close_names(name: str, known: tuple[str, ...] | list[str], *, limit: int = 3, cutoff: float = 0.6) -> list[str]:
-    """Known names that a typing slip could have meant, best first."""
+    """Return the known names that a typing slip could have meant, best first."""
     return get_close_matches(name, known, n=limit, cutoff=cutoff)
 
 
 def choices(name: str, known: Sequence[str], *, word: str = "Known") -> str:
-    """``Close: a, b``, where a typing slip could have meant them, otherwise ``Known: `` and all there are."""
+    """Return ``Close: a, b`` if a typing slip could have meant them, otherwise ``Known: `` and all there are."""
     close = close_names(name, list(known))
     return f"Close: {', '.join(close)}" if close else f"{word}: {', '.join(known) or 'none'}"
 
 
 def options_of(kind: str, name: str) -> type[Options]:
-    """The torch-free ``Options`` type of an entry.
+    """Return the torch-free ``Options`` type of an entry.
 
     Raises:
         UsageFault: the name is not registered.
+        InvalidFault: the entry of an installed package cannot be imported, or has no ``Options``.
     """
-    options: type[Options] = _module(kind, name, "options").Options
+    module = implementation(kind, name, "options")
+    options: type[Options] | None = getattr(module, "Options", None)
+    if options is None:
+        entry = _plugins(kind)[name]
+        raise InvalidFault(f"The {kind} {name!r} of {_owner(entry)} defines no Options.", next=_uninstall(entry))
     return options
 
 
-def implementation(kind: str, name: str, part: str) -> ModuleType:
-    """The entry's module ``part`` (it may import torch).
+def implementation(kind: str, name: str, module: str = "") -> ModuleType:
+    """Return a module of an entry (it may import torch); the entry itself where the kind has single modules.
 
     Raises:
         UsageFault: the name is not registered.
+        InvalidFault: the entry of an installed package cannot be imported.
     """
-    return _module(kind, name, part)
-
-
-def _module(kind: str, name: str, part: str) -> ModuleType:
     if not is_registered(kind, name):
         raise UsageFault(f"No {kind} {name!r}. {choices(name, names(kind))}.", next="segbench list")
     if (kind, name) in _added:
-        return _added[kind, name][part]
-    return importlib.import_module(_path(kind, name, part))
+        found = _added[kind, name]
+        return next(iter(found.values())) if KINDS[kind].single else found[module]
+    return _import(kind, name, _path(kind, name, module))
 
 
-def _path(kind: str, name: str, part: str) -> str:
-    return f"{KINDS[kind]}.{name.replace('-', '_')}.{part}"
+def _path(kind: str, name: str, module: str) -> str:
+    own = f"{KINDS[kind].package}.{name.replace('-', '_')}"
+    base = _plugins(kind)[name].module if name in _plugins(kind) else own
+    return base if KINDS[kind].single else f"{base}.{module}"
+
+
+def _import(kind: str, name: str, path: str) -> ModuleType:
+    """Import a module, with the errors of other people's packages as faults.
+
+    Raises:
+        InvalidFault: the module belongs to an installed package and does not import.
+    """
+    if name not in _plugins(kind):
+        return importlib.import_module(path)
+    try:
+        return importlib.import_module(path)
+    except Exception as error:
+        entry = _plugins(kind)[name]
+        raise InvalidFault(
+            f"The {kind} {name!r} of {_owner(entry)} cannot be imported: {first_line(error, named=True)}.",
+            next=_uninstall(entry),
+        ) from error
+
+
+def _owner(entry: EntryPoint) -> str:
+    """Return the package that declares an entry point, with its version."""
+    return "an installed package" if entry.dist is None else f"{entry.dist.name} {entry.dist.version}"
+
+
+def _uninstall(entry: EntryPoint) -> str:
+    return f"python -m pip uninstall {'PACKAGE' if entry.dist is None else entry.dist.name}"

@@ -11,10 +11,10 @@ all lie in the image and are labelled.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .pixel_anchor import class_masks
@@ -119,3 +119,57 @@ def _places(maps: Tensor, offset: tuple[int, int], at: int) -> tuple[slice, ...]
         start = abs(step) + at * step
         places.append(slice(start, start + max(length - 2 * abs(step), 0)))
     return tuple(places)
+
+
+class AdaptiveAffinityLoss(nn.Module):
+    """Adaptive affinity fields with fixed or learned weights of the fields.
+
+    Learned weights are a soft-max over the fields, one for every class and kind of pair. They are meant to maximize the
+    loss: their gradient is reversed, so that the optimizer that minimizes everything else maximizes it over them (AAF's
+    released code).
+
+    Args:
+        num_classes: C.
+        sides: sides of the fields in pixels, odd.
+        margin: divergence across an edge from which there is no loss.
+        edge_weight: factor of the losses on edges.
+        non_edge_weight: factor of the losses elsewhere.
+        field_weights: ``learned``, or one weight for all fields.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        sides: Sequence[int],
+        margin: float,
+        edge_weight: float,
+        non_edge_weight: float,
+        field_weights: Literal["learned"] | float,
+    ) -> None:
+        super().__init__()
+        self.sides, self.margin = tuple(sides), margin
+        self.edge_weight, self.non_edge_weight = edge_weight, non_edge_weight
+        self.field_weights = field_weights
+        self.free = nn.ParameterDict()
+        if field_weights == "learned":
+            shape = (num_classes, len(self.sides))
+            self.free.update({kind: nn.Parameter(torch.zeros(shape)) for kind in ("edge", "non_edge")})
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of one group of images, a scalar."""
+        fields = [field_sums(logits, target, side=side, margin=self.margin) for side in self.sides]
+        shape = (logits.shape[1], len(fields))
+        edge, non_edge = affinity_loss(
+            fields,
+            edge_weights=self._weights("edge", shape, logits),
+            non_edge_weights=self._weights("non_edge", shape, logits),
+        )
+        return self.edge_weight * edge + self.non_edge_weight * non_edge
+
+    def _weights(self, kind: str, shape: tuple[int, int], like: Tensor) -> Tensor:
+        """Return the (C, K) weights of one kind of pair."""
+        if self.field_weights == "learned":
+            free = self.free[kind]
+            return (2 * free.detach() - free).softmax(1)  # the value of ``free``, with the gradient reversed
+        return torch.full(shape, self.field_weights, device=like.device)

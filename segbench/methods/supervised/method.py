@@ -15,7 +15,7 @@ from segbench.losses.hard_pixels import hard_cross_entropy
 from segbench.losses.resize import resize_labels
 from segbench.methods.base import Method, ParamGroup
 
-from .extra import build_extra
+from .extra import build_extra, mean_over_groups
 from .options import Options
 
 if TYPE_CHECKING:
@@ -44,8 +44,10 @@ class Supervised(Method):
         self.ce_weight, self.aux_weight = options.ce_weight, options.aux_weight
         self.loss_at, self.aux_loss_at = options.loss_at, options.aux_loss_at or options.loss_at
         self.ohem = options.ohem
-        extra = options.extra_loss
-        self.extra = None if extra is None else build_extra(extra, num_classes=num_classes)
+        self.extra_options = options.extra_loss
+        self.extra = None
+        if options.extra_loss is not None:
+            self.extra = build_extra(options.extra_loss, num_classes=num_classes)
         weights = resolve_class_weights(options.class_weights)
         if weights is not None and len(weights) != num_classes:
             raise InvalidFault(f"There are {len(weights)} class weights for {num_classes} classes.")
@@ -88,10 +90,13 @@ class Supervised(Method):
             mined = self.ohem is not None and self.ohem.on == "all"
             terms = [factors[name] * self._cross_entropy(*pair, mined=mined) for name, pair in pairs.items()]
             losses["aux"] = torch.stack(terms).sum()
-        if self.extra is not None:
-            place = self.extra.at
+        if self.extra is not None and self.extra_options is not None:
+            extra = self.extra_options
+            place = extra.resolution
             pair = final if place == self.loss_at else self._at(place, output.logits, batch.target)
-            losses[self.extra.name] = self.extra.factor(self.progress(step)) * self.extra(*pair)
+            size = extra.group if isinstance(extra.group, int) else len(batch.target)
+            factor = extra.factor(self.progress(step))
+            losses[extra.name] = factor * mean_over_groups(self.extra, *pair, size=size)
         return output, losses
 
     def _cross_entropy(self, logits: Tensor, target: Tensor, *, mined: bool) -> Tensor:

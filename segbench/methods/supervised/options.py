@@ -54,8 +54,9 @@ class Options(BaseOptions):
         found = super().across_images_of(images)
         if self.ohem is not None:
             found["hard pixels"] = group_sizes(images, self.ohem.images_per_group)
-        if self.extra_loss is not None:
-            found[self.extra_loss.words] = group_sizes(images, self.extra_loss.images_per_group)
+        if self.extra_loss is not None and self.extra_loss.group is not None:
+            group = self.extra_loss.group
+            found[self.extra_loss.title] = group_sizes(images, None if group == "batch" else group)
         return found
 
     @field_validator("class_weights")
