@@ -38,7 +38,7 @@ def read(state: StateDict) -> ForeignCheckpoint:
     )
 
 
-MOON = Family(name="moon", title="moon", detect=detect, read=read)
+MOON = Family(name="moon", title="moon", detect=detect, read=read, state_keys=("model",))
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from . import common
 if TYPE_CHECKING:
     from rich.table import Table as View
 
-    from segbench.capacity.fits import Fallback, Need
-    from segbench.capacity.machine import Device, Warned
+    from segbench.capacity.fits import Fallback, Requirement
+    from segbench.capacity.machine import Device, Problem
     from segbench.engine.runtime import Precision
     from segbench.recipe.catalog import Catalog
 
@@ -29,7 +29,7 @@ def command(
     out: common.Out = None,
     json: common.Json = False,
 ) -> None:
-    """Versions, devices, disks, data, weights; what is amiss and its remedy; which rows fit the memory.
+    """Versions, devices, disks, data, weights; problems and their remedies; which rows fit the memory.
 
     \b
     Examples:
@@ -43,7 +43,7 @@ def command(
     from segbench.capacity import machine
 
     devices, places = machine.cuda_devices(), machine.writable_places(store, data_root)
-    amiss = machine.warnings(store, devices, places)
+    problems = machine.problems(store, devices, places)
     facts = {
         "versions": machine.versions(),
         "devices": [asdict(device) for device in devices],
@@ -55,7 +55,7 @@ def command(
         "credentials": machine.credentials(),
     }
     if not json:
-        _page(facts, amiss)
+        _page(facts, problems)
     size = int(memory * 1e9) if memory is not None else min((device.memory_bytes for device in devices), default=None)
     found = _needs(catalog, tables, devices)
     if json:
@@ -63,24 +63,24 @@ def command(
             {
                 "schema": 1,
                 **facts,
-                "warnings": [asdict(each) for each in amiss],
+                "warnings": [asdict(each) for each in problems],
                 "memory_bytes": size,
                 "fits": [_as_json(need, size) for need in found],
             }
         )
     else:
         _show_fits(found, size, asked=memory is not None, table=table)
-    prevents = [each for each in amiss if each.prevents]
+    prevents = [each for each in problems if each.prevents]
     if prevents:
         raise MissingFault(*(each.says for each in prevents), next=prevents[0].next)
 
 
-def _needs(catalog: "Catalog", tables: list[str], devices: "list[Device]") -> "list[Need]":
+def _needs(catalog: "Catalog", tables: list[str], devices: "list[Device]") -> "list[Requirement]":
     """Rows that could be trained, counted."""
-    from segbench.capacity.fits import needs
+    from segbench.capacity.fits import requirements
 
     precision: Precision = "bfloat16" if all(device.bf16 for device in devices) else "float32"
-    found = needs(catalog, tables, precision=precision)
+    found = requirements(catalog, tables, precision=precision)
     with common.busy("Counting what every row needs; that is kept for the next time ..."):
         for need in found:
             need.count()
@@ -114,7 +114,7 @@ def _weights() -> dict[str, bool]:
     return {each.published.name: local_weights(each.published) is not None for each in listed_weights()}
 
 
-def _page(facts: dict[str, Any], amiss: "list[Warned]") -> None:
+def _page(facts: dict[str, Any], problems: "list[Problem]") -> None:
     from rich.text import Text
 
     view = common.table("", "")
@@ -141,7 +141,7 @@ def _page(facts: dict[str, Any], amiss: "list[Warned]") -> None:
     view.add_row("weights", f"{len(here)} of {len(facts['weights'])} backbones' here{more}")
     there = facts["credentials"]
     view.add_row("credentials", ", ".join(f"{name} {'set' if there[name] else 'not set'}" for name in there))
-    lines = [f"!! {each.says}\n   Next: {each.next}" for each in amiss] or ["Nothing is amiss."]
+    lines = [f"!! {each.says}\n   Next: {each.next}" for each in problems] or ["No problems found."]
     common.show(view, Text("\n" + "\n".join(lines) + "\n"))
 
 
@@ -153,7 +153,7 @@ def _grouped(status: dict[str, str]) -> str:
     return " · ".join(f"{state}: {', '.join(each)}" for state, each in names.items())
 
 
-def _as_json(need: "Need", size: int | None) -> dict[str, Any]:
+def _as_json(need: "Requirement", size: int | None) -> dict[str, Any]:
     entry = need.as_json()
     if size is not None:
         fallback = need.fit(size)
@@ -163,7 +163,7 @@ def _as_json(need: "Need", size: int | None) -> dict[str, Any]:
     return entry
 
 
-def _show_fits(found: "list[Need]", size: int | None, *, asked: bool, table: str | None) -> None:
+def _show_fits(found: "list[Requirement]", size: int | None, *, asked: bool, table: str | None) -> None:
     from rich.text import Text
 
     from segbench.capacity.fits import COSTS, RESERVED, SHORT
@@ -181,12 +181,12 @@ def _show_fits(found: "list[Need]", size: int | None, *, asked: bool, table: str
     common.show(Text(f"What rows need at their full protocol on {where}, in GB"), view, Text("\n" + "\n".join(lines)))
 
 
-def _fits_view(found: "list[Need]", size: int | None) -> "tuple[View, set[str]]":
+def _fits_view(found: "list[Requirement]", size: int | None) -> "tuple[View, set[str]]":
     """One line for rows of a table that need the same, and the fallbacks that occur."""
-    from segbench.capacity.fits import CLASSES_GB, COSTS, GB, grouped
+    from segbench.capacity.fits import COSTS, GB, SIZES_GB, grouped
 
-    sizes = [size] if size is not None else [each * GB for each in CLASSES_GB]
-    ways = ["fits", "how"] if size is not None else [f"{each} GB" for each in CLASSES_GB]
+    sizes = [size] if size is not None else [each * GB for each in SIZES_GB]
+    ways = ["fits", "how"] if size is not None else [f"{each} GB" for each in SIZES_GB]
     right = ("batch", "training", "checkpointed", "evaluation")
     view = common.table("row", "data", *right, *ways, right=right)
     for column in view.columns[:2]:
@@ -214,9 +214,9 @@ def _fits_view(found: "list[Need]", size: int | None) -> "tuple[View, set[str]]"
 
 
 def _class(count: int) -> str:
-    from segbench.capacity.fits import class_of
+    from segbench.capacity.fits import size_class
 
-    size = class_of(count)
+    size = size_class(count)
     return "more" if size is None else f"{size} GB"
 
 

@@ -76,16 +76,17 @@ def _row(catalog: "Catalog", table: str, row: str) -> dict[str, Any]:
 
 def _add_fits(catalog: "Catalog", names: list[str], rows: list[dict[str, Any]]) -> None:
     """For every row that can be trained, the memory that it needs on each data set, and the GPU that has it."""
-    from segbench.capacity.fits import class_of, needs
+    from segbench.capacity.fits import requirements, size_class
 
     with common.busy("Counting what every row needs; that is kept for the next time ..."):
         found = {
-            (each.resolved.table.name, each.resolved.row, each.resolved.dataset): each for each in needs(catalog, names)
+            (each.resolved.table.name, each.resolved.row, each.resolved.dataset): each
+            for each in requirements(catalog, names)
         }
         for row in rows:
             own = {name: found.get((row["table"], row["row"], name)) for name in row["datasets"]}
             row["memory_bytes"] = {name: need.published if need else None for name, need in own.items()}
-            row["fits_gb"] = {name: class_of(need.published) if need else None for name, need in own.items()}
+            row["fits_gb"] = {name: size_class(need.published) if need else None for name, need in own.items()}
 
 
 def _one_status(lacks: list[str]) -> str:

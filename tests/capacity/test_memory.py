@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from segbench.capacity import count_cache as remembered
-from segbench.capacity import fits, memory
-from segbench.capacity.fits import Fallback, Need, class_of, grouped, needs
-from segbench.capacity.memory import CONTEXT_BYTES, Memory, count_stage, evaluation_memory, training_memory
+from segbench.capacity import count_cache, fits, memory
+from segbench.capacity.fits import Fallback, Requirement, grouped, requirements, size_class
+from segbench.capacity.memory import CONTEXT_BYTES, MemoryEstimate, count_stage, evaluation_memory, training_memory
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import (
     Choice,
@@ -51,7 +50,7 @@ def stage(
     )
 
 
-def memory_of(one: StageSpec, **words: Any) -> Memory:
+def memory_of(one: StageSpec, **words: Any) -> MemoryEstimate:
     return training_memory(TrainingSpec(stages=(one,)), **words)
 
 
@@ -61,7 +60,7 @@ def real(one: StageSpec) -> Any:
 
 
 def test_totals_by_hand() -> None:
-    found = Memory(weights=100, gradients=90, optimizer=180, activations=1000, working=30)
+    found = MemoryEstimate(weights=100, gradients=90, optimizer=180, activations=1000, working=30)
     assert found.reserve == CONTEXT_BYTES + 140
     assert found.total == 1400 + 140 + CONTEXT_BYTES
 
@@ -201,8 +200,8 @@ def test_losses_that_look_at_values_are_left_out(monkeypatch: pytest.MonkeyPatch
     from segbench.methods.supervised.method import Supervised
 
     network = count_stage(stage(3), precision="float32").everything
-    monkeypatch.setattr(remembered, "_here", {})
-    monkeypatch.setattr(remembered, "_read", lambda _: None)
+    monkeypatch.setattr(count_cache, "_loaded", {})
+    monkeypatch.setattr(count_cache, "_read", lambda _: None)
     monkeypatch.setattr(Supervised, "forward", lambda self, batches, step: batches["labelled"].target.nonzero())
     alone = count_stage(stage(3), precision="float32").everything
     assert 0.3 * network < alone < network
@@ -211,7 +210,7 @@ def test_losses_that_look_at_values_are_left_out(monkeypatch: pytest.MonkeyPatch
 def test_counts_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """In memory, on the disk, by shapes alone; half a file is no file; another code counts anew."""
     monkeypatch.setenv("SEGBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(remembered, "_here", {})
+    monkeypatch.setattr(count_cache, "_loaded", {})
     counts = []
     real_count = memory._count_stage
     monkeypatch.setattr(memory, "_count_stage", lambda *words: counts.append(1) or real_count(*words))
@@ -221,14 +220,14 @@ def test_counts_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         other = Choice(name="contextrast", options={"embedding_dim": 16, "alpha": alpha})
         assert memory_of(stage(method=other, optimizer=OptimizerSpec(name="sgd", lr=0.5, momentum=0.9))) == first
     assert len(counts) == 1
-    monkeypatch.setattr(remembered, "_here", {})
+    monkeypatch.setattr(count_cache, "_loaded", {})
     assert memory_of(stage(method=contrast)) == first and len(counts) == 1
     (path,) = (tmp_path / "cache" / "memory").iterdir()
     path.write_text(path.read_text()[:20])
-    monkeypatch.setattr(remembered, "_here", {})
+    monkeypatch.setattr(count_cache, "_loaded", {})
     assert memory_of(stage(method=contrast)) == first and len(counts) == 2
     assert json.loads(path.read_text())["everything"] > 0
-    monkeypatch.setattr(remembered, "_code", lambda: "other")
+    monkeypatch.setattr(count_cache, "_code", lambda: "other")
     memory_of(stage(method=contrast))
     memory_of(stage(method=Choice(name="contextrast", options={"embedding_dim": 32})))
     assert len(counts) == 4
@@ -237,7 +236,7 @@ def test_counts_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 def test_without_a_cache_it_is_counted_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SEGBENCH_CACHE", str(tmp_path / "file"))
-    monkeypatch.setattr(remembered, "_here", {})
+    monkeypatch.setattr(count_cache, "_loaded", {})
     assert memory_of(stage()).activations > 0
 
 
@@ -269,20 +268,20 @@ def own(tmp_path: Path) -> Catalog:
 
 
 def test_rows_that_wait_or_only_count_need_nothing(own: Catalog) -> None:
-    assert [need.resolved.row for need in needs(own, ["own"])] == ["plain", "twin", "light"]
-    assert needs(default_catalog(), ["contextrast-table7"]) == []
+    assert [need.resolved.row for need in requirements(own, ["own"])] == ["plain", "twin", "light"]
+    assert requirements(default_catalog(), ["contextrast-table7"]) == []
 
 
 def test_rows_that_need_the_same_stand_together(own: Catalog) -> None:
-    names = [[need.resolved.row for need in group] for group in grouped(needs(own, ["own"]))]
+    names = [[need.resolved.row for need in group] for group in grouped(requirements(own, ["own"]))]
     assert names == [["plain", "twin"], ["light"]]
 
 
 def test_a_validation_may_need_more_than_a_step(own: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole images at single scale, beside the momenta."""
-    step = Memory(weights=1, optimizer=7)
+    step = MemoryEstimate(weights=1, optimizer=7)
     monkeypatch.setattr(fits, "training_memory", lambda *_, **__: step)
-    (need, *_) = needs(own, ["own"])
+    (need, *_) = requirements(own, ["own"])
     training = need.resolved.ran.training
     assert training is not None
     (only,) = training.stages
@@ -290,10 +289,10 @@ def test_a_validation_may_need_more_than_a_step(own: Catalog, monkeypatch: pytes
     assert need.training() == whole.total + 7 > step.total
     blind = only.model_copy(update={"schedule": only.schedule.model_copy(update={"validate_every": None})})
     need.resolved.ran.training = TrainingSpec(stages=(blind,))
-    assert Need(need.resolved, "bfloat16").training() == step.total
+    assert Requirement(need.resolved, "bfloat16").training() == step.total
 
 
-class _Given(Need):
+class _Given(Requirement):
     """A need whose sizes are said: training of 16 images as published 20, checkpointed 10; a quarter stays for ever."""
 
     scoring = 5
@@ -325,7 +324,7 @@ class _Given(Need):
     ],
 )
 def test_the_fallback_that_costs_least(own: Catalog, size: float, expected: Fallback | None) -> None:
-    (plain, *_) = needs(own, ["own"])
+    (plain, *_) = requirements(own, ["own"])
     found = _Given(plain.resolved, "bfloat16").fit(int(size * GB))
     assert found == expected
 
@@ -345,12 +344,12 @@ def test_words_of_fallbacks() -> None:
 
 def test_classes_of_memory() -> None:
     sizes = {1: 8, 8 * GB: 8, 8 * GB + 1: 12, 12 * GB: 12, 20 * GB: 24, 24 * GB + 1: 80, 80 * GB: 80}
-    assert {count: class_of(count) for count in sizes} == sizes
-    assert class_of(80 * GB + 1) is None
+    assert {count: size_class(count) for count in sizes} == sizes
+    assert size_class(80 * GB + 1) is None
 
 
 def test_micro_batches_that_are_offered(own: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    (plain, _, light) = needs(own, ["own"])
+    (plain, _, light) = requirements(own, ["own"])
     assert list(plain.micro_batches()) == [8, 4, 2, 1] and list(light.micro_batches()) == [2, 1]
     monkeypatch.setattr(fits, "_trains_alone", lambda _: False)
     assert list(plain.micro_batches()) == [8, 4, 2]
@@ -365,6 +364,6 @@ def test_one_image_alone() -> None:
 
 def test_a_published_protocol() -> None:
     """HRNetV2-W48, eight crops of 512x1024: counted once for both answers, in seconds."""
-    (need, *_) = needs(default_catalog(), ["contrastiveseg-table2"])
+    (need, *_) = requirements(default_catalog(), ["contrastiveseg-table2"])
     assert need.batch == 8
-    assert class_of(need.training()) == 24 and class_of(need.training(checkpoint=True)) == 8
+    assert size_class(need.training()) == 24 and size_class(need.training(checkpoint=True)) == 8

@@ -100,7 +100,7 @@ def test_what_is_there_is_not_written_over() -> None:
         folder = Path(f"with-{name[0]}")
         folder.mkdir()
         (folder / name).write_text("mine")
-        assert f"{folder / name} is there already" in convert("--output", folder).fails(2)
+        assert f"{folder / name} exists already" in convert("--output", folder).fails(2)
         assert [(each.name, each.read_text()) for each in folder.iterdir()] == [(name, "mine")]
         assert convert("--output", folder, "--force").code == 0
         assert json.loads((folder / "config.json").read_text())["model_type"] == "segformer"

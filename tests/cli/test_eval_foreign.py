@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from segbench.checkpoints import families
 from segbench.checkpoints import published as checkpoints
-from segbench.checkpoints.published import Protocol, PublishedCheckpoint, PublishedFigure
+from segbench.checkpoints.published import PublishedCheckpoint, PublishedFigure, PublishedProtocol
 from segbench.core.spec import DataSpec, EvaluationSpec, evaluation_id
 from segbench.data.classes import class_table
 from segbench.data.open import open_dataset
@@ -175,7 +175,7 @@ def test_part_of_a_network(camvid: Path, tmp_path: Path) -> None:
     gone = [name for name in state if "stage3" in name and not name.endswith("num_batches_tracked")][:5]
     torch.save({name: tensor for name, tensor in state.items() if name not in gone}, tmp_path / "part.pth")
     done = evaluate(tmp_path / "part.pth", out=tmp_path, data=camvid)
-    assert f"5 tensors of the network are missing, e.g. {gone[0].removeprefix(PREFIX)}" in done.fails(4)
+    assert f"5 missing tensors, e.g. {gone[0].removeprefix(PREFIX)}" in done.fails(4)
     assert "--allow-partial" in done.lines[-1]
     record = evaluate(tmp_path / "part.pth", "--allow-partial", "--json", out=tmp_path, data=camvid).json
     assert record["training_spec"]["left_random"] == sorted(name.removeprefix(PREFIX) for name in gone)
@@ -322,7 +322,7 @@ def published(moon: Path, monkeypatch: pytest.MonkeyPatch) -> PublishedCheckpoin
     fields: dict[str, Any] = {"scales": [0.5, 0.75, 1.0, 1.25, 1.5, 1.75], "flip": True}
     spec = EvaluationSpec(data=DataSpec(name="camvid", splits=("val",)), **fields)
     figure = PublishedFigure(
-        "miou", "81.6", Protocol(short="ms+flip", words="", fields=fields), spec, "read", "a table"
+        "miou", "81.6", PublishedProtocol(short="ms+flip", words="", fields=fields), spec, "read", "a table"
     )
     entry = PublishedCheckpoint(
         "moon-camvid", "moon", "moon", "HRNet", (f"http://127.0.0.1:9/{moon.name}",), "", "camvid", "camvid", "val",

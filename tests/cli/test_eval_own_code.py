@@ -165,7 +165,7 @@ def test_faults_of_the_code_are_one_line(model: str, code: int, says: str, mine:
 def test_tensors_that_do_not_fit(mine: Path, tmp_path: Path) -> None:
     torch.save({"conv.weight": torch.zeros(19, 3, 1, 1), "other": torch.zeros(1)}, mine)
     text = evaluate(mine, "mynets:build").fails(4)
-    assert "1 tensors of the network are missing, e.g. conv.bias" in text and "1 tensors are unexpected" in text
+    assert "1 missing tensor, e.g. conv.bias" in text and "1 unexpected tensor" in text
 
 
 def test_which_classes_is_not_guessed(mine: Path) -> None:

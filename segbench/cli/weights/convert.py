@@ -64,9 +64,9 @@ def command(
         say(" --  ", note)
     say(" ok  ", f"loaded again, its logits differ by {done.difference:.1g} of the largest")
     say(" ok  ", f"{common.many(done.tensors, 'tensor')}, {common.memory(done.path.stat().st_size)}: {done.path}")
-    if done.beside:
+    if done.sidecars:
         folder = done.path.parent
-        say(" ok  ", f"with {', '.join(done.beside)} beside it: from_pretrained({str(folder)!r}) loads the folder")
+        say(" ok  ", f"with {', '.join(done.sidecars)} beside it: from_pretrained({str(folder)!r}) loads the folder")
     if published is not None:
         say(" --  ", f"Licence of the original: {published.licence}")
     typer.echo(f"Next: segbench eval --checkpoint {done.path}")

@@ -9,7 +9,7 @@ from torch import Tensor
 from segbench.checkpoints import families
 from segbench.checkpoints.families import hrnet as family_module
 from segbench.checkpoints.loading import match
-from segbench.checkpoints.open import Opened, open_foreign
+from segbench.checkpoints.open import OpenedCheckpoint, open_foreign
 from segbench.checkpoints.published import checkpoint_table
 from segbench.checkpoints.recognise import recognise
 from segbench.core.errors import InvalidFault
@@ -53,7 +53,7 @@ SMALL_FILES = {"plain": plain(7, **SMALL), "ocr": ocr(7, **SMALL, **SMALL_OCR)}
 LOSS = {"loss.criterion.weight": (7,)}
 
 
-def opened(tmp_path: Path, state: dict[str, Tensor]) -> Opened:
+def opened(tmp_path: Path, state: dict[str, Tensor]) -> OpenedCheckpoint:
     path = tmp_path / "hrnet.pth"
     torch.save(state, path)
     return open_foreign(path)
@@ -191,10 +191,10 @@ def test_is_of_this_family_alone(kind: str) -> None:
 def test_what_is_missing_or_too_much_is_named(tmp_path: Path) -> None:
     whole = filled(SMALL_FILES["ocr"])
     lacking = {name: tensor for name, tensor in whole.items() if "f_up.1" not in name}
-    with pytest.raises(InvalidFault, match=r"4 tensors of the network are missing, e\.g\. decoder\.attention\.out"):
+    with pytest.raises(InvalidFault, match=r"4 missing tensors, e\.g\. decoder\.attention\.out"):
         opened(tmp_path, lacking)
-    with pytest.raises(InvalidFault, match=r"1 tensors are unexpected, e\.g\. decoder\.refine\.weight"):
+    with pytest.raises(InvalidFault, match=r"1 unexpected tensor, e\.g\. decoder\.refine\.weight"):
         opened(tmp_path, {**whole, "model.decoder.refine.weight": torch.zeros(1)})
     headless = {name: tensor for name, tensor in whole.items() if "cls_head" not in name}
-    with pytest.raises(InvalidFault, match=r"not whole: 'cls_head\.weight' is missing"):
+    with pytest.raises(InvalidFault, match=r"incomplete: 'cls_head\.weight' is missing"):
         opened(tmp_path, headless)

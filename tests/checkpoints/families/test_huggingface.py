@@ -241,13 +241,13 @@ def without(kind: str, pattern: str) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("kind", "pattern", "said"),
     [
-        ("segformer", r"block\.2\.0\.attention\.self\.value", r"not whole: .*2\.0\.attention\.self\.value\.weight"),
-        ("segformer", r"decode_head\.classifier", r"not whole: 'decode_head\.classifier\.weight' is missing"),
-        ("segformer", r"encoder\.block\.3", r"not whole: .*segformer\.encoder\.block\.3"),
-        ("segformer", r"layer_norm\.3", r"2 tensors of the network are missing, e\.g\. backbone\.norm4"),
-        ("upernet", r"layers\.1\.blocks\.1\.attention\.self\.query\.bias", r"not whole: .*self\.query\.bias"),
+        ("segformer", r"block\.2\.0\.attention\.self\.value", r"incomplete: .*2\.0\.attention\.self\.value\.weight"),
+        ("segformer", r"decode_head\.classifier", r"incomplete: 'decode_head\.classifier\.weight' is missing"),
+        ("segformer", r"encoder\.block\.3", r"incomplete: .*segformer\.encoder\.block\.3"),
+        ("segformer", r"layer_norm\.3", r"2 missing tensors, e\.g\. backbone\.norm4"),
+        ("upernet", r"layers\.1\.blocks\.1\.attention\.self\.query\.bias", r"incomplete: .*self\.query\.bias"),
         ("upernet", r"backbone\.encoder", "backbone under its UPerNet is not Swin"),
-        ("upernet", r"hidden_states_norms\.stage1\.bias", r"1 tensors of .* are missing, e\.g\. backbone\.norm0"),
+        ("upernet", r"hidden_states_norms\.stage1\.bias", r"1 missing tensor, e\.g\. backbone\.norm0"),
     ],
 )
 def test_what_is_missing_is_named(kind: str, pattern: str, said: str, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segbench.checkpoints.family import ForeignCheckpoint
-from segbench.checkpoints.layouts.config_text import parse_config, stated
+from segbench.checkpoints.layouts.config_text import lookup, parse_config
 from segbench.checkpoints.open import open_foreign
 from segbench.checkpoints.recognise import recognise
 from segbench.checkpoints.unwrap import read_contents
@@ -100,7 +100,7 @@ def test_what_the_reader_assumes_is_what_the_usual_configuration_states() -> Non
     unsaid, said = recognise(pspnet(), source="net.pth"), read(old())
     assert said.model == unsaid.model and said.protocol == unsaid.protocol
     assert "769x769" in unsaid.notes[-1] and "It scores whole images" in unsaid.notes[0]
-    assert said.notes == ("Input, corners, strides, grids and scoring are as the configuration in the file says.",)
+    assert said.notes == ("Input, corners, strides, grids and scoring are as the configuration in the file states.",)
 
 
 def test_what_the_files_of_other_crops_state() -> None:
@@ -257,9 +257,9 @@ def test_values_of_a_text() -> None:
     text = "x = dict(a=-1, b={'c': (1, 2.5), 3: 4}, d=None)\ny = dict(x=x, z=unknown)\nw = (x)\n'''words'''"
     found = parse_config(text)
     assert found == {"x": {"a": -1, "b": {"c": (1, 2.5)}, "d": None}, "y": {"x": found["x"]}, "w": found["x"]}
-    assert stated(found, "y.x.b.c.1") == 2.5 and stated(found, "y.x.b.c.-2") == 1
+    assert lookup(found, "y.x.b.c.1") == 2.5 and lookup(found, "y.x.b.c.-2") == 1
     for path in ("y.x.b.c.7", "y.q", "x.a.b", "x.d.e"):
-        assert stated(found, path) is None
+        assert lookup(found, path) is None
 
 
 def test_only_plain_data_is_taken_of_what_lies_beside(tmp_path: Path) -> None:
@@ -276,14 +276,14 @@ def test_only_plain_data_is_taken_of_what_lies_beside(tmp_path: Path) -> None:
     }
     torch.save({"meta": meta, "state_dict": {"weight": torch.ones(3)}}, tmp_path / "net.pth")
     contents = read_contents(tmp_path / "net.pth")
-    found = dict(contents.meta)
+    found = dict(contents.metadata["meta"])
     bottom = found.pop("deep")
     assert found == {"config": "a = 1", "list": (1, "a", None)}
     for _ in range(7):
         bottom = bottom.get("down", {})
     assert bottom == {}
     torch.save({"meta": "words", "state_dict": {"weight": torch.ones(3)}}, tmp_path / "net.pth")
-    assert read_contents(tmp_path / "net.pth").meta == {}
+    assert read_contents(tmp_path / "net.pth").metadata == {}
 
 
 def test_the_settled_network_still_fits_its_tensors() -> None:

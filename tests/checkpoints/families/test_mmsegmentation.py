@@ -209,7 +209,7 @@ def test_networks_that_segbench_has_not_are_refused_with_the_reason(what: str) -
 
 def test_a_missing_classifier_is_named() -> None:
     state = {name: t for name, t in on_meta(NARROW["deeplabv3"][0]).items() if "decode_head.conv_seg" not in name}
-    with pytest.raises(InvalidFault, match=r"not whole: .*decode_head\.conv_seg\.weight"):
+    with pytest.raises(InvalidFault, match=r"incomplete: .*decode_head\.conv_seg\.weight"):
         recognise(state, source="net.pth")
 
 

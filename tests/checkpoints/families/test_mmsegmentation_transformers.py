@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from segbench.checkpoints import families
 from segbench.checkpoints.loading import match
-from segbench.checkpoints.open import Opened, open_foreign
+from segbench.checkpoints.open import OpenedCheckpoint, open_foreign
 from segbench.checkpoints.recognise import recognise
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import EvaluationSpec, ModelSpec
@@ -48,7 +48,7 @@ def full(network: str, num_classes: int) -> dict[str, Tensor]:
         ).state_dict()
 
 
-def opened(state: dict[str, Tensor], path: Path) -> Opened:
+def opened(state: dict[str, Tensor], path: Path) -> OpenedCheckpoint:
     torch.save({"meta": {"CLASSES": ("road",), "mmseg_version": "0.17"}, "state_dict": state}, path / "net.pth")
     return open_foreign(path / "net.pth")
 
@@ -162,18 +162,18 @@ def changed(kind: str, pattern: str, becomes: str | None = None) -> dict[str, Te
     [
         (changed("segformer", "fusion_conv", "bottleneck"), "head on its Mix Transformer is not SegFormer"),
         (changed("upernet", "fpn_bottleneck", "fusion"), "head on its Swin Transformer is not UPerNet"),
-        (changed("segformer", r"decode_head\.conv_seg"), r"is not whole: 'decode_head\.conv_seg\.weight' is missing"),
+        (changed("segformer", r"decode_head\.conv_seg"), r"is incomplete: 'decode_head\.conv_seg\.weight' is missing"),
         (changed("segformer", r"layers\.1\.1\.0\.attn\.attn\.in_proj_bias"), r"backbone\.block2\.0\.attn\.q\.bias"),
-        (changed("segformer", r"layers\.2\.1\."), r"is not whole: .*backbone\.layers\.2\.1\."),
+        (changed("segformer", r"layers\.2\.1\."), r"is incomplete: .*backbone\.layers\.2\.1\."),
         (changed("upernet", r"stages\.1\.blocks\.1\.ffn\.layers\.1"), r"e\.g\. backbone\.layers\.1\.blocks\.1\.mlp"),
-        (changed("upernet", r"norm0\.weight", "norm0.gamma"), r"is not whole: 'backbone\.norm0\.weight' is missing"),
+        (changed("upernet", r"norm0\.weight", "norm0.gamma"), r"is incomplete: 'backbone\.norm0\.weight' is missing"),
         (
             {n: t[..., :-1] if "0.downsample.reduction" in n else t for n, t in upernet().state_dict().items()},
-            r"1 tensors have another shape, e\.g\. backbone\.layers\.0\.downsample\.reduction",
+            r"1 tensor of another shape, e\.g\. backbone\.layers\.0\.downsample\.reduction",
         ),
         (
             {n: t[:-1] if "0.1.0.attn.attn.in_proj" in n else t for n, t in segformer().state_dict().items()},
-            r"4 tensors of the network are missing, e\.g\. backbone\.block1\.0\.attn\.q\.weight",
+            r"4 missing tensors, e\.g\. backbone\.block1\.0\.attn\.q\.weight",
         ),
     ],
 )  # fmt: skip

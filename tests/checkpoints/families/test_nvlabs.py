@@ -129,7 +129,7 @@ def test_heads_that_cannot_be_concluded_are_refused() -> None:
 @pytest.mark.parametrize("what", ["decode_head.linear_pred.weight", "backbone.patch_embed3.proj.weight"])
 def test_a_decisive_tensor_that_is_missing_is_named(what: str) -> None:
     state = {name: tensor for name, tensor in full("B0").items() if name != what}
-    with pytest.raises(InvalidFault, match=f"laid out as nvlabs, but is not whole: .*{re.escape(what)}"):
+    with pytest.raises(InvalidFault, match=f"laid out as nvlabs, but is incomplete: .*{re.escape(what)}"):
         recognise(state, source="net.pth")
 
 
@@ -137,10 +137,10 @@ def test_a_tensor_more_or_less_is_named(tmp_path: Path) -> None:
     path = tmp_path / "segformer.pth"
     state = narrow().state_dict()
     torch.save({name: tensor for name, tensor in state.items() if "block2.1.attn.sr" not in name}, path)
-    with pytest.raises(InvalidFault, match=r"2 tensors of the network are missing, e\.g\. backbone\.block2\.1\.attn"):
+    with pytest.raises(InvalidFault, match=r"2 missing tensors, e\.g\. backbone\.block2\.1\.attn"):
         open_foreign(path)
     torch.save({**state, "decode_head.linear_c5.proj.weight": torch.ones(6, 6)}, path)
-    with pytest.raises(InvalidFault, match=r"1 tensors are unexpected, e\.g\. decode_head\.linear_c5"):
+    with pytest.raises(InvalidFault, match=r"1 unexpected tensor, e\.g\. decode_head\.linear_c5"):
         open_foreign(path)
 
 

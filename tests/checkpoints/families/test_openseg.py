@@ -14,7 +14,7 @@ from segbench.checkpoints import families
 from segbench.checkpoints.families import openseg as family_module
 from segbench.checkpoints.layouts.equality import check_same_network
 from segbench.checkpoints.loading import match
-from segbench.checkpoints.open import Opened, open_foreign
+from segbench.checkpoints.open import OpenedCheckpoint, open_foreign
 from segbench.checkpoints.published import checkpoint_table
 from segbench.checkpoints.recognise import recognise
 from segbench.core import registry
@@ -103,7 +103,7 @@ def test_is_the_network_of_the_recipes(kind: str) -> None:
     assert found.input.std == pytest.approx(wanted.input.std, abs=1e-8)
 
 
-def opened(tmp_path: Path, state: dict[str, Tensor]) -> Opened:
+def opened(tmp_path: Path, state: dict[str, Tensor]) -> OpenedCheckpoint:
     """Read as such a project saves it, under what its training on several devices adds."""
     path = tmp_path / "latest.pth"
     torch.save({"config_dict": {"a": 1}, "state_dict": {f"module.{name}": t for name, t in state.items()}}, path)
@@ -196,10 +196,10 @@ def test_is_of_this_family_alone(kind: str) -> None:
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     whole = filled(SMALL["deeplabv3"])
     lacking = {name: tensor for name, tensor in whole.items() if "layer_aspp.b2" not in name}
-    with pytest.raises(InvalidFault, match=r"5 tensors of the network are missing, e\.g\. decoder\.aspp\.branches\.2"):
+    with pytest.raises(InvalidFault, match=r"5 missing tensors, e\.g\. decoder\.aspp\.branches\.2"):
         opened(tmp_path, lacking)
     lacking = {name: tensor for name, tensor in whole.items() if "layer3" not in name}
-    with pytest.raises(InvalidFault, match=r"not whole: 'backbone\.layer3\.0' is missing"):
+    with pytest.raises(InvalidFault, match=r"incomplete: 'backbone\.layer3\.0' is missing"):
         opened(tmp_path, lacking)
 
 

@@ -141,10 +141,10 @@ def changed(pattern: str, becomes: str | None) -> dict[str, Tensor]:
     [
         (changed(r"fpn_bottleneck", "sep_bottleneck"), "head on its Swin Transformer is not UPerNet"),
         (changed(r"psp_modules\.3", None), "pools to 3 grids"),
-        (changed(r"decode_head\.conv_seg", None), r"is not whole: 'decode_head\.conv_seg\.weight' is missing"),
-        (changed(r"backbone\.layers\.2\.", None), r"is not whole: .*backbone\.layers\.2\.blocks"),
-        (changed(r"layers\.1\.downsample\.norm", None), r"2 tensors of the network are missing, e\.g\. backbone"),
-        (changed(r"auxiliary_head\.convs\.0\.bn", "auxiliary_head.convs.1.bn"), r"4 tensors are unexpected"),
+        (changed(r"decode_head\.conv_seg", None), r"is incomplete: 'decode_head\.conv_seg\.weight' is missing"),
+        (changed(r"backbone\.layers\.2\.", None), r"is incomplete: .*backbone\.layers\.2\.blocks"),
+        (changed(r"layers\.1\.downsample\.norm", None), r"2 missing tensors, e\.g\. backbone"),
+        (changed(r"auxiliary_head\.convs\.0\.bn", "auxiliary_head.convs.1.bn"), r"4 unexpected tensors"),
         ({**narrow().state_dict(), "backbone.absolute_pos_embed": torch.ones(1, 6, 8, 8)}, r"e\.g\. backbone\.abs"),
         (
             {name: t[:-1] if "bias_table" in name else t for name, t in narrow().state_dict().items()},
