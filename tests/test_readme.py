@@ -56,7 +56,7 @@ def test_the_recipe_example_is_a_recipe(tmp_path: Path) -> None:
     catalog = load_catalog(recipes_root())
     add_file(catalog, path)
     row = resolve(catalog, "mypaper-table2", "no-flip", "camvid")
-    assert row.waits == []
+    assert row.unsupported == []
     assert row.ran.training is not None
     (stream,) = row.ran.training.stages[0].streams.values()
     assert stream.augmentation.flip == 0.0

@@ -204,7 +204,7 @@ def requirements(catalog: Catalog, tables: Iterable[str], *, precision: Precisio
     return [
         Requirement(resolved, precision)
         for resolved in found
-        if resolved.ran.training is not None and not resolved.waits and not resolved.is_counted
+        if resolved.ran.training is not None and not resolved.unsupported and not resolved.is_counted
     ]
 
 

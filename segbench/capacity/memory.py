@@ -25,7 +25,7 @@ from segbench.engine.recompute import pieces
 from segbench.engine.runtime import Precision
 from segbench.methods.base import Method
 from segbench.methods.build import build_method
-from segbench.metrics.footprint import Kept, cast_within, count_kept, count_peak
+from segbench.metrics.footprint import SavedBytes, count_peak, count_saved, emulate_autocast
 from segbench.models.segmentor import build_segmentor
 
 from .count_cache import cached_counts
@@ -70,7 +70,7 @@ class MemoryEstimate:
 
 @dataclass(frozen=True)
 class ForwardCount:
-    """Memory of one forward pass of a stage, in bytes; see ``footprint.Kept``.
+    """Memory of one forward pass of a stage, in bytes; see ``footprint.SavedBytes``.
 
     Attributes:
         copies: of the weights in low precision; they do not grow with the batch.
@@ -224,7 +224,7 @@ def _count_stage(stage: StageSpec, precision: Precision) -> ForwardCount:
         }
     # The meta device has no random generator; the order of draws changes no shape.
     method.generator = _no_generator  # type: ignore[method-assign, assignment]
-    cast_within(method.children(), _dtype(precision))
+    emulate_autocast(method.children(), _dtype(precision))
     owned = [*method.parameters(), *method.buffers()]
     kept = _kept(method, batches, owned)
     weights = _bytes(owned)
@@ -235,18 +235,18 @@ def _count_stage(stage: StageSpec, precision: Precision) -> ForwardCount:
         everything=kept.everything,
         checkpointed=kept.checkpointed,
         largest=kept.largest,
-        passing=kept.passing,
+        passing=kept.transient,
     )
 
 
-def _kept(method: Method, batches: dict[str, Batch], owned: list[Tensor]) -> Kept:
+def _kept(method: Method, batches: dict[str, Batch], owned: list[Tensor]) -> SavedBytes:
     """Count the method with its losses, or only its networks if the losses depend on values, which shapes lack."""
     units = pieces(method.segmentor.backbone)
     try:
-        return count_kept(lambda: method(batches, _STEP), owned=owned, pieces=units)
+        return count_saved(lambda: method(batches, _STEP), owned=owned, pieces=units)
     except (RuntimeError, NotImplementedError):
         images = [batch.images for batch in batches.values()]
-        return count_kept(lambda: [method.training_pass(each) for each in images], owned=owned, pieces=units)
+        return count_saved(lambda: [method.training_pass(each) for each in images], owned=owned, pieces=units)
     except ValueError as error:
         if _SINGLE not in str(error):
             raise
@@ -263,7 +263,7 @@ def _count_evaluation(stage: StageSpec, *, precision: Precision) -> tuple[int, i
         with torch.device("meta"):
             segmentor = build_segmentor(stage.model, num_classes=_PROBE_CLASSES).eval()
             image = torch.empty(1, 3, *_PROBE)
-        cast_within([segmentor], _dtype(precision))
+        emulate_autocast([segmentor], _dtype(precision))
         weights = _bytes([*segmentor.parameters(), *segmentor.buffers()])
         return {"weights": weights, "peak": count_peak(lambda: segmentor(image))}
 

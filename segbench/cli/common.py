@@ -71,14 +71,19 @@ Settings = Annotated[
 
 
 def open_catalog(recipe: Path | None = None) -> "Catalog":
-    """The recipes that come with segbench, and the user's own file.
+    """Load the recipes that come with segbench, the user's own, and a further file.
+
+    Personal recipes with faults are left out with a warning.
 
     Raises:
-        InvalidFault: a recipe is not there or has faults; all of them, each with file and line.
+        InvalidFault: the file does not exist or has faults; all of them, each with file and line.
     """
-    from segbench.recipe.catalog import add_file, load_catalog, recipes_root
+    from segbench.recipe.catalog import add_file, user_catalog
 
-    catalog = load_catalog(recipes_root())
+    catalog = user_catalog()
+    for broken in catalog.broken:
+        if recipe is None or broken.path.resolve() != recipe.resolve():
+            typer.echo(f"{broken}", err=True)
     if recipe is not None:
         command = f"segbench list --recipe {recipe}"
         if not recipe.exists() or recipe.is_dir():
@@ -86,7 +91,7 @@ def open_catalog(recipe: Path | None = None) -> "Catalog":
         try:
             add_file(catalog, recipe)
         except InvalidFault as error:
-            raise InvalidFault(*error.faults, next=f"mend these lines, then: {command}") from None
+            raise InvalidFault(*error.faults, next=f"fix these lines, then: {command}") from None
     return catalog
 
 

@@ -1,4 +1,4 @@
-"""``segbench export``: predictions as an archive for the server that alone can score a test split."""
+"""``segbench export``: predictions of a test split as the archive that its server takes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,7 +62,7 @@ def command(
 
     store = common.open_store(out)
     runtime = choose_runtime(device, precision=precision)
-    with Stopper() as stop, Watcher(quiet=quiet) as watcher:
+    with Stopper() as stop, Watcher(quiet=quiet, stop=stop) as watcher:
         context = Context(store, runtime, data_root, watcher, stop)
         if checkpoint is not None:
             subject, spec, record = _of_checkpoint(checkpoint, dataset, split, protocol, context)
@@ -97,7 +97,7 @@ def command(
 def _of_row(
     target: str, dataset: str | None, request: Any, recipe: Path | None, context: "Context"
 ) -> "tuple[LoadedModel, EvaluationSpec, Record]":
-    """Network, protocol and record-to-be of a row.
+    """Return the network, protocol and unscored record of a row.
 
     Raises:
         UsageFault: no such row, several data sets, or nothing that only a server can score.
@@ -137,7 +137,7 @@ def _of_row(
 def _of_checkpoint(
     checkpoint: str, dataset: str | None, split: str, protocol: str, context: "Context"
 ) -> "tuple[LoadedModel, EvaluationSpec, Record]":
-    """Network, protocol and record-to-be of a checkpoint.
+    """Return the network, protocol and unscored record of a checkpoint.
 
     Raises:
         UsageFault: no such protocol or data set.

@@ -7,26 +7,28 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from segbench.core.progress import Count, Observer, Progress
+
 from .common import console, duration, memory
 
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
-    from segbench.engine.progress import Progress
-
 PLAIN_SECONDS = 30.0
 
 
-class Watcher:
-    """Shows one run after the other; use as a context manager.
+class Watcher(Observer):
+    """Observer that shows progress on stderr; use as a context manager.
 
     Args:
-        quiet: shows nothing but notes of faults.
+        quiet: show nothing.
+        stop: returns True once the user asked to stop.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, stop: Callable[[], bool] = lambda: False) -> None:
         self.quiet = quiet
+        self._stop = stop
         self._later = 0.0
         self._live: Live | None = None
         self._last = -PLAIN_SECONDS
@@ -56,7 +58,7 @@ class Watcher:
         if not self.quiet:
             self._say(f"  {text}")
 
-    def report(self, progress: "Progress") -> None:
+    def report(self, progress: Progress) -> None:
         """The current state."""
         if self.quiet:
             return
@@ -68,7 +70,11 @@ class Watcher:
             self._last = now
             self._say(f"  {self._line(progress)}")
 
-    def counter(self, title: str, unit: str) -> Callable[[int, int | None], None]:
+    def stop_requested(self) -> bool:
+        """Return True once the user asked to stop."""
+        return self._stop()
+
+    def counter(self, title: str, unit: str) -> Count:
         """Progress of something that is no run: a function of how many are done, and how many there are if known."""
         scale, name = (1e6, "MB") if unit == "bytes" else (1, unit)
         began: list[float] = []
@@ -98,7 +104,7 @@ class Watcher:
 
         self._console.print(Text(text))
 
-    def _line(self, progress: "Progress") -> str:
+    def _line(self, progress: Progress) -> str:
         unit = "step" if progress.phase == "train" else "image"
         parts = [f"{progress.phase}: {unit} {progress.done:,} of {progress.total:,}"]
         parts += [f"{name} {value:.3f}" for name, value in progress.losses.items()]

@@ -1,6 +1,7 @@
 """The program: its commands, and what becomes of every error."""
 
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -68,7 +69,12 @@ def root(
 
 def run(arguments: list[str] | None = None) -> None:
     """Entry point: every expected failure ends in one line a fault, then ``Next:``, and its exit code."""
-    sys.exit(main(arguments))
+    try:
+        code = main(arguments)
+    except KeyboardInterrupt:  # pressed again while `main` reports how it ended
+        code = ExitCode.INTERRUPTED
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a traceback of the interpreter's own end helps nobody
+    sys.exit(code)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -107,7 +107,7 @@ def command(
     from .live import Watcher
     from .stopping import Stopper
 
-    with Stopper() as stop, Watcher(quiet=quiet) as watcher:
+    with Stopper() as stop, Watcher(quiet=quiet, stop=stop) as watcher:
         context = Context(store, runtime, data_root, watcher, stop, stream=no_cache)
         outcome = execute(plan, context, announce=watcher.announce)
     from .report import finish, repeated

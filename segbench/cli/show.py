@@ -1,4 +1,4 @@
-"""``segbench show``: the resolved protocol of a row, every value with its origin, and the readings it rests on."""
+"""``segbench show``: the resolved protocol of a row, the origin of every value, and its readings."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,6 +7,8 @@ import typer
 from . import common
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
 
     from segbench.recipe.catalog import Catalog, Table
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from segbench.recipe.resolve import Resolved
 
 DEFAULT = "default"
-_SIZES = ("crop", "size", "window", "stride", "input")  # settings that are height and width
+_SIZES = ("crop", "size", "window", "stride", "input")  # settings that are a height and a width
 
 
 def command(
@@ -67,15 +69,13 @@ def command(
 
 
 def _as_json(item: "Resolved") -> dict[str, Any]:
-    from segbench.recipe import deviations
-
     return {
         "schema": 1,
         "table": item.table.name,
         "row": item.row,
         "dataset": item.dataset,
         "budget": item.request.budget,
-        "status": f"waiting: {', '.join(item.waits)}" if item.waits else "runnable",
+        "status": f"waiting: {', '.join(item.unsupported)}" if item.unsupported else "runnable",
         "training": item.ran.training.id() if item.ran.training else None,
         "values": {
             path: {"value": value, "origin": str(origin), "where": origin.where, "confidence": origin.confidence}
@@ -92,7 +92,7 @@ def _as_json(item: "Resolved") -> dict[str, Any]:
             }
             for use in item.readings
         },
-        "deviations": [deviation.as_json() for deviation in deviations.between(item.published, item.ran)],
+        "deviations": [deviation.as_json() for deviation in item.deviations],
         "figures": [
             {"split": f.split, "metric": f.metric, "class": f.class_name, "printed": f.printed, "value": f.value}
             for f in item.figures
@@ -101,9 +101,9 @@ def _as_json(item: "Resolved") -> dict[str, Any]:
 
 
 def values(item: "Resolved") -> list[tuple[str, Any, Any]]:
-    """(path, value, origin) of every value in force, typed defaults included."""
-    from segbench.recipe.protocol import Origin, Traced, flatten, plain
+    """Return (path, value, origin) of every value of the protocol, typed defaults included."""
     from segbench.recipe.resolve import typed_values
+    from segbench.recipe.tree import Origin, Traced, flatten, plain
 
     said = {path: leaf for path, leaf in flatten(item.tree).items() if isinstance(leaf, Traced)}
     default = Origin(DEFAULT, source="of segbench")
@@ -137,7 +137,7 @@ def _protocol(item: "Resolved") -> None:
         *_settings(rows),
     )
     if defaults:
-        common.show(Text(f"\nNot said anywhere, so at segbench's defaults: {'; '.join(defaults)}."))
+        common.show(Text(f"\nNot stated anywhere, so at segbench's defaults: {'; '.join(defaults)}."))
     uses = common.table("reading", "option", "confidence", "says", "source")
     for use in item.readings:
         says = use.reading.options[use.option].says
@@ -146,14 +146,14 @@ def _protocol(item: "Resolved") -> None:
         common.show(
             Text("\nReadings it rests on (another option: --reading NAME=OPTION, all of them: --readings)"), uses
         )
-    waits = f"Waits for {', '.join(item.waits)}." if item.waits else "Runs with this version of segbench."
-    if item.waits and all(lack.startswith("data set ") for lack in item.waits):
+    waits = f"Waits for {', '.join(item.unsupported)}." if item.unsupported else "Runs with this version of segbench."
+    if item.unsupported and all(lack.startswith("data set ") for lack in item.unsupported):
         waits += " On generated scenes it runs already: --budget smoke."
     common.show(Text(f"\n{waits}\nNext: segbench reproduce {item.name} --dataset {item.dataset} --dry-run"))
 
 
 def _settings(rows: list[tuple[str, str, str, str]]) -> "list[RenderableType]":
-    """Path, value, origin and place of every setting: a table, or two lines a setting where there is little room."""
+    """Lay out path, value, origin and place of every setting: a table, or two lines each on a narrow terminal."""
     from rich.padding import Padding
     from rich.text import Text
 
@@ -202,8 +202,8 @@ def _table(table: "Table", *, as_json: bool) -> None:
     common.show(Text(f"\nOpen points: segbench show {table.name} --readings\nNext: segbench show {table.name}/{first}"))
 
 
-def _printed(figures: "list[Figure]") -> str:
-    """``miou 81.15, miou_gain -1.05 (val)``; values of single classes as their number."""
+def _printed(figures: "Sequence[Figure]") -> str:
+    """Return ``miou 81.15, miou_gain -1.05 (val)``; values of single classes are only counted."""
     groups: dict[str, list[str]] = {}
     for figure in figures:
         if figure.headline:

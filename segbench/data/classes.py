@@ -1,4 +1,4 @@
-"""Class tables: names, colours, and which value of a label file means which class. Free of torch."""
+"""Class tables: names, colours, and the class of each value in a label file. Free of torch."""
 
 import re
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _FOLDER = Path(__file__).with_name("tables")
 
 @dataclass(frozen=True)
 class ClassEntry:
-    """One class: its name as the data set writes it and its display colour (R, G, B)."""
+    """One class: its name in the data set and its display colour (R, G, B)."""
 
     name: str
     color: tuple[int, int, int]
@@ -33,7 +33,7 @@ class ClassTable:
         name: name of the table, which is the name of its file.
         classes: entry ``i`` is train id ``i``.
         source: where names, order and colours come from.
-        values: (value in the label file, train id or 255) for every value that may occur there.
+        values: (value in the label file, train id or 255) for every valid value.
     """
 
     name: str
@@ -54,11 +54,11 @@ class ClassTable:
         return tuple(slug(entry.name) for entry in self.classes)
 
     def slug(self, index: int) -> str:
-        """The class's name as a key: ``traffic_light``."""
+        """Return the class's name as a key: ``traffic_light``."""
         return slug(self.classes[index].name)
 
     def palette(self) -> np.ndarray:
-        """Display colours, uint8 (256, 3) RGB; train ids without a class are black."""
+        """Return the display colours, uint8 (256, 3) RGB; train ids without a class are black."""
         palette = np.zeros((256, 3), np.uint8)
         palette[: self.num_classes] = [entry.color for entry in self.classes]
         return palette
@@ -70,7 +70,7 @@ class ClassTable:
             raw: uint8 of any shape.
 
         Returns:
-            uint8 of the same shape: 0..num_classes-1, or 255 where nothing is scored.
+            uint8 of the same shape: 0..num_classes-1, or 255 where ignored.
 
         Raises:
             ValueError: a value is not in the table; the message lists the unknown values.
@@ -83,18 +83,18 @@ class ClassTable:
 
 
 def slug(name: str) -> str:
-    """``traffic light`` -> ``traffic_light``: lower case, one underscore for everything else."""
+    """Return a name in lower case with underscores: ``traffic light`` -> ``traffic_light``."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-_added: dict[str, ClassTable] = {}  # tables that are not in the package, by name
+_added: dict[str, ClassTable] = {}  # tables from outside the package, by name
 
 
 def add_table(table: ClassTable) -> None:
-    """Register a table that does not lie in the package; one of the same name that was added before is replaced.
+    """Register a table from outside the package; an earlier one of the same name is replaced.
 
     Raises:
-        UsageFault: the package has a table of that name, or calls one so.
+        UsageFault: the package has a table or an alias of that name.
     """
     if table.name in (*_packaged(), *_aliases()):
         fault = f"segbench has a class table {table.name!r} of its own; another name is needed."
@@ -108,12 +108,12 @@ def remove_table(name: str) -> None:
 
 
 def table_names() -> tuple[str, ...]:
-    """Names of all class tables, sorted."""
+    """Return the names of all class tables, sorted."""
     return tuple(sorted({*_packaged(), *_added}))
 
 
 def class_table(name: str) -> ClassTable:
-    """The class table of that name; ``pascal-context-59`` and the like are aliases.
+    """Return a class table by name or alias (``pascal-context-59``).
 
     Raises:
         InvalidFault: there is no such table.
@@ -135,7 +135,7 @@ def _packaged() -> tuple[str, ...]:
 
 @cache
 def _aliases() -> dict[str, str]:
-    """Other names of the package's tables."""
+    """Return the aliases of the package's tables."""
     return {alias: name for name in _packaged() for alias in _data(name)["aliases"]}
 
 

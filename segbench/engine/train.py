@@ -18,7 +18,7 @@ from segbench.core.spec import DataSpec, EvaluationSpec, StageSpec, StreamSpec
 from segbench.data.batch import Batch
 from segbench.data.dataset import SegDataset
 from segbench.data.facts import facts
-from segbench.data.loader import Finisher, TrainingBatches
+from segbench.data.loader import DeviceTransform, TrainingBatches
 from segbench.data.open import open_dataset
 from segbench.data.prepared.folder import CacheUse
 from segbench.data.subsets import seeded
@@ -192,10 +192,10 @@ class _Run:
                     start_step=self.step,
                     num_workers=self.runtime.workers,
                     pin_memory=self.runtime.is_cuda,
-                    watch=watching(self.observer, self.stop),
+                    observer=watching(self.observer, self.stop),
                 )
                 loaders[name] = stack.enter_context(loader)
-                finishers[name] = Finisher(
+                finishers[name] = DeviceTransform(
                     stream.augmentation,
                     batch_total=stream.batch_total,
                     input=self.stage.model.input,
@@ -295,8 +295,8 @@ class _Run:
         return result.figures(absent="exclude")["miou"]
 
     def _open(self, data: DataSpec, cache: CacheUse) -> SegDataset:
-        watch = watching(self.observer, self.stop)
-        return open_dataset(seeded(data, self.seed), root=self.data_root, cache=cache, watch=watch)
+        observer = watching(self.observer, self.stop)
+        return open_dataset(seeded(data, self.seed), root=self.data_root, cache=cache, observer=observer)
 
     def _open_validation(self) -> SegDataset | None:
         spec = self._first_stream().data

@@ -1,7 +1,8 @@
-"""Scaling a resolved tree to a budget; each change is a traced value and becomes a deviation by itself."""
+"""Scaling of a resolved tree to a budget; every change is a traced value, from which deviations follow."""
 
+import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -9,20 +10,22 @@ from pydantic import BaseModel
 from segbench.core import registry
 from segbench.core.spec import ScheduleSpec
 
-from .protocol import STAGE_SECTIONS, Origin, Traced, deep_merge, flatten, is_section, pick, plain, put
+from .protocol import STAGE_SECTIONS
 from .schema import Budget
+from .tree import Origin, Traced, deep_merge, flatten, is_section, pick, plain, put
 
 _MIN_SIDE = 32
+_ENTRIES = {"model.backbone": "backbone", "model.decoder": "decoder", "method": "method"}
 _STREAM = {"data": "data", "crop": "schedule.crop", "batch_total": "schedule.batch_total"}
 
 Values = dict[str, Any]
 
 
 def apply(tree: dict[str, Any], budget: Budget, origin: Origin) -> None:
-    """Scale a valid tree in place. Values that lie below a limit already stay as published.
+    """Scale a valid tree in place. Values below a limit are kept as published.
 
-    A stage or stream is scaled as the whole that it is with what it takes from the table; only what it would not take
-    from the scaled table is written into it.
+    A stage or stream is scaled together with the values that it inherits; only values that differ from those of the
+    scaled table are written into it.
     """
     published = plain(tree)
     factor = _factor(published, budget)
@@ -56,13 +59,13 @@ def _common(tree: Values) -> Values:
 
 
 def _of_stream(tree: Values) -> Values:
-    """What a stream takes from its stage."""
+    """Return the settings that a stream inherits from its stage."""
     found = {name: pick(tree, path) for name, path in _STREAM.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _factor(tree: Values, budget: Budget) -> float:
-    """How much every side shrinks: images and crops by one factor, so that the field of view stays."""
+    """Return the factor of every side. Images and crops share it, so that the field of view is kept."""
     crops = [value for path, value in flatten(tree).items() if path.endswith(".crop") and value]
     if budget.max_crop_pixels is None or not crops:
         return 1.0
@@ -70,7 +73,7 @@ def _factor(tree: Values, budget: Budget) -> float:
 
 
 def _wanted(tree: Values, budget: Budget, factor: float) -> Values:
-    """Every value that the budget asks of a table or a whole stage, by dotted path."""
+    """Return every value that the budget sets in a table or a whole stage, by dotted path."""
     wanted: Values = {}
     if "data" in tree:
         wanted |= _under("data", _data(tree["data"], budget, factor))
@@ -84,20 +87,23 @@ def _wanted(tree: Values, budget: Budget, factor: float) -> Values:
     if "evaluation" in tree:
         wanted |= _evaluation(tree["evaluation"], budget, factor)
     fixed: Values = {name: getattr(budget, name) for name in ("evaluation", "weights", "schedule") if name in tree}
-    for path, by_name in (
-        ("model.backbone", budget.backbones),
-        ("model.decoder", budget.decoders),
-        ("method", budget.methods),
-    ):
-        fixed[path] = by_name.get(pick(tree, f"{path}.name"), {})
+    fixed |= {path: _limits(kind, pick(tree, f"{path}.name"), budget) for path, kind in _ENTRIES.items()}
     for section, values in fixed.items():
         for path, value in flatten(values, f"{section}.").items():
             wanted[path] = _at_most(pick(tree, path), value)
     return wanted | _norms(tree, budget)
 
 
+def _limits(kind: str, name: Any, budget: Budget) -> Mapping[str, Any]:
+    """Return what the budget sets in the options of a registered backbone, decoder or method."""
+    if budget.options is None or not registry.is_registered(kind, str(name)):
+        return {}
+    options = registry.options_of(kind, str(name))
+    return copy.deepcopy(dict(options.SMALL if budget.options == "small" else options.SMOKE))
+
+
 def _norms(tree: Values, budget: Budget) -> Values:
-    """In few steps a running mean of many is still that of the initial weights."""
+    """Raise the momentum of batch norms: in few steps a slow running mean stays at that of the initial weights."""
     wanted: Values = {}
     for kind in ("backbone", "decoder"):
         path, name = f"model.{kind}.bn_momentum", str(pick(tree, f"model.{kind}.name"))
@@ -116,7 +122,7 @@ def _at_most(published: Any, limit: Any) -> Any:
 
 
 def _data(data: Values, budget: Budget, factor: float) -> Values:
-    """What becomes of images, by the name of the field."""
+    """Return the fields of scaled images."""
     wanted: Values = {}
     if budget.source == "generated":
         wanted["source"] = "generated"
@@ -132,7 +138,7 @@ def _data(data: Values, budget: Budget, factor: float) -> Values:
 
 
 def _labelled(data: Values, images: int, budget: Budget) -> int:
-    """The share of the generated scenes that is labelled of the real images, at least a batch, and never all."""
+    """Return the number of labelled scenes: the same fraction as of the real images, at least a batch, never all."""
     count, name, splits = int(pick(data, "subset.count")), str(data.get("name")), {}
     if registry.is_registered("dataset", name):
         facts: Any = registry.options_of("dataset", name)()
@@ -165,12 +171,12 @@ def _crop_and_batch(tree: Values, budget: Budget, factor: float) -> Values:
 
 
 def _shrunk(sides: Any, factor: float) -> list[int]:
-    # Rounded down, so that a crop keeps below the limit; the small number mends 0.5 * 360 = 179.999...
+    # Rounded down to stay below the limit; the small number makes up for 0.5 * 360 = 179.999...
     return [max(min(_MIN_SIDE, int(side)), math.floor(int(side) * factor + 1e-6)) for side in sides]
 
 
 def _augmentation(augmentation: Values, budget: Budget) -> Values:
-    """A narrower range of scales: what is learnt in few steps has to be near what is scored."""
+    """Narrow the range of scales: with few steps training images have to be close to those of the evaluation."""
     scale = augmentation.get("scale")
     if budget.scale_range is None or not scale:
         return {}
@@ -179,7 +185,7 @@ def _augmentation(augmentation: Values, budget: Budget) -> Values:
 
 
 def _steps(tree: Values, budget: Budget) -> Values:
-    """Fewer steps, and in proportion every field whose type, or else whose name, says that it counts steps."""
+    """Reduce the steps and, in proportion, every field whose type, or else whose name, says that it counts steps."""
     steps = int(pick(tree, "schedule.steps", 0))
     if budget.max_steps is None or not steps:
         return {}
@@ -193,7 +199,7 @@ def _steps(tree: Values, budget: Budget) -> Values:
 
 
 def _counting(tree: Values) -> Iterator[str]:
-    """Dotted paths of the fields that count steps, beside the steps themselves."""
+    """Yield the dotted paths of the fields that count steps, besides the steps themselves."""
     yield from (path for path in _fields(ScheduleSpec, "schedule.") if path != "schedule.steps")
     name = pick(tree, "method.name")
     if name and registry.is_registered("method", name):

@@ -1,135 +1,28 @@
-"""All recipe files, found and checked: every fault of every file at once, with its line."""
+"""Loading of recipe files: all of them, checked, every fault with its file and line."""
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from segbench.core import strict_yaml
-from segbench.core.errors import InvalidFault, UsageFault
-from segbench.core.registry import choices, close_names
+from segbench.core.errors import InvalidFault, SegbenchError
 from segbench.core.typed_yaml import parse
 
 from .crosscheck import cross_check, cross_check_paper
-from .figures import Figure
-from .schema import Budget, BudgetsFile, FigureEntry, Reading, ReadingsFile, RowEntry, TableFile
+from .discover import SHARED, personal_files, personal_folders
+from .resolve import resolve
+from .schema import BudgetsFile, ReadingsFile, TableFile
+from .tables import BrokenFile, Catalog, Paper, Table
 
-_UNWRITTEN = ("metrics",)  # the schema puts this level into locations
+__all__ = ["Catalog", "Paper", "Table", "add_file", "default_catalog", "load_catalog", "recipes_root", "user_catalog"]
 
-
-@dataclass
-class Table:
-    """A loaded table with what is needed to say where each of its values stands."""
-
-    paper: str
-    file: TableFile
-    document: strict_yaml.Document
-
-    @property
-    def name(self) -> str:
-        return self.file.table
-
-    def row(self, name: str) -> RowEntry:
-        """The row.
-
-        Raises:
-            UsageFault: no such row; close names are suggested.
-        """
-        if name not in self.file.rows:
-            hint = choices(name, list(self.file.rows), word="Rows")
-            raise UsageFault(f"No row {name!r} in {self.name}. {hint}.", next=f"segbench list {self.name}")
-        return self.file.rows[name]
-
-    def over(self, row: str) -> str | None:
-        """The row that a row improves on: as it says itself, or as its gain is printed."""
-        entry = self.row(row)
-        printed = (figure.over for group in entry.figures.values() for figure in group.metrics.values())
-        return entry.over or next((name for name in printed if name), None)
-
-    def datasets(self, row: str) -> tuple[str, ...]:
-        """Data sets of a row, in the order printed; a row of mere settings has the one it names."""
-        entry = self.row(row)
-        named = dict.fromkeys(key.split(".")[0] for key in entry.figures)
-        if named:
-            return tuple(named)
-        for tree in (entry.data, self.file.data):
-            if "name" in tree:
-                return (tree["name"],)
-        return tuple(self.file.base)
-
-    def figures(self, row: str | None = None) -> list[Figure]:
-        """The printed figures of one row or of all, in the order of the file."""
-        found = []
-        for name in [row] if row is not None else self.file.rows:
-            for key, group in self.row(name).figures.items():
-                dataset, split = key.split(".")
-                entries: list[tuple[str, str | None, FigureEntry]] = []
-                entries += [(metric, None, entry) for metric, entry in group.metrics.items()]
-                entries += [("iou", class_name, entry) for class_name, entry in group.iou.items()]
-                found += [
-                    Figure(
-                        self.name, name, dataset, split, metric, entry.printed, class_name, entry.read_as,
-                        entry.over, entry.runs or group.runs, entry.note or group.note,
-                        entry.tolerance.points if entry.tolerance else 0.0,
-                        entry.tolerance.source if entry.tolerance else "",
-                    )
-                    for metric, class_name, entry in entries
-                ]  # fmt: skip
-        return found
-
-
-@dataclass
-class Paper:
-    name: str
-    file: ReadingsFile
-    document: strict_yaml.Document
-
-
-@dataclass
-class Catalog:
-    """Every table of every paper."""
-
-    root: Path
-    tables: dict[str, Table] = field(default_factory=dict)
-    papers: dict[str, Paper] = field(default_factory=dict)
-    budgets: dict[str, Budget] = field(default_factory=dict)
-    budget_document: strict_yaml.Document | None = None
-
-    def table(self, name: str) -> Table:
-        """The table.
-
-        Raises:
-            UsageFault: no such table; close names are suggested.
-        """
-        if name not in self.tables:
-            close = close_names(name, list(self.tables))
-            hint = f" Close: {', '.join(close)}." if close else ""
-            raise UsageFault(f"No table {name!r}.{hint}", next="segbench list")
-        return self.tables[name]
-
-    def budget(self, name: str) -> Budget | None:
-        """The budget; None for ``full``, which scales nothing.
-
-        Raises:
-            UsageFault: no such budget.
-        """
-        if name == "full":
-            return None
-        if name not in self.budgets:
-            known = ", ".join(["full", *self.budgets])
-            raise UsageFault(f"No budget {name!r}. Known: {known}.", next="the same command with --budget small")
-        return self.budgets[name]
-
-    def readings_of(self, table: Table) -> dict[str, tuple[Reading, strict_yaml.Document]]:
-        """The readings that rows of ``table`` may rest on: the paper's, then the table's own."""
-        found: dict[str, tuple[Reading, strict_yaml.Document]] = {}
-        if table.paper in self.papers:
-            paper = self.papers[table.paper]
-            found |= {name: (reading, paper.document) for name, reading in paper.file.readings.items()}
-        return found | {name: (reading, table.document) for name, reading in table.file.readings.items()}
+OWN = "own"  # the paper of personal recipes that have no folder of their own
+_UNWRITTEN = ("metrics",)  # a level of the schema that nobody writes
 
 
 def recipes_root() -> Path:
-    """The folder of recipes: inside the installed package, or beside it in a checkout."""
+    """Return the folder of the packaged recipes: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     inside = package / "recipes"
     return inside if inside.is_dir() else package.parent / "recipes"
@@ -137,65 +30,173 @@ def recipes_root() -> Path:
 
 @cache
 def default_catalog() -> Catalog:
-    """The catalog of the recipes that come with segbench."""
+    """Return the catalog of the recipes that come with segbench."""
     return load_catalog(recipes_root())
 
 
-def load_catalog(root: Path) -> Catalog:
-    """Load and check every file below ``root``.
+def user_catalog(extra_folders: Sequence[Path] = ()) -> Catalog:
+    """Load the recipes that come with segbench and the user's own; see ``personal_folders``.
+
+    Personal files with faults are left out and listed in ``Catalog.broken``.
+
+    Args:
+        extra_folders: further folders of personal recipes, such as those of installed packages.
+    """
+    root = recipes_root()
+    return load_catalog(root, personal=personal_folders(extra_folders, without=root))
+
+
+def load_catalog(root: Path, *, personal: Sequence[Path] = ()) -> Catalog:
+    """Load and check every file below ``root``, then the personal recipes.
+
+    Args:
+        root: folder with a folder a paper and ``budgets.yaml``.
+        personal: folders of personal recipes; a file with faults is left out and listed in ``Catalog.broken``.
 
     Raises:
-        InvalidFault: all faults of all files, a line each.
+        InvalidFault: all faults of all files below ``root``, a line each.
     """
     catalog, faults = Catalog(root), []
     for path in sorted(root.glob("*/*.yaml")):
-        faults += [f"{path.parent.name}/{fault}" for fault in _add(catalog, path)]
+        read = _add_shared if path.name == SHARED else _add_table
+        faults += [f"{path.parent.name}/{fault}" for fault in read(catalog, path, path.parent.name)]
     if (root / "budgets.yaml").exists():
         document = strict_yaml.load(root / "budgets.yaml")
         parsed, found = parse(document, BudgetsFile, what="a recipe", hidden=_UNWRITTEN)
         faults += found
         if parsed is not None:
             catalog.budgets, catalog.budget_document = parsed.budgets, document
-    whole = not faults
+    complete = not faults
     for table in catalog.tables.values():
-        faults += [f"{table.paper}/{fault}" for fault in cross_check(catalog, table, whole=whole)]
-    for paper in catalog.papers.values() if whole else ():
+        faults += [f"{table.paper}/{fault}" for fault in cross_check(catalog, table, complete=complete)]
+    for paper in catalog.papers.values() if complete else ():
         faults += [f"{paper.name}/{fault}" for fault in cross_check_paper(catalog, paper)]
     if faults:
-        raise InvalidFault(*faults, next="mend the lines above")
+        raise InvalidFault(*faults, next="fix the lines above")
+    for folder in personal:
+        _add_folder(catalog, folder)
+    _drop_broken(catalog)
     return catalog
 
 
 def add_file(catalog: Catalog, path: Path) -> Table:
     """Add the user's own recipe file to ``catalog`` and return its table; a file with faults is not added.
 
+    A file that was found in a folder of personal recipes already is returned as it is.
+
     Raises:
         InvalidFault: all faults of the file, a line each.
     """
+    for table in catalog.tables.values():
+        if table.document.path.resolve() == path.resolve():
+            return table
+    for broken in catalog.broken:
+        if broken.path.resolve() == path.resolve():
+            raise InvalidFault(*broken.faults, next=f"segbench show --recipe {path}")
     before = set(catalog.tables)
-    faults = _add(catalog, path, paper="own")
+    faults = _add_table(catalog, path, OWN, personal=True)
     added = [catalog.tables[name] for name in catalog.tables if name not in before]
     for table in added:
         faults += cross_check(catalog, table)
     if faults:
         for table in added:
-            del catalog.tables[table.name]
+            catalog.remove(table.name)
         raise InvalidFault(*faults, next=f"segbench show --recipe {path}")
     return added[0]
 
 
-def _add(catalog: Catalog, path: Path, paper: str | None = None) -> list[str]:
+def _add_shared(catalog: Catalog, path: Path, paper: str) -> list[str]:
+    """Add the shared file of a paper and return its faults."""
     document = strict_yaml.load(path)
-    folder = paper or path.parent.name
-    if path.name == "readings.yaml" and paper is None:
-        parsed, faults = parse(document, ReadingsFile, what="a recipe", hidden=_UNWRITTEN)
-        if parsed is not None:
-            catalog.papers[folder] = Paper(folder, parsed, document)
+    parsed, faults = parse(document, ReadingsFile, what="a recipe", hidden=_UNWRITTEN)
+    if parsed is not None:
+        catalog.papers[paper] = Paper(paper, parsed, document)
+    return faults
+
+
+def _add_table(catalog: Catalog, path: Path, paper: str, *, personal: bool = False) -> list[str]:
+    """Add a table and return its faults."""
+    document = strict_yaml.load(path)
+    file, faults = parse(document, TableFile, what="a recipe", hidden=_UNWRITTEN)
+    if file is None:
         return faults
-    table, faults = parse(document, TableFile, what="a recipe", hidden=_UNWRITTEN)
-    if table is None:
-        return faults
-    if table.table in catalog.tables:
-        return [f"{document.where(('table',))}: table {table.table!r} exists already"]
-    catalog.tables[table.table] = Table(folder, table, document)
+    if file.table in catalog.tables:
+        other = catalog.tables[file.table].document.path
+        where = f" in {other}" if personal else ""
+        return [f"{document.where(('table',))}: table {file.table!r} exists already{where}"]
+    catalog.add(Table(paper, file, document, personal=personal))
     return []
+
+
+def _add_folder(catalog: Catalog, folder: Path) -> None:
+    """Add the personal recipes below a folder; every folder in it is a paper of its own."""
+    if not folder.is_dir():
+        catalog.broken.append(BrokenFile(folder, (f"{folder}: there is no such folder",)))
+        return
+    for place, shared, tables in personal_files(folder):
+        paper = OWN if place == folder and shared is None else _paper_of(catalog, place.name)
+        faults = _add_shared(catalog, shared, paper) if shared else []
+        if shared and faults:
+            catalog.broken.append(BrokenFile(shared, tuple(f"{place}/{fault}" for fault in faults)))
+        for path in tables:
+            if faults:
+                found = [f"{path.name}: {shared} has faults"]
+            elif _is_copy(catalog, path):
+                continue
+            else:
+                found = _add_table(catalog, path, paper, personal=True)
+            if found:
+                catalog.broken.append(BrokenFile(path, tuple(f"{place}/{fault}" for fault in found), _name_in(path)))
+
+
+def _paper_of(catalog: Catalog, name: str) -> str:
+    """Return a name for a paper that no other has: personal tables never share readings with others by accident."""
+    taken = {OWN, *catalog.papers, *(table.paper for table in catalog.tables.values())}
+    number = 2
+    unique = name
+    while unique in taken:
+        unique, number = f"{name}-{number}", number + 1
+    return unique
+
+
+def _is_copy(catalog: Catalog, path: Path) -> bool:
+    """Return True if a file is byte for byte one that was loaded already, as in a checkout beside an installation."""
+    table = catalog.tables.get(_name_in(path) or "")
+    return table is not None and table.document.path.read_bytes() == path.read_bytes()
+
+
+def _name_in(path: Path) -> str | None:
+    """Return the name of the table in a file, even if the file has faults; None if it cannot be found."""
+    try:
+        found = re.search(r"^table:[ \t]*[\"']?([^\s\"'#]+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    except (OSError, UnicodeDecodeError):
+        return None
+    return found.group(1) if found else None
+
+
+def _drop_broken(catalog: Catalog) -> None:
+    """Remove personal tables with faults, and then those that build on them."""
+    wrong = True
+    while wrong:
+        wrong = False
+        for table in [table for table in catalog.tables.values() if table.personal]:
+            faults = _faults_of(catalog, table)
+            if faults:
+                wrong = True
+                catalog.remove(table.name)
+                catalog.broken.append(BrokenFile(table.document.path, tuple(faults), table.name))
+
+
+def _faults_of(catalog: Catalog, table: Table) -> list[str]:
+    """Return the faults of a personal table: of its references, or else of the protocols of its rows."""
+    paper = catalog.papers.get(table.paper)
+    faults = cross_check(catalog, table) + (cross_check_paper(catalog, paper) if paper is not None else [])
+    if faults:
+        return [f"{table.document.path.parent}/{fault}" for fault in faults]
+    for row in table.file.rows:
+        for dataset in table.datasets(row):
+            try:
+                resolve(catalog, table.name, row, dataset)
+            except SegbenchError as error:
+                faults += error.faults
+    return list(dict.fromkeys(faults))

@@ -1,4 +1,4 @@
-"""Which counts of parameters and multiply-adds are the same count."""
+"""Identity of counts of parameters and multiply-adds."""
 
 from segbench.core.spec import digest
 
@@ -6,10 +6,10 @@ from .resolve import Resolved
 
 
 def cost_family(resolved: Resolved) -> str:
-    """Id of what a cost record counts: the published network, its method (heads included), rule, size and classes.
+    """Return the id of a count: the published network, its method (heads included), rule, input size and classes.
 
-    A budget or a setting never enters: nothing is trained, so there is no reason to count anything smaller. Of a
-    training in stages the last stage counts, whose network is what the publication reports.
+    Budgets and settings are ignored: nothing is trained, so there is no reason to count anything smaller. Of a training
+    in stages the last stage is counted, whose network the publication reports.
 
     Raises:
         ValueError: the row counts nothing, or has no network.

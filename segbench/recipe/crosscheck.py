@@ -1,51 +1,55 @@
-"""What a table's parts say of one another and of other tables: each name must lead somewhere."""
+"""References within a table and between tables: each name must exist."""
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from segbench.core.errors import UsageFault
-from segbench.core.registry import close_names
+from segbench.core.errors import SegbenchError
+from segbench.core.registry import choices, close_names
 from segbench.core.strict_yaml import Document, Location
 
 from . import layers
-from .protocol import flatten
-from .schema import Reading
+from .schema import Network, Reading, Sections
+from .tables import Catalog, Paper, Table
+from .tree import flatten
 
-if TYPE_CHECKING:
-    from .catalog import Catalog, Paper, Table
+Found = Iterator[tuple[Location, str]]
 
 
-def cross_check(catalog: "Catalog", table: "Table", *, whole: bool = True) -> list[str]:
-    """Faults of a table's references, each ``file:line: location: sentence``.
+def cross_check(catalog: Catalog, table: Table, *, complete: bool = True) -> list[str]:
+    """Return the faults of a table's references, each ``file:line: location: sentence``.
 
     Args:
-        catalog: holds the tables that this one may build on.
-        table: what is checked.
-        whole: whether every file could be read; if not, a table that is missing is no fault of this one.
+        catalog: the catalog with the tables that this one may build on.
+        table: the table to check.
+        complete: True if every file could be read; otherwise a missing table or network is not a fault of this one.
     """
+    unknown = list(_networks(catalog, table))
     found = [
-        *_bases(catalog, table, whole=whole),
+        *_bases(catalog, table, complete=complete),
+        *(unknown if complete else ()),
         *_gains(table),
         *_overlays(table),
-        *_sources(catalog, table),
+        *(() if unknown else _sources(catalog, table)),  # an unknown network has no values to state a source for
         *_contradictions(table),
         *_facts(table.file.readings, {"row": set(table.file.rows)}),
     ]
     return [_line(table.document, location, text) for location, text in found]
 
 
-def cross_check_paper(catalog: "Catalog", paper: "Paper") -> list[str]:
-    """Likewise of the readings that the tables of a paper share."""
+def cross_check_paper(catalog: Catalog, paper: Paper) -> list[str]:
+    """Return the faults of the readings that the tables of a paper share, likewise."""
     tables = [table for table in catalog.tables.values() if table.paper == paper.name]
     known = {"table": {table.name for table in tables}, "row": {row for table in tables for row in table.file.rows}}
-    return [_line(paper.document, location, text) for location, text in _facts(paper.file.readings, known)]
+    found = [*_facts(paper.file.readings, known), *_networks_of_readings(paper.file.readings, paper.file.networks)]
+    found += _network_sources(paper.file.networks)
+    return [_line(paper.document, location, text) for location, text in found]
 
 
 def _line(document: Document, location: Location, text: str) -> str:
     return f"{document.where(location)}: {'.'.join(location)}: {text}"
 
 
-def _bases(catalog: "Catalog", table: "Table", *, whole: bool) -> Iterator[tuple[Location, str]]:
+def _bases(catalog: Catalog, table: Table, *, complete: bool) -> Found:
     file = table.file
     used = {dataset for row in file.rows for dataset in table.datasets(row)}
     bases: list[tuple[Location, str]] = [(("base", dataset), base) for dataset, base in file.base.items()]
@@ -64,17 +68,61 @@ def _bases(catalog: "Catalog", table: "Table", *, whole: bool) -> Iterator[tuple
             bases.append((("rows", name, "base"), row.base))
     for location, base in bases:
         other, _, name = base.partition("/")
-        if other not in catalog.tables and not whole:
+        if other not in catalog.tables and not complete:
             continue
         rows = catalog.tables[other].file.rows if other in catalog.tables else {}
-        if name not in rows:
+        broken = catalog.broken_table(other)
+        if broken is not None and other not in catalog.tables:
+            yield location, f"{base} is in {broken.path}, which has faults"
+        elif name not in rows:
             names = [f"{each.name}/{row}" for each in catalog.tables.values() for row in each.file.rows]
             yield location, f"no row {base!r}{_close(base, names)}"
         elif rows[name].base or catalog.tables[other].file.base:
             yield location, f"{base} builds on another row itself; only one step is followed"
 
 
-def _gains(table: "Table") -> Iterator[tuple[Location, str]]:
+def _networks(catalog: Catalog, table: Table) -> Found:
+    """Faults of the names of networks in the table, its rows, their stages and data sets, and its readings."""
+    known = {name: network for name, (network, _) in catalog.networks_of(table).items()}
+    places: list[tuple[Location, Sections]] = [((), table.file)]
+    for name, row in table.file.rows.items():
+        places.append((("rows", name), row))
+        places += [(("rows", name, "datasets", dataset), overlay) for dataset, overlay in row.datasets.items()]
+    for place, sections in places:
+        models: list[tuple[Location, Mapping[Any, Any]]] = [((*place, "model"), sections.model)]
+        models += [((*place, "stages", str(i), "model"), stage.model) for i, stage in enumerate(sections.stages)]
+        for location, model in models:
+            if "network" in model and not _is_known(model["network"], known):
+                yield (*location, "network"), no_network(model["network"], known)
+    yield from _networks_of_readings(table.file.readings, known)
+    yield from _network_sources(table.file.networks)
+
+
+def _networks_of_readings(readings: Mapping[str, Reading], known: Mapping[str, Network]) -> Found:
+    for name, reading in readings.items():
+        for option, meaning in reading.options.items():
+            for path, value in meaning.set.items():
+                if path.endswith("model.network") and not _is_known(value, known):
+                    yield ("readings", name, "options", option, "set", path), no_network(value, known)
+
+
+def _network_sources(networks: Mapping[str, Network]) -> Found:
+    for name, network in networks.items():
+        values = list(flatten(network.tree()))
+        for said in _idle(network.sources, values):
+            yield ("networks", name, "sources", said), _no_value(said, values)
+
+
+def _is_known(name: object, known: Mapping[str, Network]) -> bool:
+    return isinstance(name, str) and name in known
+
+
+def no_network(name: object, known: Iterable[str]) -> str:
+    """Return the fault of a name that is not among the known networks."""
+    return f"no network {name!r}. {choices(str(name), sorted(known))}"
+
+
+def _gains(table: Table) -> Found:
     rows = table.file.rows
     for name, row in rows.items():
         if row.over is not None and (row.over not in rows or row.over == name):
@@ -91,7 +139,7 @@ def _gains(table: "Table") -> Iterator[tuple[Location, str]]:
                     yield location, f"over {entry.over!r}, which has no figures on {key.split('.')[0]}"
 
 
-def _overlays(table: "Table") -> Iterator[tuple[Location, str]]:
+def _overlays(table: Table) -> Found:
     for name, row in table.file.rows.items():
         known = table.datasets(name)
         for dataset in row.datasets:
@@ -100,19 +148,19 @@ def _overlays(table: "Table") -> Iterator[tuple[Location, str]]:
                 yield ("rows", name, "datasets", dataset), text
 
 
-def _sources(catalog: "Catalog", table: "Table") -> Iterator[tuple[Location, str]]:
-    """A source is said of a value: of the table's or a row's own, or of one that the row inherits."""
-    every = list(flatten(layers.of_table(table)))
+def _sources(catalog: Catalog, table: Table) -> Found:
+    """Faults of sources that cover no value: of the table's or a row's own, or of one that the row inherits."""
+    every = list(flatten(layers.of_table(catalog, table)))
     for name, row in table.file.rows.items():
-        own = list(flatten(layers.of_row(table, name)))
+        own = list(flatten(layers.of_row(catalog, table, name)))
         every += own
-        parts: list[tuple[Location, Iterable[str], list[str], tuple[str, ...]]]
-        parts = [(("rows", name), row.sources, own, table.datasets(name))]
+        places: list[tuple[Location, Iterable[str], list[str], tuple[str, ...]]]
+        places = [(("rows", name), row.sources, own, table.datasets(name))]
         for dataset, overlay in row.datasets.items():
-            values = list(flatten(layers.of_overlay(table, name, dataset)))
+            values = list(flatten(layers.of_overlay(catalog, table, name, dataset)))
             every += values
-            parts.append((("rows", name, "datasets", dataset), overlay.sources, values, (dataset,)))
-        for place, sources, values, datasets in parts:
+            places.append((("rows", name, "datasets", dataset), overlay.sources, values, (dataset,)))
+        for place, sources, values, datasets in places:
             for said in _idle(sources, values):
                 inherited = [path for dataset in datasets for path in _inherited(catalog, table, name, dataset)]
                 if inherited and _idle([said], inherited):
@@ -121,16 +169,16 @@ def _sources(catalog: "Catalog", table: "Table") -> Iterator[tuple[Location, str
         yield ("sources", said), _no_value(said, every)
 
 
-def _inherited(catalog: "Catalog", table: "Table", row: str, dataset: str) -> list[str]:
-    """Paths of all values of a row, none if it builds on what is not there, which is a fault of its own."""
+def _inherited(catalog: Catalog, table: Table, row: str, dataset: str) -> list[str]:
+    """Return the paths of all values of a row; empty if its base does not exist, which is a fault of its own."""
     try:
         return list(flatten(layers.layers(catalog, table, row, dataset)))
-    except UsageFault:
+    except SegbenchError:
         return []
 
 
 def _idle(sources: Iterable[str], paths: list[str]) -> list[str]:
-    """The sources that are said of none of these values."""
+    """Return the sources that cover none of these values."""
     return [said for said in sources if not any(layers.covers(said, path) for path in paths)]
 
 
@@ -138,7 +186,7 @@ def _no_value(said: str, paths: list[str]) -> str:
     return f"there is no value of that name{_close(said, paths)}"
 
 
-def _contradictions(table: "Table") -> Iterator[tuple[Location, str]]:
+def _contradictions(table: Table) -> Found:
     known = {*table.file.rows, *(name for figure in table.figures() for name in figure.names)}
     for index, contradiction in enumerate(table.file.contradictions):
         for place, name in enumerate(contradiction.figures):
@@ -147,7 +195,7 @@ def _contradictions(table: "Table") -> Iterator[tuple[Location, str]]:
                 yield location, f"no figure or row {name!r}{_close(name, known)}"
 
 
-def _facts(readings: dict[str, Reading], known: dict[str, set[str]]) -> Iterator[tuple[Location, str]]:
+def _facts(readings: Mapping[str, Reading], known: Mapping[str, set[str]]) -> Found:
     for name, reading in readings.items():
         for fact, wanted in reading.when.items():
             for value in wanted if isinstance(wanted, list) else [wanted]:

@@ -1,23 +1,22 @@
-"""The layers that a row is written in, one over the other: base, table, row, data set; every value with its origin."""
+"""The layers in which a row is written, merged: base, table, row, data set; every value with its origin."""
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from segbench.core import strict_yaml
-
-from .protocol import Origin, Traced, deep_merge, flatten, is_section, pick, put
 from .schema import Sections, SourceEntry
+from .tables import Catalog, Table
+from .tree import Origin, Traced, deep_merge, flatten, is_section, pick, put
 
-if TYPE_CHECKING:
-    from .catalog import Catalog, Table
+Sources = Mapping[str, SourceEntry]
 
 
-def layers(catalog: "Catalog", table: "Table", row: str, dataset: str) -> dict[str, Any]:
-    """The traced tree of a row on one data set, before any reading.
+def layers(catalog: Catalog, table: Table, row: str, dataset: str) -> dict[str, Any]:
+    """Return the traced tree of a row on one data set, before any reading.
 
     Raises:
-        UsageFault: the row builds on one that is not there.
+        UsageFault: the row builds on one that does not exist.
+        InvalidFault: it builds on a personal recipe with faults.
     """
     entry = table.row(row)
     tree: dict[str, Any] = {}
@@ -25,11 +24,12 @@ def layers(catalog: "Catalog", table: "Table", row: str, dataset: str) -> dict[s
     base = own or table.file.base.get(dataset)
     other, _, base_row = (base or "").partition("/")
     if base:
-        tree = of_table(catalog.table(other), f"base {base}")
-        tree = _with_row(tree, catalog.table(other), base_row, dataset, f"base {base}")
-    if other != table.name:  # a row of the same table has the table's own values below it already
-        tree = deep_merge(tree, of_table(table, "table"))
-    tree = _with_row(tree, table, row, dataset, f"row {row}")
+        lower = catalog.table(other)
+        tree = of_table(catalog, lower, f"base {base}")
+        tree = _with_row(tree, catalog, lower, base_row, dataset, f"base {base}")
+    if other != table.name:  # a row of the same table includes the table's own values already
+        tree = deep_merge(tree, of_table(catalog, table, "table"))
+    tree = _with_row(tree, catalog, table, row, dataset, f"row {row}")
     printed = [key.split(".")[1] for key in entry.figures if key.split(".")[0] == dataset]
     scored = [split for split in printed if split not in ("train", "unstated")]
     if scored and "schedule" in tree and not pick(tree, "evaluation.split"):
@@ -43,43 +43,46 @@ def layers(catalog: "Catalog", table: "Table", row: str, dataset: str) -> dict[s
     return tree
 
 
-def of_table(table: "Table", layer: str = "table") -> dict[str, Any]:
-    """The traced values that stand in the table itself."""
-    return _traced(table.file, (), layer, table.document, (table.file.sources,), table.file.source)
+def of_table(catalog: Catalog, table: Table, layer: str = "table") -> dict[str, Any]:
+    """Return the traced values of the table itself."""
+    return _traced(catalog, table, table.file, (), layer, (table.file.sources,))
 
 
-def of_row(table: "Table", row: str, layer: str = "row") -> dict[str, Any]:
-    """The traced values that stand in the row itself, without those for one data set alone."""
-    return _traced(table.row(row), ("rows", row), layer, table.document, _sources(table, row), table.file.source)
+def of_row(catalog: Catalog, table: Table, row: str, layer: str = "row") -> dict[str, Any]:
+    """Return the traced values of the row itself, without those of single data sets."""
+    entry = table.row(row)
+    return _traced(catalog, table, entry, ("rows", row), layer, (entry.sources,))
 
 
-def of_overlay(table: "Table", row: str, dataset: str, layer: str = "row") -> dict[str, Any]:
-    """The traced values that stand in the row for one data set alone; none where it has no such part."""
-    part = table.row(row).datasets.get(dataset, Sections())
-    sources = (part.sources, *_sources(table, row))
+def of_overlay(catalog: Catalog, table: Table, row: str, dataset: str, layer: str = "row") -> dict[str, Any]:
+    """Return the traced values of the row for one data set alone; empty if it has none."""
+    entry = table.row(row)
+    overlay = entry.datasets.get(dataset, Sections())
     place = ("rows", row, "datasets", dataset)
-    return _traced(part, place, layer, table.document, sources, table.file.source)
+    return _traced(catalog, table, overlay, place, layer, (overlay.sources, entry.sources))
 
 
 def covers(source: str, path: str) -> bool:
-    """Whether a source said of one dotted path is said of another: of that value, or of a section that it is in."""
+    """Return True if a source stated for one dotted path applies to another: the same value, or one inside of it."""
     return path == source or path.startswith(f"{source}.")
 
 
-def _with_row(tree: dict[str, Any], table: "Table", row: str, dataset: str, layer: str) -> dict[str, Any]:
-    """A row over what lies below it."""
+def _with_row(
+    tree: dict[str, Any], catalog: Catalog, table: Table, row: str, dataset: str, layer: str
+) -> dict[str, Any]:
+    """Merge a row over the layers below it."""
     entry = table.row(row)
-    tree = _over(tree, of_row(table, row, layer), entry.sources)
+    tree = _over(tree, of_row(catalog, table, row, layer), entry.sources)
     overlay = entry.datasets.get(dataset)
-    return _over(tree, of_overlay(table, row, dataset, layer), overlay.sources if overlay else {})
+    return _over(tree, of_overlay(catalog, table, row, dataset, layer), overlay.sources if overlay else {})
 
 
-def _over(lower: dict[str, Any], upper: dict[str, Any], sources: Mapping[str, SourceEntry]) -> dict[str, Any]:
-    """``upper`` over ``lower``. A source that says nothing of what stands in ``upper`` is said of what it inherits."""
+def _over(lower: dict[str, Any], upper: dict[str, Any], sources: Sources) -> dict[str, Any]:
+    """Merge ``upper`` over ``lower``. A source that covers nothing in ``upper`` applies to the inherited values."""
     own = flatten(upper)
     below = {said: entry for said, entry in sources.items() if not any(covers(said, path) for path in own)}
     merged = deep_merge(lower, upper)
-    for path, leaf in flatten(merged).items():
+    for path, leaf in flatten(merged).items() if below else ():
         said = max((said for said in below if covers(said, path)), key=len, default=None)
         if said is not None and isinstance(leaf, Traced):
             origin = replace(leaf.origin, source=below[said].source, confidence=below[said].confidence)
@@ -87,37 +90,52 @@ def _over(lower: dict[str, Any], upper: dict[str, Any], sources: Mapping[str, So
     return merged
 
 
-def _sources(table: "Table", row: str) -> tuple[Mapping[str, SourceEntry], ...]:
-    return (table.row(row).sources, table.file.sources)
-
-
 def _traced(
-    part: Sections,
-    place: tuple[str, ...],
-    layer: str,
-    document: strict_yaml.Document,
-    sources: tuple[Mapping[str, SourceEntry], ...],
-    otherwise: str,
+    catalog: Catalog, table: Table, sections: Sections, place: tuple[str, ...], layer: str, own: tuple[Sources, ...]
 ) -> dict[str, Any]:
-    """A part's sections with an origin at every leaf; any of the first ``sources`` wins over the next ones."""
-    stages = {stage.name: str(index) for index, stage in enumerate(part.stages)}
+    """Return the sections with an origin at every leaf.
+
+    The first source that covers a value counts: the sections' ``own``, then a network's, then the table's.
+    """
+    networks = catalog.networks_of(table)
+    stages = {stage.name: str(index) for index, stage in enumerate(sections.stages)}
+
+    def source_of(path: tuple[str, ...], network: Sources) -> SourceEntry:
+        for sources in (*own, network, table.file.sources):
+            for cut in range(len(path), 0, -1):
+                entry = sources.get(".".join(path[:cut]))
+                if entry is not None:
+                    return entry
+        return SourceEntry(source=table.file.source)
 
     def walk(value: Any, path: tuple[str, ...]) -> Any:
+        if path[-1] == "model" and is_section(value) and str(value.get("network")) in networks:
+            changes = {key: walk(inner, (*path, str(key))) for key, inner in value.items()}
+            name = {"network": changes.pop("network")}
+            return deep_merge(named(str(value["network"]), path), changes) | name
         if is_section(value):
             return {key: walk(inner, (*path, str(key))) for key, inner in value.items()}
         if path[-2:] in (("model", "backbone"), ("model", "decoder")) and isinstance(value, str):
             return {"name": walk(value, (*path, "name"))}  # readings and budgets ask for the name
-        dotted = ".".join(path)
-        parents = [dotted.rsplit(".", cut)[0] for cut in range(dotted.count(".") + 1)]
-        every = (said.get(parent) for said in sources for parent in parents)
-        source = next((entry for entry in every if entry), None)
         written = ("stages", stages[path[1]], *path[2:]) if path[0] == "stages" else path
-        origin = Origin(
-            layer,
-            document.where((*place, *written)),
-            source.source if source else otherwise,
-            source.confidence if source else None,
-        )
+        source = source_of(path, {})
+        origin = Origin(layer, table.document.where((*place, *written)), source.source, source.confidence)
         return Traced(value, origin)
 
-    return {key: walk(value, (key,)) for key, value in part.tree().items()}
+    def named(name: str, model: tuple[str, ...]) -> dict[str, Any]:
+        network, document = networks[name]
+        place = ".".join(model)
+        said = {f"{place}.{path}": entry for path, entry in network.sources.items()}
+        if network.source:
+            said[place] = SourceEntry(source=network.source, confidence=network.confidence)
+
+        def trace(value: Any, path: tuple[str, ...]) -> Any:
+            if is_section(value):
+                return {key: trace(inner, (*path, str(key))) for key, inner in value.items()}
+            source = source_of((*model, *path), said)
+            where = document.where(("networks", name, *path))
+            return Traced(value, Origin(f"network {name}", where, source.source, source.confidence))
+
+        return {key: trace(value, (key,)) for key, value in network.tree().items()}
+
+    return {key: walk(value, (key,)) for key, value in sections.tree().items()}

@@ -1,4 +1,4 @@
-"""Readings of a row: which apply, which option is taken, and what it sets."""
+"""Readings of a row: those that apply, the option chosen and the values that it sets."""
 
 import copy
 from collections.abc import Mapping
@@ -8,14 +8,15 @@ from typing import Any
 from segbench.core.errors import InvalidFault, UsageFault
 from segbench.core.registry import choices, close_names
 
-from .catalog import Catalog, Table
-from .protocol import Origin, Traced, is_section, pick, plain
-from .schema import SECTIONS, Confidence, Reading
+from .crosscheck import no_network
+from .schema import SECTIONS, Confidence, Network, Reading
+from .tables import Catalog, Table
+from .tree import Origin, Traced, is_section, pick, plain
 
 
 @dataclass(frozen=True)
 class ReadingUse:
-    """A reading that a row rests on, and the option taken."""
+    """A reading that a row rests on, and the option chosen."""
 
     name: str
     option: str
@@ -33,20 +34,21 @@ class ReadingUse:
 def apply(
     catalog: Catalog, table: Table, facts: Mapping[str, str], tree: dict[str, Any], wanted: Mapping[str, str]
 ) -> list[ReadingUse]:
-    """Set in ``tree`` what the readings say that apply to a row, one after the other, and return them.
+    """Set the values of the readings that apply to a row, one after the other, and return these readings.
 
     Args:
-        catalog: of the table.
-        table: whose readings are meant.
+        catalog: the catalog of the table.
+        table: the table with its readings.
         facts: names of table, row and dataset.
         tree: traced sections of the row, changed in place.
-        wanted: option by reading, where it is not the default; what does not apply to this row is left aside.
+        wanted: option by reading, if not the default; readings that do not apply to this row are ignored.
 
     Raises:
         UsageFault: unknown reading or option.
         InvalidFault: an option sets what cannot be set.
     """
     available = catalog.readings_of(table)
+    networks = {name: network for name, (network, _) in catalog.networks_of(table).items()}
     _known(table, list(available), wanted)
     uses, faults = [], []
     for name, (reading, document) in available.items():
@@ -63,7 +65,7 @@ def apply(
         location = ("readings", name, "options", option, "set")
         origin = Origin(f"reading {name}={option}", document.where(location), reading.source, reading.confidence)
         for path, value in reading.options[option].set.items():
-            fault = assign(tree, path, copy.deepcopy(value), origin)
+            fault = assign(tree, path, copy.deepcopy(value), origin, networks=networks)
             if fault:
                 faults.append(f"{document.where((*location, path))}: {'.'.join((*location, path))}: {fault}")
         uses.append(ReadingUse(name, option, reading))
@@ -72,12 +74,14 @@ def apply(
     return uses
 
 
-def assign(tree: dict[str, Any], path: str, value: Any, origin: Origin) -> str:
-    """Set one dotted path of a traced tree; ``$path`` as the value stands for what is at that path.
+def assign(tree: dict[str, Any], path: str, value: Any, origin: Origin, *, networks: Mapping[str, Network]) -> str:
+    """Set one dotted path of a traced tree.
+
+    The value ``$path`` is replaced by the value at that path, and ``model.network`` sets the whole named network.
 
     Returns:
-        Why it cannot be set, or nothing. A path never makes a stage or a stream and never reaches into a value that is
-        one setting, so that a slip in it is not lost.
+        The fault, or an empty string. A path never creates a stage or a stream and never reaches into a single setting,
+        so that a typing slip is noticed.
     """
     names = path.split(".")
     if names[0] not in SECTIONS or len(names) < 2:
@@ -86,7 +90,7 @@ def assign(tree: dict[str, Any], path: str, value: Any, origin: Origin) -> str:
         inside = names[0] == "stages" and (depth == 2 or names[2:3] == ["streams"])
         if inside and not isinstance(pick(tree, ".".join(names[:depth])), dict):
             known = pick(tree, ".".join(names[: depth - 1])) or {}
-            return f"there is no {kind} {'.'.join(names[depth - 1 : depth])!r}; known: {', '.join(known) or 'none'}"
+            return f"there is no {kind} {names[depth - 1]!r}; known: {', '.join(known) or 'none'}"
     if isinstance(value, str) and value.startswith("$"):
         found = pick(tree, value[1:])
         if found is None:
@@ -100,6 +104,10 @@ def assign(tree: dict[str, Any], path: str, value: Any, origin: Origin) -> str:
         if not isinstance(inner, dict):
             inner = place[name] = {}
         place = inner
+    if names[-2:] == ["model", "network"]:
+        if str(value) not in networks:
+            return no_network(value, networks)
+        place |= _leaves(networks[str(value)].tree(), origin)
     place[names[-1]] = _leaves(value, origin)
     return ""
 

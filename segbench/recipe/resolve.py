@@ -1,32 +1,37 @@
-"""From a row to a protocol: base, table, row, readings, budget and command line, every value with its origin."""
+"""Resolving: from a row to its protocol, through base, table, row, readings, budget and command line.
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+Every value keeps its origin.
+"""
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from segbench.core import support
+from segbench.core import registry, support
 from segbench.core.errors import InvalidFault, UsageFault
-from segbench.core.registry import has_part, is_registered, options_of
 from segbench.core.spec import DataSpec, EvaluationSpec
 
-from . import budgets, elsewhere, readings
-from .catalog import Catalog, Table
+from . import budgets, deviations, readings
+from .deviations import Deviation
 from .figures import Figure
 from .layers import layers
-from .protocol import STREAM, Origin, Protocol, Traced, build, flatten, plain
+from .protocol import STREAM, Protocol, build
 from .readings import ReadingUse
+from .retarget import retarget
+from .tables import Catalog, Table
+from .tree import Origin, Traced, flatten, frozen, plain, thawed
 
 RANK: dict[str, int] = {"low": 0, "medium": 1, "high": 2}
-STAND_IN = "val"  # what is scored here where only a server has the labels
+STAND_IN = "val"  # the split that is scored here if only a server has the labels
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asks of a row: everything beyond the recipe that changes the protocol.
+    """A user's request for a row: everything beyond the recipe that changes the protocol.
 
     Attributes:
-        on: name of another data set that the row is run on, see ``elsewhere``.
+        on: name of another data set to run the row on, see ``retarget``.
     """
 
     budget: str = "full"
@@ -40,12 +45,12 @@ class Request:
         return not self.readings and not self.settings and self.on is None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Resolved:
-    """A row on one data set, ready to be planned, shown or compared.
+    """A row on one data set, ready to be planned, shown or compared. Shared by everybody who asks for it: read-only.
 
     Attributes:
-        published: the protocol under the readings taken, before budget and command line.
+        published: the protocol under the chosen readings, before budget and command line.
         ran: the protocol that runs.
         tree: the traced tree behind ``ran``.
     """
@@ -56,33 +61,38 @@ class Resolved:
     request: Request
     published: Protocol
     ran: Protocol
-    tree: dict[str, Any]
-    readings: list[ReadingUse] = field(default_factory=list)
+    tree: Mapping[str, Any]
+    readings: tuple[ReadingUse, ...] = ()
 
     @property
     def name(self) -> str:
         return f"{self.table.name}/{self.row}"
 
     @cached_property
-    def figures(self) -> list[Figure]:
-        return [figure for figure in self.table.figures(self.row) if figure.dataset == self.dataset]
+    def figures(self) -> tuple[Figure, ...]:
+        return tuple(figure for figure in self.table.figures(self.row) if figure.dataset == self.dataset)
+
+    @cached_property
+    def deviations(self) -> tuple[Deviation, ...]:
+        """All differences between what runs and the published protocol."""
+        return tuple(deviations.between(self.published, self.ran))
 
     @property
-    def waits(self) -> list[str]:
-        """What this version of segbench lacks to run the row; empty if it runs."""
-        waits = list(self.ran.waits)
+    def unsupported(self) -> list[str]:
+        """What the row needs and this version of segbench does not support; empty if it runs."""
+        found = list(self.ran.unsupported)
         if not self.figures or any(figure.kind in ("trained", "feature") for figure in self.figures):
-            waits += [
+            found += [
                 f"data set {data.name}"
                 for data in _data(self.ran)
-                if data.source == "folder" and not has_part("dataset", data.name, "reader")
+                if data.source == "folder" and not registry.has_part("dataset", data.name, "reader")
             ]
         if self.ran.training is not None and self.ran.cost is None:
-            waits += [lack.wait for lack in support.of_training(self.ran.training)]
+            found += [lack.wait for lack in support.of_training(self.ran.training)]
         measured = [figure for figure in self.figures if figure.measured]
         if self.figures and not measured:
-            waits += [f"metric {name}" for name in dict.fromkeys(f.base_metric for f in self.figures)]
-        return list(dict.fromkeys(waits))
+            found += [f"metric {name}" for name in dict.fromkeys(f.base_metric for f in self.figures)]
+        return list(dict.fromkeys(found))
 
     @property
     def is_counted(self) -> bool:
@@ -91,17 +101,17 @@ class Resolved:
 
     @property
     def runs_on(self) -> str:
-        """Name of the data set that is trained on and scored, the one of its figures or another."""
+        """Name of the data set for training and evaluation: that of its figures, or another."""
         return self.request.on or self.dataset
 
     @property
     def server(self) -> str | None:
-        """Who alone can score the row's figures, because the labels are not public."""
+        """Test server that alone can score the row's figures, because the labels are not public."""
         return None if self.request.on else self.table.row(self.row).server
 
     @property
     def scored(self) -> EvaluationSpec | None:
-        """The evaluation that can be done here: the protocol's, or on val where only a server has the labels."""
+        """Evaluation that is possible here: the protocol's, or on val if only a server has the labels."""
         evaluation = self.ran.evaluation
         if evaluation is None or self.server is None or evaluation.data.source == "generated":
             return evaluation
@@ -113,15 +123,47 @@ class Resolved:
         return min((use.confidence for use in self.readings), key=RANK.__getitem__, default=None)
 
 
+@dataclass(frozen=True)
+class _Published:
+    """A row under its readings, before anything that only the command line asks for."""
+
+    protocol: Protocol
+    tree: Mapping[str, Any]
+    readings: tuple[ReadingUse, ...]
+
+
 def resolve(catalog: Catalog, table: str, row: str, dataset: str, request: Request | None = None) -> Resolved:
-    """Resolve one row on one data set.
+    """Resolve one row on one data set. Equal requests get the same object, until the catalog's tables change.
 
     Raises:
-        UsageFault: unknown table, row, data set, budget, reading or option; a setting of what is not there; a row that
-            is to be moved to data that it has figures on.
+        UsageFault: unknown table, row, data set, budget, reading or option; a setting of something that does not exist;
+            a row that is to be moved to data that it has figures on.
         InvalidFault: the resolved protocol has faults; all of them, each with file and line.
     """
     request = request or Request()
+    key = ("resolved", table, row, dataset, repr(request), _added_entries())
+    if key not in catalog.resolved:
+        catalog.resolved[key] = _resolve(catalog, table, row, dataset, request)
+    found: Resolved = catalog.resolved[key]
+    return found
+
+
+def resolve_all(catalog: Catalog, table: str, request: Request | None = None) -> list[Resolved]:
+    """Resolve every row of a table on every one of its data sets, in printed order."""
+    found = catalog.table(table)
+    return [
+        resolve(catalog, table, row, dataset, request) for row in found.file.rows for dataset in found.datasets(row)
+    ]
+
+
+def _added_entries() -> Hashable:
+    """Return what the user has registered, such as data sets of their own: a protocol is checked against it."""
+    return tuple(
+        (kind, name, registry.options_of(kind, name)) for kind in registry.KINDS for name in registry.added(kind)
+    )
+
+
+def _resolve(catalog: Catalog, table: str, row: str, dataset: str, request: Request) -> Resolved:
     found = catalog.table(table)
     known = found.datasets(row)
     if dataset not in known:
@@ -129,42 +171,54 @@ def resolve(catalog: Catalog, table: str, row: str, dataset: str, request: Reque
             f"{table}/{row} has no figures on {dataset!r}; it has {', '.join(known)}.",
             next=f"segbench show {table}",
         )
-    tree = layers(catalog, found, row, dataset)
-    facts = {"table": table, "row": row, "dataset": dataset}
-    uses = readings.apply(catalog, found, facts, tree, dict(request.readings))
-    published = _checked(tree, found, row, request.seed)
+    published = _published(catalog, found, row, dataset, request)
     if request.on is not None:
-        if request.on in known:
-            raise UsageFault(
-                f"{table}/{row} has figures on {request.on} itself; --on is for other data.",
-                next=f"segbench reproduce {table}/{row} --dataset {request.on}",
-            )
-        if published.cost is not None:
-            raise UsageFault(
-                f"{table}/{row} is counted, not scored on images; --on means nothing for it.",
-                next=f"segbench reproduce {table}/{row}",
-            )
-        elsewhere.move(tree, request.on)
+        _check_move(found, row, request.on, published.protocol)
     budget = catalog.budget(request.budget)
+    if budget is None and not request.settings and request.on is None:
+        return Resolved(
+            found, row, dataset, request, published.protocol, published.protocol, published.tree, published.readings
+        )
+    tree = thawed(published.tree)
+    if request.on is not None:
+        retarget(tree, request.on)
     if budget is not None:
         document = catalog.budget_document
         where = document.where(("budgets", request.budget)) if document else ""
         budgets.apply(tree, budget, Origin(f"budget {request.budget}", where))
+    networks = {name: network for name, (network, _) in catalog.networks_of(found).items()}
     for path, value in request.settings:
-        fault = readings.assign(tree, path, value, Origin("command line", f"--set {path}"))
+        fault = readings.assign(tree, path, value, Origin("command line", f"--set {path}"), networks=networks)
         if fault:
             raise UsageFault(f"--set {path}: {fault}.", next=f"segbench show {table}/{row}")
-    changed = budget is not None or request.settings or request.on is not None
-    ran = _checked(tree, found, row, request.seed) if changed else published
-    return Resolved(found, row, dataset, request, published, ran, tree, uses)
+    ran = _checked(tree, found, row, request.seed)
+    return Resolved(found, row, dataset, request, published.protocol, ran, frozen(tree), published.readings)
 
 
-def resolve_all(catalog: Catalog, table: str, request: Request | None = None) -> list[Resolved]:
-    """Every row of a table on every one of its data sets, in the order printed."""
-    found = catalog.table(table)
-    return [
-        resolve(catalog, table, row, dataset, request) for row in found.file.rows for dataset in found.datasets(row)
-    ]
+def _published(catalog: Catalog, table: Table, row: str, dataset: str, request: Request) -> _Published:
+    key = ("published", table.name, row, dataset, request.seed, request.readings, _added_entries())
+    if key not in catalog.resolved:
+        tree = layers(catalog, table, row, dataset)
+        facts = {"table": table.name, "row": row, "dataset": dataset}
+        uses = readings.apply(catalog, table, facts, tree, dict(request.readings))
+        protocol = _checked(tree, table, row, request.seed)
+        catalog.resolved[key] = _Published(protocol, frozen(tree), tuple(uses))
+    found: _Published = catalog.resolved[key]
+    return found
+
+
+def _check_move(table: Table, row: str, on: str, published: Protocol) -> None:
+    """Raise UsageFault if a row cannot be moved to another data set."""
+    if on in table.datasets(row):
+        raise UsageFault(
+            f"{table.name}/{row} has figures on {on} itself; --on is for other data.",
+            next=f"segbench reproduce {table.name}/{row} --dataset {on}",
+        )
+    if published.cost is not None:
+        raise UsageFault(
+            f"{table.name}/{row} is counted, not scored on images; it cannot be combined with --on.",
+            next=f"segbench reproduce {table.name}/{row}",
+        )
 
 
 def _checked(tree: dict[str, Any], table: Table, row: str, seed: int) -> Protocol:
@@ -181,7 +235,7 @@ def _checked(tree: dict[str, Any], table: Table, row: str, seed: int) -> Protoco
 
 
 def _written(leaves: dict[str, Traced], location: str) -> tuple[str, Origin | None]:
-    """Where the value at a location of the protocol is written: there, or where a stage or stream takes it from."""
+    """Return where a value of the protocol is written: at its location, or at one that a stage or stream inherits."""
     candidates = list(_inherited(location))
     for cut in range(location.count(".") + 1):
         for candidate in candidates:
@@ -206,14 +260,14 @@ def _inherited(location: str) -> Iterator[str]:
 
 
 def _data(protocol: Protocol) -> list[DataSpec]:
-    """All data that a protocol reads."""
+    """Return all data that a protocol reads."""
     stages = protocol.training.stages if protocol.training else ()
     found = [stream.data for stage in stages for stream in stage.streams.values()]
     return [*found, *([protocol.evaluation.data] if protocol.evaluation else [])]
 
 
 def typed_values(protocol: Protocol) -> dict[str, Any]:
-    """Every value of a typed single-stage protocol by the dotted path it has in a recipe, defaults included."""
+    """Return every value of a single-stage protocol by its dotted path in a recipe, defaults included."""
     found: dict[str, Any] = {}
     if protocol.training is not None and len(protocol.training.stages) == 1:
         stage = protocol.training.stages[0]
@@ -227,8 +281,8 @@ def typed_values(protocol: Protocol) -> dict[str, Any]:
             ("model.decoder", "decoder", model.decoder),
             ("method", "method", stage.method),
         ):
-            if is_registered(kind, choice.name):
-                options = options_of(kind, choice.name).model_validate(choice.options)
+            if registry.is_registered(kind, choice.name):
+                options = registry.options_of(kind, choice.name).model_validate(choice.options)
                 found |= {f"{path}.{key}": value for key, value in flatten(options.model_dump()).items()}
     if protocol.evaluation is not None:
         own = protocol.evaluation.model_dump(exclude={"data"})

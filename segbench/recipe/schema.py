@@ -1,4 +1,4 @@
-"""What a recipe file may say. Sections of a protocol are checked after a row is resolved, see ``resolve``."""
+"""Schema of recipe files. Sections of a protocol are checked after a row is resolved, see ``resolve``."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -9,7 +9,7 @@ from .figures import GAIN, INCREASE, METRICS, readable_number
 SECTIONS = ("data", "augmentation", "model", "weights", "method", "schedule", "evaluation", "cost", "stages")
 Confidence = Literal["high", "medium", "low"]
 Tree = dict[Any, Any]
-_FACTS = ("table", "row", "dataset")  # what a reading may ask beside the protocol
+_FACTS = ("table", "row", "dataset")  # conditions of a reading beside the protocol
 
 
 class _Closed(BaseModel):
@@ -17,7 +17,7 @@ class _Closed(BaseModel):
 
 
 def in_section(path: str) -> str:
-    """A dotted path that begins with a section of a protocol, as is."""
+    """Return a dotted path as it is; raise ValueError unless it begins with a section of a protocol."""
     if path.split(".")[0] not in SECTIONS:
         raise ValueError(f"{path!r} is in no section of a protocol; sections: {', '.join(SECTIONS)}")
     return path
@@ -49,7 +49,7 @@ def _printed(value: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError("a printed figure must be quoted, so that its digits are kept")
     if not readable_number(value):
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{value!r} is not a number")
     return value
 
 
@@ -58,13 +58,14 @@ Path = Annotated[str, AfterValidator(in_section)]
 Fact = Annotated[str, AfterValidator(_fact)]
 MetricName = Annotated[str, AfterValidator(_metric)]
 RowName = Annotated[str, AfterValidator(_addressable)]
-PartName = Annotated[StrictStr, AfterValidator(_undotted)]
+PlainName = Annotated[StrictStr, AfterValidator(_undotted)]
 
 
 class Tolerance(_Closed):
-    """How far what the authors' own code gives lies from what they printed; ``source`` says what that is.
+    """Distance between the result of the authors' own code and their printed figure; ``source`` names that result.
 
-    A difference within it is none. It widens the interval and the table's margin alike, so that as many seeds decide.
+    Differences within it are ignored. It widens the interval and the table's margin alike, so that the number of seeds
+    that decide stays the same.
     """
 
     points: float = Field(gt=0)
@@ -72,7 +73,7 @@ class Tolerance(_Closed):
 
 
 class FigureEntry(_Closed):
-    """One printed value with what is particular to it."""
+    """One printed value with its annotations."""
 
     printed: Printed
     read_as: Printed | None = None
@@ -111,20 +112,20 @@ class FigureGroup(_Closed):
             timed = metric is not None and metric.kind == "time"
             relative = name.endswith((GAIN, INCREASE))
             if relative and entry.over is None:
-                faults.append(f"{name}: a gain or increase names the row it is over")
+                faults.append(f"{name}: a gain or increase must name the row it is over")
             elif entry.over is not None and not relative and not timed:
-                faults.append(f"{name}: only a gain, an increase or a time names a row it is over")
+                faults.append(f"{name}: only a gain, an increase or a time can name a row it is over")
             if entry.tolerance is not None and (metric is None or metric.kind in ("exact", "time")):
-                faults.append(f"{name}: only a figure that is judged by its spread over seeds has a tolerance")
+                faults.append(f"{name}: only a figure that is judged by its spread over seeds can have a tolerance")
         if not self.metrics and not self.iou:
-            faults.append("figures are missing: a data set without any printed figure")
+            faults.append("figures are missing: the group prints none")
         if faults:
             raise ValueError("; ".join(faults))
         return self
 
 
 class SourceEntry(_Closed):
-    """Where a value comes from. ``inferred`` marks what the publication does not say."""
+    """Source of a value; ``confidence`` marks a value that is inferred rather than stated."""
 
     source: StrictStr
     confidence: Confidence | None = None
@@ -141,7 +142,7 @@ class ReadingOption(_Closed):
 
 
 class Reading(_Closed):
-    """An answer to a point that the publication leaves open."""
+    """A point that the publication leaves open, with the possible answers."""
 
     question: StrictStr
     options: dict[str, ReadingOption]
@@ -153,16 +154,44 @@ class Reading(_Closed):
     @model_validator(mode="after")
     def _default_exists(self) -> Self:
         if self.default not in self.options:
-            raise ValueError(f"the default {self.default!r} is none of the options {', '.join(self.options)}")
+            raise ValueError(f"the default {self.default!r} is not among the options {', '.join(self.options)}")
         if len(self.options) < 2:
-            raise ValueError("a reading needs at least two options")
+            raise ValueError("a reading requires at least two options")
         return self
 
 
-class Contradiction(_Closed):
-    """Where the publication contradicts itself; shown with a dagger beside the figures it touches.
+class Network(_Closed):
+    """A network that rows refer to by name, ``model: {network: NAME}``; values are checked when a row is resolved.
 
-    ``figures`` are ``row[/dataset.split[.metric[.class]]]`` of the same table, so one figure or several together.
+    ``source`` and ``confidence`` are those of all of its values, ``sources`` those of single ones by their dotted path;
+    what a row states itself has precedence.
+    """
+
+    backbone: Any
+    decoder: Any
+    align_corners: Any = None
+    input: Tree = {}
+    source: StrictStr | None = None
+    confidence: Confidence | None = None
+    sources: dict[str, SourceEntry] = {}
+
+    @model_validator(mode="after")
+    def _sourced(self) -> Self:
+        if self.confidence is not None and self.source is None:
+            raise ValueError("a confidence requires a source")
+        return self
+
+    def tree(self) -> Tree:
+        """Return the network as the section ``model`` of a row, as written."""
+        tree = self.model_dump(exclude_unset=True, exclude={"source", "confidence", "sources"})
+        named = {key: {"name": tree[key]} for key in ("backbone", "decoder") if isinstance(tree[key], str)}
+        return tree | named
+
+
+class Contradiction(_Closed):
+    """A contradiction of the publication with itself; marked with a dagger beside the figures that it concerns.
+
+    ``figures`` are ``row[/dataset.split[.metric[.class]]]`` of the same table: one figure or a group of them.
     """
 
     says: StrictStr
@@ -170,7 +199,7 @@ class Contradiction(_Closed):
 
 
 class StreamEntry(_Closed):
-    """What one source of batches of a stage has otherwise than the table."""
+    """Settings of one stream of a stage that differ from the table."""
 
     data: Tree = {}
     augmentation: Tree = {}
@@ -179,12 +208,12 @@ class StreamEntry(_Closed):
 
 
 class StageEntry(_Closed):
-    """What one stage of a training has otherwise than the table; values are checked when a row is resolved."""
+    """Settings of one stage that differ from the table; values are checked when a row is resolved."""
 
-    name: PartName
+    name: PlainName
     from_: StrictStr | None = Field(None, alias="from")
     emits: StrictStr | None = None
-    streams: dict[PartName, StreamEntry] = {}
+    streams: dict[PlainName, StreamEntry] = {}
     data: Tree = {}
     augmentation: Tree = {}
     model: Tree = {}
@@ -193,12 +222,12 @@ class StageEntry(_Closed):
     schedule: Tree = {}
 
     def tree(self) -> Tree:
-        """The stage without its name, as written."""
+        """Return the stage without its name, as written."""
         return self.model_dump(by_alias=True, exclude_unset=True, exclude={"name"})
 
 
 class Sections(_Closed):
-    """The protocol sections that the table or a row may set."""
+    """The protocol sections that a table or a row may set."""
 
     data: Tree = {}
     augmentation: Tree = {}
@@ -220,7 +249,7 @@ class Sections(_Closed):
         return self
 
     def tree(self) -> Tree:
-        """The sections that are set, stages by name."""
+        """Return the sections that are set, stages by name."""
         tree = {name: getattr(self, name) for name in SECTIONS if getattr(self, name)}
         return {**tree, "stages": {stage.name: stage.tree() for stage in self.stages}} if self.stages else tree
 
@@ -228,8 +257,8 @@ class Sections(_Closed):
 class RowEntry(Sections):
     """One line of a table.
 
-    ``base`` is the row that it builds on, or one for each of its data sets; ``over`` the row that it improves on,
-    where the table prints no gain that says it.
+    ``base`` is the row that it builds on, or one per data set; ``over`` is the row that it improves on, if no printed
+    gain says so.
     """
 
     title: StrictStr | None = None
@@ -244,12 +273,12 @@ class RowEntry(Sections):
     def _figure_keys(self) -> Self:
         for key in self.figures:
             if key.count(".") != 1:
-                raise ValueError(f"figures are keyed by data set and split, like camvid.test; got {key!r}")
+                raise ValueError(f"figures are keyed by data set and split, like camvid.test. Got {key!r} instead")
         return self
 
 
 class TableFile(Sections):
-    """One file ``recipes/<paper>/<table>.yaml``. An ``additional`` table stands in no supplement and counts apart."""
+    """One file ``recipes/<paper>/<table>.yaml``. An ``additional`` table is in no supplement and counted separately."""
 
     schema_: Literal[1] = Field(alias="schema")
     version: int = Field(ge=1)
@@ -261,28 +290,33 @@ class TableFile(Sections):
     base: dict[str, StrictStr] = {}
     rows: dict[RowName, RowEntry]
     readings: dict[str, Reading] = {}
+    networks: dict[PlainName, Network] = {}
     contradictions: list[Contradiction] = []
     claims: list[StrictStr] = []
 
     @model_validator(mode="after")
     def _has_rows(self) -> Self:
         if not self.rows:
-            raise ValueError("a table needs rows")
+            raise ValueError("a table requires rows")
         return self
 
 
 class ReadingsFile(_Closed):
-    """``recipes/<paper>/readings.yaml``: open points that all tables of a paper share."""
+    """``recipes/<paper>/readings.yaml``: open points and networks that all tables of a paper share."""
 
     schema_: Literal[1] = Field(alias="schema")
     paper: StrictStr
     title: StrictStr
     cite: StrictStr
     readings: dict[str, Reading] = {}
+    networks: dict[PlainName, Network] = {}
 
 
 class Budget(_Closed):
-    """A named scaling of a protocol. Every field is a limit; what is below it already stays as published."""
+    """A named scaling of a protocol. Every number is an upper limit: a smaller published value is kept.
+
+    ``options`` selects which limits of backbones, decoders and methods apply: ``SMALL`` or ``SMOKE`` of their options.
+    """
 
     says: StrictStr
     source: Literal["folder", "generated"] = "folder"
@@ -290,15 +324,13 @@ class Budget(_Closed):
     max_crop_pixels: int | None = Field(None, gt=0)
     max_steps: int | None = Field(None, gt=0)
     max_batch: int | None = Field(None, gt=0)
-    optimizer: Tree = Field({}, description="takes the place of every optimiser; not a limit")
+    optimizer: Tree = Field({}, description="replaces every optimizer; not a limit")
     scale_range: tuple[float, float] | None = Field(None, description="widest range of training scales")
-    min_bn_momentum: float | None = Field(None, gt=0, le=1, description="of every batch norm; not a limit: it raises")
+    min_bn_momentum: float | None = Field(None, gt=0, le=1, description="lower limit, of every batch norm")
     evaluation: Tree = {}
     weights: Tree = {}
     schedule: Tree = {}
-    backbones: dict[str, Tree] = {}
-    decoders: dict[str, Tree] = {}
-    methods: dict[str, Tree] = {}
+    options: Literal["small", "smoke"] | None = None
 
 
 class BudgetsFile(_Closed):

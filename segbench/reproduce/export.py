@@ -22,10 +22,9 @@ from segbench.core import atomic
 from segbench.core.errors import Interrupted, InvalidFault, MissingFault, RunFault, UsageFault, first_line
 from segbench.core.hashing import file_sha256
 from segbench.core.spec import EvaluationSpec, Size, evaluation_id
-from segbench.data import places, submission
-from segbench.data.facts import facts
+from segbench.data import submission
+from segbench.data.handle import find_dataset
 from segbench.data.open import open_dataset
-from segbench.data.reader import pairs, require_folder
 from segbench.engine.predict import at_rest, predict
 from segbench.engine.progress import Progress
 from segbench.recipe import deviations
@@ -169,9 +168,8 @@ def enter_score(
 
 def _sizes(dataset: str, split: str, context: Context, module: ModuleType) -> dict[str, Size]:
     """Member path to the size of its image, in the data set's order."""
-    options = facts(dataset)
-    folder = require_folder(dataset, places.data_root(context.data_root), options)
-    listed = pairs(dataset, folder, split)
+    found = find_dataset(dataset, context.data_root)
+    options, listed = found.options, found.pairs(split)
     expected = options.splits[split]
     if len(listed) not in expected:
         raise MissingFault(

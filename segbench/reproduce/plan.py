@@ -7,10 +7,9 @@ from typing import Any, Literal
 
 from segbench.core.errors import UsageFault
 from segbench.core.spec import EvaluationSpec, StageSpec, TrainingSpec, evaluation_id
-from segbench.data import places
-from segbench.data.describe import data_status
 from segbench.data.facts import facts
-from segbench.data.reader import is_readable
+from segbench.data.handle import find_dataset
+from segbench.data.presence import presence
 from segbench.recipe.catalog import Catalog
 from segbench.recipe.resolve import Request, Resolved, resolve
 from segbench.results.compare import cost_family
@@ -169,13 +168,13 @@ def attempt_of(item: Item) -> Attempt:
 def _item(resolved: Resolved, store: Store, data_root: Path | None) -> Item:
     seed = resolved.request.seed
     if resolved.is_counted:
-        waits = [wait for wait in resolved.waits if not wait.startswith("data set")]
+        waits = [wait for wait in resolved.unsupported if not wait.startswith("data set")]
         if waits:
             return Item(resolved, seed, "waits", f"waits for {', '.join(waits)}")
         family = cost_family(resolved)
         return Item(resolved, seed, "done" if store.find(family) else "to do", evaluation=family)
-    if resolved.waits:
-        return Item(resolved, seed, "waits", f"waits for {', '.join(resolved.waits)}")
+    if resolved.unsupported:
+        return Item(resolved, seed, "waits", f"waits for {', '.join(resolved.unsupported)}")
     if resolved.ran.training is None or resolved.scored is None:
         return Item(resolved, seed, "waits", "there is nothing to train or count")
     training = resolved.ran.training.id()
@@ -185,10 +184,11 @@ def _item(resolved: Resolved, store: Store, data_root: Path | None) -> Item:
         item.status = "done"
         return item
     for name, splits in needed_splits(resolved.ran.training.stages, resolved.scored).items():
-        status = data_status(name, places.data_root(data_root), splits=splits)
+        dataset = find_dataset(name, data_root)
+        status = presence(dataset, splits).status
         if status != "ready":
-            item.status, item.reason = "waits", f"waits for {facts(name).title}: {status}"
-            item.lacking = name if is_readable(name) else ""
+            item.status, item.reason = "waits", f"waits for {dataset.options.title}: {status}"
+            item.lacking = name if dataset.readable else ""
             break
     return item
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segbench.core.errors import MissingFault
+from segbench.data.handle import find_dataset
 from segbench.data.open import list_splits
 from segbench.data.prepared import cache
 from segbench.data.prepared.cache import Split
@@ -54,7 +55,7 @@ def preparations(plan: Plan, data_root: Path | None) -> list[Preparation]:
             splits: list[Split] = []
             if data.source == "folder":
                 with contextlib.suppress(MissingFault):  # what is missing is told elsewhere
-                    splits = list_splits(data, root=data_root)
+                    splits = list_splits(find_dataset(data.name, data_root), data)
             for split in splits:
                 if split.place in found or cache.find(split)[0] is not None:
                     continue

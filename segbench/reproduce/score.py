@@ -73,8 +73,8 @@ def score_all(
     data = trials[0][1].data
     require_labels(trials[0][1])
     require_verified(needed_splits([], trials[0][1]), context)
-    watch = watching(context.observer, context.stop)
-    images = open_dataset(data, root=context.data_root, cache="off" if context.stream else "use", watch=watch)
+    observer = watching(context.observer, context.stop)
+    images = open_dataset(data, root=context.data_root, cache="off" if context.stream else "use", observer=observer)
     with memory_fault(advice):
         for subject, _ in trials:
             runtime.place(subject.segmentor)

@@ -204,4 +204,4 @@ def test_list_shows_what_fits(recipe: Path) -> None:
     assert rows["light"]["fits_gb"] == {"camvid": 8} and rows["light"]["memory_bytes"]["camvid"] > GB / 2
     assert rows["waits"]["fits_gb"] == rows["waits"]["memory_bytes"] == {"camvid": None}
     assert "fits_gb" not in segbench("list", "own", "--recipe", recipe, "--json").json[0]
-    assert "--memory wants a table" in segbench("list", "--memory").fails(2)
+    assert "--memory requires a table" in segbench("list", "--memory").fails(2)

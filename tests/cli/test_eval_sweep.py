@@ -14,7 +14,7 @@ from segbench.checkpoints import families
 from segbench.cli.eval.ways import Way, leader, parse_axes, rows_of
 from segbench.core.errors import Interrupted
 from segbench.core.spec import DataSpec, EvaluationSpec
-from segbench.data.prepared.folder import _Streamed
+from segbench.data.prepared.folder import _Decoded
 from segbench.reproduce import score as scoring
 from tests.cli.test_eval_own_code import CODE, nearest
 from tests.foreign_family import MOON, write_moon
@@ -72,13 +72,13 @@ def test_every_combination_is_a_record_and_done_once(
     blue: Path, cityscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, read = tmp_path / "out", []
-    before = _Streamed.read
+    before = _Decoded.read
 
     def watched(self: Any, index: int) -> Any:
         read.append(index)
         return before(self, index)
 
-    monkeypatch.setattr(_Streamed, "read", watched)
+    monkeypatch.setattr(_Decoded, "read", watched)
     done = sweep(blue, "--axes", "channels,align", "--json", data=cityscapes, out=out)
     assert read == [0, 1], "each image is read once for all combinations"
     ids = {row["evaluation"] for row in rows(done)}

@@ -38,4 +38,4 @@ def _few(table: str) -> list[Resolved]:
     """The table's rows that run, as the command asks for them."""
     settings = (("schedule.steps", STEPS), ("schedule.validate_every", STEPS))
     rows = resolve_all(default_catalog(), table, Request("smoke", settings=settings))
-    return [each for each in rows if not each.waits and each.ran.training is not None and each.ran.cost is None]
+    return [each for each in rows if not each.unsupported and each.ran.training is not None and each.ran.cost is None]

@@ -52,7 +52,7 @@ def test_the_plan_knows_that_less_is_needed(words: tuple[object, ...], tmp_path:
 
 def test_what_cannot_be_cut_is_refused(tmp_path: Path) -> None:
     done = segbench(*tiny(ROW, "--micro-batch", 3, out=tmp_path, schedule__batch_total=4))
-    assert "a batch of 4 images cannot be cut into equal parts at 3; at 1, 2 it can" in done.fails(4)
+    assert "a batch of 4 images cannot be divided into equal micro-batches of 3; possible: 1, 2" in done.fails(4)
     done = segbench(*tiny(ROW, "--micro-batch", 9, out=tmp_path))
     assert "--micro-batch 9 cuts nothing: no batch here has more images." in done.fails(2)
     assert not list(tmp_path.glob("trainings/*"))

@@ -5,10 +5,10 @@ import json
 import os
 import pty
 import re
-import select
 import subprocess
 import sys
-import time
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from segbench.cli import live
 from segbench.cli.common import duration, memory
 from segbench.engine.progress import Progress
 from tests.program import ROOT, ROW, Done, segbench, start, tiny, wait
+from tests.waiting import PATIENCE, wait_for
 
 ESCAPE = "\x1b["
 
@@ -46,15 +47,15 @@ def on_a_terminal(*words: object, columns: int = 100, environment: dict[str, str
         stdin=slave, stdout=slave, stderr=slave, env={**os.environ, **own, **(environment or {})},
     )  # fmt: skip
     os.close(slave)
-    text, deadline = b"", time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if select.select([master], [], [], 0.1)[0]:
-            try:
-                text += os.read(master, 65536)
-            except OSError:  # the other end is closed
-                break
+    guard = threading.Timer(PATIENCE, process.kill)
+    guard.start()
+    text = b""
+    with suppress(OSError):  # the other end is closed
+        while piece := os.read(master, 65536):
+            text += piece
+    guard.cancel()
     os.close(master)
-    return process.wait(timeout=10), text.decode()
+    return process.wait(), text.decode()
 
 
 def test_terminals_get_colour_unless_it_is_not_wanted() -> None:
@@ -88,7 +89,7 @@ def test_a_reader_that_goes_away_is_no_fault() -> None:
     assert process.stdout is not None and process.stderr is not None
     assert process.stdout.readline().startswith("table ")
     process.stdout.close()
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=PATIENCE) == 0
     assert process.stderr.read() == ""
 
 
@@ -146,7 +147,7 @@ def test_a_live_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     with live.Watcher() as watcher:
         watcher.announce("row · camvid", 2, 3, 600.0)
         watcher.report(progress(40))
-        time.sleep(0.4)  # it is drawn four times a second
+        wait_for(lambda: "step 40 of 100" in screen.getvalue())  # it is drawn four times a second
         watcher.note("step 40: validation mIoU 12.34")
         watcher.counter("camvid: verify", "pairs")(3, 7)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())

@@ -12,7 +12,7 @@ from segbench.core.spec import AugmentationSpec, BlurSpec, JitterSpec
 from segbench.data.augmentation.batchwise import BatchAugmenter, BatchDraw, Place, augment_batch
 from segbench.data.augmentation.blur import gaussian_blur
 from segbench.data.augmentation.classmix import classmix
-from segbench.data.colour import JitterDraw, apply_jitter
+from segbench.data.augmentation.colour_jitter import JitterDraw, apply_jitter
 
 NO_JITTER = JitterDraw((), {}, None)
 FULL = AugmentationSpec(
@@ -210,8 +210,8 @@ def test_nothing_waits_for_the_device() -> None:
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"scale": (2.0, 0.5)}, "no range"),
-        ({"aspect": (0.0, 1.0)}, "no range"),
+        ({"scale": (2.0, 0.5)}, "must be an ascending range"),
+        ({"aspect": (0.0, 1.0)}, "must be an ascending range"),
         ({"decisions": "batch", "rotation": 5.0, "aspect": (0.9, 1.1)}, "aspect, rotation"),
         ({"applied_by": "method"}, "decisions: batch"),
         ({"rotation": 5.0, "interpolation": "lanczos"}, "lanczos"),

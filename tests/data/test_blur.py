@@ -90,10 +90,10 @@ def test_half_precision() -> None:
 
 def test_nonsense_is_refused() -> None:
     for wrong, text in [
-        ({"kernel": 4, "sigma": (1, 1)}, "no middle"),
+        ({"kernel": 4, "sigma": (1, 1)}, "must be odd"),
         ({"kernel": 5}, "either sigma or axes"),
         ({"kernel": 5, "sigma": (1, 1), "axes": (1, 1)}, "either sigma or axes"),
-        ({"kernel": 5, "sigma": (2, 1)}, "no range"),
+        ({"kernel": 5, "sigma": (2, 1)}, "must be an ascending range"),
         ({"kernel": 5, "axes": (0, 1)}, "above 0"),
     ]:
         with pytest.raises(ValidationError, match=text):

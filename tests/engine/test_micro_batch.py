@@ -231,9 +231,10 @@ def test_even_sizes() -> None:
     assert even_sizes([5, 10]) == [2], "of the larger stream: 5 parts of 1 and 2 images"
     assert even_sizes([5, 5, 2]) == [] and even_sizes([1]) == []
     assert cut_fault(None, [5]) == cut_fault(5, [5]) == cut_fault(9, [5]) == cut_fault(4, [8]) == ""
-    assert cut_fault(3, [8]) == "a batch of 8 images cannot be cut into equal parts at 3; at 1, 2, 4 it can"
+    assert cut_fault(3, [8]) == "a batch of 8 images cannot be divided into equal micro-batches of 3; possible: 1, 2, 4"
     assert (
-        cut_fault(1, [5, 2]) == "batches of 5, 2 images cannot be cut into equal parts at 1; no other size does either"
+        cut_fault(1, [5, 2])
+        == "batches of 5, 2 images cannot be divided into equal micro-batches of 1; no other size is possible either"
     )
 
 
@@ -253,7 +254,7 @@ def test_stages_know_their_parts() -> None:
     }
     several = cut_stage(2).model_copy(update={"streams": streams})
     assert (several.parts, several.images_at_once) == (5, 2)
-    with pytest.raises(ValueError, match="cannot be cut into equal parts at 3"):
+    with pytest.raises(ValueError, match="cannot be divided into equal micro-batches of 3"):
         cut_stage(3)
 
 
@@ -357,7 +358,6 @@ def test_an_uneven_cut_is_refused_with_its_place() -> None:
     with pytest.raises(InvalidFault) as caught:
         resolved("contextrast-table6", "layers-4", "camvid", 3)
     (fault,) = caught.value.faults
-    assert (
-        "schedule.micro_batch: a batch of 16 images cannot be cut into equal parts at 3; at 1, 2, 4, 8 it can" in fault
-    )
+    assert "schedule.micro_batch: a batch of 16 images cannot be divided into equal micro-batches of 3" in fault
+    assert "possible: 1, 2, 4, 8" in fault
     assert fault.startswith("--set schedule.micro_batch: contextrast-table6/layers-4")

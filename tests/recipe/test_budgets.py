@@ -1,11 +1,15 @@
 """A budget limits what is above its limits, in proportion where things belong together, and nothing else."""
 
+import inspect
+from pathlib import Path
+
 import pytest
 import torch
 
+from segbench.core import registry
 from segbench.models.segmentor import build_segmentor
-from segbench.recipe.protocol import flatten, pick, plain
 from segbench.recipe.resolve import Request, resolve, resolve_all
+from segbench.recipe.tree import flatten, pick, plain
 from tests.recipe.made import HEAD, ROWS
 
 LIMITS = {"small": (43_200, 1_100, 8), "smoke": (12_288, 150, 4)}
@@ -78,6 +82,22 @@ def test_halved_images_stay_halved_in_every_stream(shipped):
     assert stage.streams["source"].data.name == "gta5"
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in ("backbone", "decoder", "method") for name in registry.names(kind)]
+)
+def test_every_entry_declares_its_own_limits(kind, name):
+    """Inherited limits are those of another network or method; values that change nothing say so with a comment."""
+    options = registry.options_of(kind, name)
+    for budget in ("SMALL", "SMOKE"):
+        limits = vars(options).get(budget)
+        assert limits is not None, f"{kind} {name} declares no {budget}"
+        assert options.model_validate(limits).model_fields_set == set(limits)
+        if not limits:
+            lines = Path(inspect.getfile(options)).read_text(encoding="utf-8").splitlines()
+            first = next(index for index, line in enumerate(lines) if line.strip().startswith("SMALL"))
+            assert lines[first - 1].strip().startswith("#"), f"{kind} {name}: no reason for an empty {budget}"
+
+
 BUDGETS = """
 schema: 1
 budgets:
@@ -87,8 +107,7 @@ budgets:
     schedule: {validate_every: 25}
     evaluation: {scales: [1.0]}
     weights: {backbone: random}
-    backbones: {hrnetv2: {width: 16, modules: [1, 1, 1]}}
-    methods: {contextrast: {embedding_dim: 32}}
+    options: small
   none: {says: nothing}
 """
 STEPS = """\
@@ -143,12 +162,15 @@ def test_fixed_values_are_limits_too(made):
     model = "{backbone: {name: hrnetv2, width: 8}, decoder: {name: concat}}"
     text = STEPS + "weights: {backbone: imagenet}\n"
     (stage,) = ran(made(text, model=model, method="{name: contextrast, embedding_dim: 16}"), "fixed").training.stages
-    assert stage.model.backbone.options == {"width": 8, "modules": [1, 1, 1]}
+    assert stage.model.backbone.options == {
+        "width": 8, "modules": [1, 1, 1], "blocks_per_branch": 2, "stage1_blocks": 1, "stage1_width": 16,
+        "stem_channels": 32,
+    }  # fmt: skip
     assert stage.method.options["embedding_dim"] == 16
     assert stage.schedule.validate_every == 20
     assert stage.weights.backbone == "random"
     (stage,) = ran(made(STEPS.replace("every: 20", "every: 30")), "fixed").training.stages
-    assert (stage.model.backbone.options["width"], stage.method.options["embedding_dim"]) == (16, 32)
+    assert (stage.model.backbone.options["width"], stage.method.options["embedding_dim"]) == (16, 64)
     assert stage.schedule.validate_every == 25
 
 

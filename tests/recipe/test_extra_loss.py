@@ -17,7 +17,7 @@ def options_of(shipped, row, **readings):
 
 def test_every_loss_of_the_table_is_built(shipped):
     found = {resolved.row: resolved for resolved in resolve_all(shipped, TABLE)}
-    assert all(resolved.waits == [] for resolved in found.values())
+    assert all(resolved.unsupported == [] for resolved in found.values())
     extra = {row: each.ran.training.stages[0].method.options.get("extra_loss", {}) for row, each in found.items()}
     assert {row: options.get("name") for row, options in extra.items()} == {
         "ce": None,

@@ -5,8 +5,8 @@ import torch
 
 from segbench.models.segmentor import build_segmentor
 from segbench.recipe.catalog import Catalog
-from segbench.recipe.protocol import pick
 from segbench.recipe.resolve import Request, resolve, resolve_all
+from segbench.recipe.tree import pick
 from tests.recipe.made import HEAD, ROWS, line
 
 MAIN = "contextrast-main-table1"
@@ -48,7 +48,7 @@ def test_every_row_runs_on_every_data_set(shipped: Catalog) -> None:
     assert [(row.row, row.dataset) for row in rows] == [
         (name, column.split(".")[0]) for name in PRINTED for column in COLUMNS
     ]
-    assert [row.name for row in rows if row.waits] == []
+    assert [row.name for row in rows if row.unsupported] == []
     for row in rows:
         assert row.published.evaluation is not None
         split = {column.split(".")[0]: column.split(".")[1] for column in COLUMNS}[row.dataset]

@@ -13,8 +13,8 @@ from segbench.engine.optim import build_optimizer
 from segbench.methods.build import build_method
 from segbench.models.segmentor import Segmentor, build_segmentor
 from segbench.recipe.catalog import Catalog
-from segbench.recipe.protocol import pick
 from segbench.recipe.resolve import Request, Resolved, resolve
+from segbench.recipe.tree import pick
 
 TABLE = "contrastiveseg-table1"
 

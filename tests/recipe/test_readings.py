@@ -3,8 +3,8 @@
 import pytest
 
 from segbench.core.errors import InvalidFault, UsageFault
-from segbench.recipe.protocol import pick, plain
 from segbench.recipe.resolve import Request, Resolved, resolve, resolve_all
+from segbench.recipe.tree import pick, plain
 from tests.recipe.made import HEAD, ROWS, line
 
 READINGS = """

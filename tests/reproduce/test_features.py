@@ -79,7 +79,7 @@ def test_only_rows_that_print_features_ask_for_them(catalog: Catalog) -> None:
         for dataset in ("cityscapes", "camvid"):
             found = resolve(catalog, table.name, row, dataset)
             training = resolve(catalog, "contextrast-table2", row, dataset).published.training
-            assert found.waits == [] and found.published.evaluation is not None
+            assert found.unsupported == [] and found.published.evaluation is not None
             assert found.published.evaluation.features is not None
             assert found.published.evaluation.features.per_class == 2000
             assert found.published.evaluation.scales == (1.0,), "scales are of predictions, which are not looked at"

@@ -40,7 +40,7 @@ def score_folder(
     from segbench.data import places, predictions
     from segbench.data.classes import class_table
     from segbench.data.facts import facts, require_split
-    from segbench.data.reader import pairs, require_folder
+    from segbench.data.handle import find_dataset
     from segbench.data.verify import verify
     from segbench.engine.predictions import count_predictions
     from segbench.reproduce.score import require_labels
@@ -60,7 +60,7 @@ def score_folder(
     store = common.open_store(out)
     store.check_writable()
     root = places.data_root(data_root)
-    listed = pairs(dataset, require_folder(dataset, root, options), split)
+    listed = find_dataset(dataset, root, options=options).pairs(split)
     if not listed:
         raise MissingFault(f"{options.title} {split} has no images here.", next=f"segbench data verify {dataset}")
     matched = predictions.match(folder, listed)
@@ -68,14 +68,14 @@ def score_folder(
     if matched.extra:
         shown = ", ".join(matched.extra[:3]) + (", ..." if len(matched.extra) > 3 else "")
         typer.echo(f"{common.many(len(matched.extra), 'file')} of no image left out: {shown}", err=True)
-    with Stopper() as stop, Watcher(quiet=quiet) as watcher:
+    with Stopper() as stop, Watcher(quiet=quiet, stop=stop) as watcher:
         read, counted = (watcher.counter(f"{title} {folder}", "files") for title in ("reading", "counting"))
-        surveyed = predictions.survey(matched.files, listed, progress=lambda done: read(done, len(listed)))
-        meaning = predictions.meaning(surveyed.values, table, encoding=encoding, folder=folder)
+        found = predictions.read_values(matched.files, listed, progress=read)
+        meaning = predictions.label_encoding(found.values, table, encoding=encoding, folder=folder)
         result = count_predictions(
             matched.files, listed, data, meaning, progress=lambda done: counted(done, len(listed)), stop=stop
         )
-    digest = _digest([pair.key for pair in listed], surveyed.digests, meaning.encoding)
+    digest = _digest([pair.key for pair in listed], found.digests, meaning.encoding)
     about = {"folder": folder.name, "encoding": meaning.encoding, "extra": len(matched.extra)}
     record = _record(spec, digest, result, table.names, about)
     store.write(record, result.counts())

@@ -109,7 +109,7 @@ def score_one(found: Found, *, quiet: bool, json: bool) -> None:
     subject, spec = found.subject, found.spec
     if not json:
         _introduce(subject)
-    with Stopper() as stop, Watcher(quiet=quiet) as watcher:
+    with Stopper() as stop, Watcher(quiet=quiet, stop=stop) as watcher:
         watcher.announce(f"{subject.path.name} · {spec.data.name} {spec.data.splits[0]}", 1, 1)
         context = replace(found.context, observer=watcher, stop=stop)
         (result,) = score_all([(subject, spec)], context, advice=found.memory_advice)

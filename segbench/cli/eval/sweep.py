@@ -38,7 +38,7 @@ def score_many(found: "Found", axes: tuple[str, ...], *, quiet: bool, json: bool
         typer.echo(sentence(found.subject))
     first = ways.of_input(found, axes)
     passes = 1 + any(axis in axes for axis in ("scales", "window"))
-    with Stopper() as stop, Watcher(quiet=quiet) as watcher:
+    with Stopper() as stop, Watcher(quiet=quiet, stop=stop) as watcher:
         context = replace(found.context, observer=watcher, stop=stop)
         found = replace(found, context=context)
         watcher.announce(f"{common.many(len(first), 'way')} to feed {found.subject.path.name}", 1, passes)

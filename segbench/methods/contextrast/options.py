@@ -12,6 +12,9 @@ from segbench.methods.supervised.options import Options as SupervisedOptions
 class Options(SupervisedOptions):
     """Cross-entropy plus alpha times the pixel-anchor (PA) loss."""
 
+    SMALL = {"embedding_dim": 64}
+    SMOKE = {"embedding_dim": 32}
+
     across_images: ClassVar[tuple[str, ...]] = ("class anchors", "negatives")
 
     alpha: float = setting(0.1, ge=0, description="factor of the PA loss (supplement, Table 8b)")

@@ -11,6 +11,9 @@ from segbench.methods.supervised.options import Options as SupervisedOptions
 class Options(SupervisedOptions):
     """Cross-entropy plus alpha times the within-scale and cross-scale losses; defaults are the released values."""
 
+    SMALL = {"embedding_dim": 64, "samples_per_pair": 300, "samples_per_scale": 1200}
+    SMOKE = {"embedding_dim": 32, "samples_per_pair": 150, "samples_per_scale": 600}
+
     across_images: ClassVar[tuple[str, ...]] = ("contrasted samples",)
 
     alpha: float = setting(0.1, ge=0, description="factor of both contrastive losses")

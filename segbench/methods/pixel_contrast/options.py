@@ -23,6 +23,27 @@ Defect = Literal["noise", "zero-class", "label-stride", "first-pixels", "one-ste
 class Options(SupervisedOptions):
     """Cross-entropy plus a contrastive loss of pixels. ``max_anchors`` and ``anchors_per_class`` are of a group."""
 
+    SMALL = {
+        "embedding_dim": 64,
+        "max_views": 20,
+        "min_pixels": 21,
+        "anchors_per_class": 10,
+        "positives_per_anchor": 64,
+        "negatives_per_anchor": 128,
+        "regions_per_class": 200,
+        "pixels_per_class": 1000,
+    }
+    SMOKE = {
+        "embedding_dim": 32,
+        "max_views": 10,
+        "min_pixels": 11,
+        "anchors_per_class": 5,
+        "positives_per_anchor": 16,
+        "negatives_per_anchor": 32,
+        "regions_per_class": 24,
+        "pixels_per_class": 240,
+    }
+
     weight: float = setting(0.1, ge=0, description="factor of the contrastive loss")
     temperature: float = setting(0.1, gt=0, description="tau, which divides the similarities")
     base_temperature: float = setting(0.07, gt=0, description="the loss is multiplied by temperature / this")

@@ -17,6 +17,9 @@ Side = Annotated[int, Field(ge=1)]
 class Options(BaseOptions):
     """The contrast of pixels with segments, at the resolution of the embedding."""
 
+    SMALL = {"cluster_grid": [5, 5], "bank_grid": [8, 8], "bank_images": 100}
+    SMOKE = {"cluster_grid": [4, 4], "bank_grid": [8, 8]}
+
     across_images: ClassVar[tuple[str, ...]] = ("segments",)
 
     concentration: float = setting(10.0, gt=0, description="kappa, the inverse of a temperature")

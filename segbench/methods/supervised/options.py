@@ -34,6 +34,10 @@ class HardPixels(BaseOptions):
 class Options(BaseOptions):
     """Cross-entropy on the final and the auxiliary logits, and a further loss on the final ones."""
 
+    # There is nothing to shrink: it has no heads and keeps no features.
+    SMALL = {}
+    SMOKE = {}
+
     class_weights: str | tuple[float, ...] | None = setting(
         None, description="weights of the classes in the cross-entropy, or the name of published ones"
     )

@@ -1,16 +1,11 @@
-"""Reports as text: pure functions of what was compared."""
+"""Reports as text: pure functions of ``TableReport``, one module per format in ``segbench.results.formats``."""
 
 from collections.abc import Sequence
 
-from segbench.core.errors import UsageFault
+from segbench.results.formats import load_format
 from segbench.results.verdicts import TableReport
 
-from .csv_ import csv_text
-from .json_ import json_text
-from .markdown import markdown
-from .terminal import terminal
-
-FORMATS = ("terminal", "markdown", "csv", "json")
+from .options import RenderOptions
 
 
 def render(
@@ -21,25 +16,17 @@ def render(
     width: int = 100,
     color: bool = False,
 ) -> str:
-    """One or several reports in one format.
+    """Render one or several reports in one format.
 
     Args:
-        reports: what ``compare_table`` returned.
-        form: one of ``FORMATS``.
-        per_class: IoU by class as well (Markdown and terminal; the other formats always have it or never need it).
+        reports: reports of ``compare_table`` or ``compare_tables``.
+        form: name of a format, see ``segbench.results.formats``.
+        per_class: show the IoU of every class as well; some formats always hold it, others have no place for it.
         width: columns of the terminal.
-        color: whether the terminal shows colour.
+        color: allow colour codes of a terminal.
 
     Raises:
         UsageFault: no such format.
     """
     every = [reports] if isinstance(reports, TableReport) else list(reports)
-    if form == "csv":
-        return csv_text(every)
-    if form == "json":
-        return json_text(every)
-    if form == "markdown":
-        return "\n".join(markdown(report, per_class=per_class) for report in every)
-    if form == "terminal":
-        return "\n".join(terminal(report, width=width, color=color, per_class=per_class) for report in every)
-    raise UsageFault(f"No format {form!r}. Known: {', '.join(FORMATS)}.", next="segbench report --format markdown")
+    return load_format(form).render(every, RenderOptions(per_class, width, color))

@@ -19,6 +19,9 @@ _SIZES = {20: "S", 32: "M", 48: "L"}
 
 
 class Options(BaseOptions):
+    SMALL = {"filters": 8, "stem_channels": 32, "drop_path": 0.0}
+    SMOKE = {"filters": 4, "stem_channels": 16, "path": [0, 1, 2, 3, 2, 1], "drop_path": 0.0}
+
     filters: int = setting(48, gt=0, description="channels of a cell's states at stride 4; then 2, 4, 8 times as many")
     path: tuple[Level, ...] = setting(
         (0, 0, 0, 1, 2, 1, 2, 2, 3, 3, 2, 1), min_length=1, description="level of each cell; its stride is 4 * 2^level"

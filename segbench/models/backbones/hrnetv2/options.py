@@ -12,6 +12,25 @@ Stride = Annotated[int, Field(ge=1, le=2)]
 
 
 class Options(BaseOptions):
+    SMALL = {
+        "width": 16,
+        "modules": [1, 1, 1],
+        "blocks_per_branch": 2,
+        "stage1_blocks": 1,
+        "stage1_width": 16,
+        "stem_channels": 32,
+        "stem_strides": [2, 2],
+    }
+    SMOKE = {
+        "width": 8,
+        "modules": [1, 1, 1],
+        "blocks_per_branch": 1,
+        "stage1_blocks": 1,
+        "stage1_width": 16,
+        "stem_channels": 16,
+        "stem_strides": [2, 2],
+    }
+
     width: int = setting(48, gt=0, description="channels of the finest branch; then 2, 4, 8 times as many")
     modules: tuple[Count, Count, Count] = setting((1, 4, 3), description="modules of stages 2, 3 and 4")
     blocks_per_branch: int = setting(4, ge=1, description="basic blocks of each branch of a module")

@@ -41,6 +41,9 @@ _CFN = Shape((64, 128, 256, 512), (3, 4, 6, 3), (1, 2, 4, 8))
 
 
 class Options(BaseOptions):
+    SMALL = {"widths": [16, 32, 64, 128], "depths": [2, 2, 2, 2], "heads": [1, 2, 4, 8], "drop_path": 0.0}
+    SMOKE = {"widths": [8, 16, 32, 64], "depths": [1, 1, 1, 1], "heads": [1, 2, 4, 8], "drop_path": 0.0}
+
     size: Literal["b0", "b1", "b2", "b3", "b4", "b5"] = setting("b0", description="of the networks other than cfn's")
     variant: Literal["nv", "hf", "mmseg", "cfn"] = setting("nv", description="whose network")
     widths: Stages | None = setting(None, description="channels of each stage; None: as the size says")

@@ -10,6 +10,9 @@ from segbench.models.backbones.mobilenet_options import MobileNetOptions
 
 
 class Options(MobileNetOptions):
+    SMALL = {"width": 0.25}
+    SMOKE = {"width": 0.125}
+
     padding: Literal["symmetric", "right-bottom"] = setting(
         "symmetric",
         description="of convolutions with stride 2: one row and column on every side, or at the right and the bottom "

@@ -9,6 +9,9 @@ from segbench.models.backbones.mobilenet_options import MobileNetOptions
 
 
 class Options(MobileNetOptions):
+    SMALL = {"width": 0.35}
+    SMOKE = {"width": 0.25}
+
     last_conv: bool = setting(
         False, description="whether the coarsest layer passes the last 1x1 convolution, to 1280 channels times width"
     )

@@ -7,6 +7,9 @@ from segbench.models.backbones.mobilenet_options import MobileNetOptions
 
 
 class Options(MobileNetOptions):
+    SMALL = {"width": 0.35}
+    SMOKE = {"width": 0.25}
+
     def label(self) -> str:
         """Return ``MobileNetV3-Large``, with its width if that is not 1."""
         return self.named("MobileNetV3-Large")

@@ -20,6 +20,9 @@ _BLOCKS: dict[int, Blocks] = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 
 class Options(BaseOptions):
+    SMALL = {"width": 0.25, "blocks": [1, 1, 2, 1]}
+    SMOKE = {"width": 0.125, "blocks": [1, 1, 1, 1]}
+
     depth: Literal[50, 101] = 101
     stem: Literal["conv7x7", "deep", "deep-narrow"] = setting(
         "conv7x7", description="one 7x7 convolution, or three 3x3 ones of 64, 64, 128 (deep) or 32, 32, 64 channels"

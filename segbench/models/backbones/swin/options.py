@@ -31,6 +31,9 @@ _LARGE = Shape(192, (2, 2, 18, 2), (6, 12, 24, 48))  # of checkpoints; no size t
 
 
 class Options(BaseOptions):
+    SMALL = {"embed": 24, "depths": [2, 2, 2, 2], "heads": [1, 2, 4, 8], "drop_path": 0.0}
+    SMOKE = {"embed": 12, "depths": [2, 2, 2, 2], "heads": [1, 2, 4, 8], "drop_path": 0.0}
+
     size: Literal["tiny", "small", "base"] = "tiny"
     embed: int | None = setting(
         None, gt=0, description="channels of the first stage, then 2, 4, 8 times as many; None: as the size says"

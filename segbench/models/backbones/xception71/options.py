@@ -10,6 +10,9 @@ from segbench.core.spec import setting
 
 
 class Options(BaseOptions):
+    SMALL = {"width": 0.1875, "middle_blocks": 2}
+    SMOKE = {"width": 0.125, "middle_blocks": 1}
+
     output_stride: Literal[8, 16, 32] = setting(16, description="blocks beyond it are dilated instead")
     eval_output_stride: Literal[8, 16, 32] | None = setting(
         None, description="the same in evaluation; None: as in training. A head's rates have to follow it"

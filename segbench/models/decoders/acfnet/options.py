@@ -17,6 +17,9 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Options(AuxiliaryOptions):
+    SMALL = {"channels": 48, "center_channels": 48, "fine_channels": 64, "aux_channels": 48}
+    SMOKE = {"channels": 32, "center_channels": 32, "fine_channels": 48, "aux_channels": 32}
+
     rates: tuple[Rate, ...] = setting((12, 24, 36), description="dilations at output stride 8")
     channels: int = setting(512, gt=0, description="channels of each branch and of the coarse head")
     coarse_dropout: tuple[Probability, Probability] = setting(

@@ -12,6 +12,9 @@ from segbench.core.spec import setting
 
 
 class Options(BaseOptions):
+    SMALL = {"head": "conv1x1"}
+    SMOKE = {"head": "conv1x1"}
+
     head: Literal["conv3x3", "conv1x1"] = "conv3x3"
     relu: bool | None = setting(None, description="after the batch norm; None: conv1x1 has it, conv3x3 has not")
     dropout: float = setting(0.0, ge=0, lt=1, description="probability of dropping a channel of the embedding")

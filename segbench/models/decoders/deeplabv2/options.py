@@ -15,6 +15,10 @@ Rate = Annotated[int, Field(ge=1)]
 
 
 class Options(BaseOptions):
+    # There is nothing to shrink: it is a sum of classifiers without inner channels.
+    SMALL = {}
+    SMOKE = {}
+
     rates: tuple[Rate, ...] = setting((6, 12, 18, 24), min_length=1, description="dilations of the 3x3 classifiers")
     branches: Literal["released", "all"] = setting(
         "released", description="classifiers that are summed; released: the first two, the others are never trained"

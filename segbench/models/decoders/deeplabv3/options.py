@@ -21,6 +21,9 @@ Rate = Annotated[int, Field(ge=1)]
 
 
 class Options(AuxiliaryOptions):
+    SMALL = {"channels": 48}
+    SMOKE = {"channels": 32}
+
     rates: tuple[Rate, ...] = setting((12, 24, 36), description="dilations at output stride 8; half of them at 16")
     channels: int = setting(256, gt=0, description="channels of each branch and after it")
     project_kernel: Literal[1, 3] = setting(1, description="kernel of the convolution that fuses the branches")

@@ -21,6 +21,9 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Options(AuxiliaryOptions):
+    SMALL = {"channels": 48, "low_channels": 24}
+    SMOKE = {"channels": 32, "low_channels": 16}
+
     rates: tuple[Rate, ...] = setting((6, 12, 18), description="dilations at output stride 16; twice them at 8")
     eval_rates: tuple[Rate, ...] | None = setting(
         None, description="dilations in evaluation, for an encoder that then has another stride; None: the same"

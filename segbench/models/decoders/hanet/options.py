@@ -16,6 +16,9 @@ Unit = Literal["stage4", "aspp", "bottleneck", "decoder"]
 
 
 class Options(AuxiliaryOptions):
+    SMALL = {"channels": 48, "low_channels": 24, "aux_channels": 48, "reduction": 16}
+    SMOKE = {"channels": 32, "low_channels": 16, "aux_channels": 32, "reduction": 8}
+
     rates: tuple[Rate, ...] = setting((12, 24, 36), description="dilations of the pyramid")
     channels: int = setting(256, gt=0, description="channels of each branch and after it")
     low_channels: int = setting(48, gt=0, description="channels that the finest layer is reduced to")

@@ -15,6 +15,9 @@ from segbench.models.decoders.settings import NormOptions
 
 
 class Options(NormOptions):
+    SMALL = {"channels": 64, "key_channels": 32, "aux_head": "conv1x1", "aux_channels": 64}
+    SMOKE = {"channels": 32, "key_channels": 16, "aux_head": "conv1x1", "aux_channels": 32}
+
     channels: int = setting(512, gt=0, description="channels of the pixels and after their fusion with the context")
     key_channels: int = setting(256, gt=0, description="channels of queries, keys and values")
     dropout: float = setting(0.05, ge=0, lt=1, description="probability of dropping a channel before the classifier")

@@ -15,6 +15,9 @@ Bins = Annotated[int, Field(ge=1)]
 
 
 class Options(AuxiliaryOptions):
+    SMALL = {"channels": 64, "lr_factor": 1}
+    SMOKE = {"channels": 32, "lr_factor": 1}
+
     bins: tuple[Bins, ...] = setting((1, 2, 3, 6), min_length=1, description="bins a side of each pooled grid")
     channels: int = setting(512, gt=0, description="channels of each grid and of the convolution after them")
     dropout: float = setting(0.1, ge=0, lt=1, description="probability of dropping a channel before the classifier")

@@ -13,6 +13,9 @@ from segbench.models.decoders.settings import NormOptions
 
 
 class Options(NormOptions):
+    SMALL = {"channels": 64}
+    SMOKE = {"channels": 32}
+
     variant: Literal["nv", "mmseg", "cfn"] = setting("nv", description="whose head")
     channels: int = setting(256, gt=0, description="channels of each projected layer and of their fusion")
     dropout: float | None = setting(

@@ -16,6 +16,9 @@ Side = Annotated[int, Field(ge=1)]
 
 
 class Options(NormOptions):
+    SMALL = {"channels": 64, "lr_factor": 1, "query_grid": [5, 5], "cluster_rounds": 5, "neighbours": 5}
+    SMOKE = {"channels": 32, "lr_factor": 1, "query_grid": [4, 4], "cluster_rounds": 5, "neighbours": 5}
+
     bins: tuple[Side, ...] = setting((1, 2, 3, 6), min_length=1, description="bins a side of each pooled grid")
     channels: int = setting(512, gt=0, description="channels of each grid and of the convolution after them")
     dropout: float = setting(0.0, ge=0, lt=1, description="probability of dropping a channel before the embedding")

@@ -12,6 +12,9 @@ from segbench.models.decoders.settings import AuxiliaryOptions
 
 
 class Options(AuxiliaryOptions):
+    SMALL = {"channels": 64, "basis": 16, "aux_channels": 48}
+    SMOKE = {"channels": 32, "basis": 8, "aux_channels": 32}
+
     channels: int = setting(512, gt=0, description="channels of the map that is reasoned on, at every level")
     basis: int = setting(64, gt=0, description="channels that the similarity of two pixels is taken in (M)")
     basis_kernel: Literal[1, 3] = setting(1, description="kernel of the convolution that gives them")

@@ -15,6 +15,9 @@ Bins = Annotated[int, Field(ge=1)]
 
 
 class Options(AuxiliaryOptions):
+    SMALL = {"channels": 64, "aux_channels": 48}
+    SMOKE = {"channels": 32, "aux_channels": 32}
+
     channels: int = setting(512, gt=0, description="channels of each level of the pyramid and of their fusion")
     bins: tuple[Bins, ...] = setting((1, 2, 3, 6), min_length=1, description="bins a side of each pooled grid")
     dropout: float = setting(0.1, ge=0, lt=1, description="probability of dropping a channel before the classifier")

@@ -1,0 +1,44 @@
+"""One stage of a training."""
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from segbench.core.micro_batch import cut_fault
+
+from .base import Spec, setting
+from .choice import Choice
+from .data import StreamSpec
+from .model import ModelSpec, WeightsSpec
+from .schedule import ScheduleSpec
+
+
+class StageSpec(Spec):
+    """One run of the training loop."""
+
+    name: str = "train"
+    starts_from: str | None = setting(None, description="name of an earlier stage whose weights are loaded")
+    streams: dict[str, StreamSpec]
+    model: ModelSpec
+    weights: WeightsSpec = WeightsSpec()
+    method: Choice
+    schedule: ScheduleSpec
+    emits: Literal["weights", "pseudo_labels"] = "weights"
+
+    @model_validator(mode="after")
+    def _cut_evenly(self) -> Self:
+        fault = cut_fault(self.schedule.micro_batch, [stream.batch_total for stream in self.streams.values()])
+        if fault:
+            raise ValueError(fault)
+        return self
+
+    @property
+    def images_at_once(self) -> int:
+        """Images of the largest stream in one forward pass, over which normalization takes its statistics."""
+        largest = max(stream.batch_total for stream in self.streams.values())
+        return min(largest, self.schedule.micro_batch or largest)
+
+    @property
+    def parts(self) -> int:
+        """Number of micro-batches of a batch, with one forward pass each."""
+        return max(stream.batch_total for stream in self.streams.values()) // self.images_at_once
