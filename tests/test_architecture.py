@@ -57,6 +57,7 @@ LOOKED_INTO = [
     "segbench.data.classes",
     "segbench.data.facts",
     "segbench.data.describe",
+    "segbench.checkpoints.fetch",
     "segbench.checkpoints.find",
 ]
 

@@ -13,7 +13,7 @@ from .unwrap import read_contents
 
 
 @dataclass(frozen=True)
-class OpenedCheckpoint:
+class OpenedForeign:
     """A network loaded from a checkpoint of another project.
 
     Attributes:
@@ -29,7 +29,7 @@ class OpenedCheckpoint:
 
 def open_foreign(
     path: Path, *, family: str | None = None, averaged: bool = False, allow_partial: bool = False
-) -> OpenedCheckpoint:
+) -> OpenedForeign:
     """Open a checkpoint of another project.
 
     Args:
@@ -55,7 +55,7 @@ def open_foreign(
         allow_partial=allow_partial,
         next=f"segbench eval --checkpoint {path} --allow-partial, which is a deviation",
     )
-    return OpenedCheckpoint(segmentor.eval(), foreign, report)
+    return OpenedForeign(segmentor.eval(), foreign, report)
 
 
 def _build(foreign: ForeignCheckpoint, path: Path) -> Segmentor:

@@ -51,7 +51,7 @@ class Builder:
                 f"{self.name} fails: {first_line(error, named=True)}", next=f"python -m pdb -m {self.module}"
             ) from error
         if not isinstance(network, nn.Module):
-            raise InvalidFault(f"{self.name} returns a {type(network).__name__}, not an nn.Module.", next=_HELP)
+            raise InvalidFault(f"{self.name} returns {type(network).__name__}, not an nn.Module.", next=_HELP)
         return network
 
     @property
@@ -96,7 +96,7 @@ class OwnNetwork(Segmentor):
         logits = _logits(output)
         if logits is None:
             raise InvalidFault(
-                f"{self.name} returns a {type(output).__name__} without logits; return a tensor, or a dict with "
+                f"{self.name} returns {type(output).__name__} without logits; return a tensor, or a dict with "
                 f"{' or '.join(map(repr, _KEYS))}.",
                 next=_HELP,
             )

@@ -143,7 +143,7 @@ def _of_checkpoint(
         UsageFault: no such protocol or data set.
         MissingFault, InvalidFault: the file is missing, or no checkpoint.
     """
-    from segbench.checkpoints.fetch import find_source
+    from segbench.checkpoints.find import find_checkpoint
     from segbench.core.spec import evaluation_id
     from segbench.data.submission import server_of
     from segbench.reproduce.context import provenance
@@ -156,7 +156,7 @@ def _of_checkpoint(
 
     check_names(protocol, "exclude")
     asked = Asked(checkpoint, dataset, split, protocol=protocol)
-    source = find_source(checkpoint)
+    source = find_checkpoint(checkpoint)
     subject = open_subject(source, asked)
     data = choose_data(asked, subject, source.published)
     server_of(data.name, split)

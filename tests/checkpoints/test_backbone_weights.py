@@ -40,9 +40,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _serve(monkeypatch: pytest.MonkeyPatch, path: Path) -> list[tuple[str, str]]:
     asked: list[tuple[str, str]] = []
 
-    def download(repo_id: str, filename: str, *, local_files_only: bool = False) -> str:
-        if local_files_only:
-            raise LocalEntryNotFoundError("not cached")
+    def download(repo_id: str, filename: str, *, revision: str | None, local_files_only: bool) -> str:
+        assert revision is None and not local_files_only
         asked.append((repo_id, filename))
         return str(path)
 
@@ -105,7 +104,7 @@ def test_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch, offline: b
         raise LocalEntryNotFoundError("no\nconnection")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setenv("HF_HUB_OFFLINE", str(int(offline)))
     with pytest.raises(MissingFault) as fault:
         weights.load_backbone_weights(_backbone(), CHOICE, weights="imagenet")
     (line,) = fault.value.faults
@@ -117,21 +116,14 @@ def test_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch, offline: b
 
 @pytest.mark.parametrize("switch", ["SEGBENCH_OFFLINE", "HF_HUB_OFFLINE"])
 def test_offline_nobody_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, switch: str) -> None:
-    def download(repo_id: str, filename: str, *, local_files_only: bool = False) -> str:
-        assert local_files_only
-        assert huggingface_hub.constants.HF_HUB_OFFLINE, "else it asks the hub about its caller"
-        raise LocalEntryNotFoundError("not cached")
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("segbench.checkpoints.backbone_weights.fetch", None)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", None)
+    monkeypatch.setattr("segbench.checkpoints.backbone_weights.fetch_published", None)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv(switch, "1")
     for published in (weights.PublishedWeights("timm/x"), weights.PublishedWeights("x.pth", urls=("http://x/x.pth",))):
         with pytest.raises(MissingFault, match=rf"{switch} is set.*`segbench weights download {published.name}`"):
             weights.fetch_weights(published)
-    assert not huggingface_hub.constants.HF_HUB_OFFLINE
 
 
 def test_every_line_of_the_table_is_listed() -> None:
@@ -157,11 +149,8 @@ def test_a_recipe_may_name_its_file() -> None:
 
 
 def test_a_cached_file_is_used_without_asking_the_hub(monkeypatch: pytest.MonkeyPatch, published: Path) -> None:
-    def download(repo_id: str, filename: str, *, local_files_only: bool = False) -> str:
-        assert local_files_only
-        return str(published)
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", None)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda repository, name: str(published))
     assert weights.fetch_weights(weights.PublishedWeights("timm/x", ())) == published
 
 

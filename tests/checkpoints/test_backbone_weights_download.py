@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from segbench.checkpoints import backbone_weights as weights
-from segbench.core.errors import InvalidFault, MissingFault
+from segbench.core.errors import MissingFault
 from segbench.core.registry import implementation, options_of
 from segbench.core.spec import Choice
 from segbench.models.backbones.resnet.network import build
@@ -99,9 +99,10 @@ def test_is_fetched_checked_and_loaded_without_the_classifier(
 
 def test_another_file_is_refused(monkeypatch: pytest.MonkeyPatch, server: FileServer, folder: Path) -> None:
     _serve(monkeypatch, server, _file(zipped=True), sha256="41f33a49")
-    with pytest.raises(InvalidFault, match="should begin with 41f33a49") as fault:
+    with pytest.raises(MissingFault, match="published begins with 41f33a49: it was removed") as fault:
         weights.fetch_weights(weights.published_weights(Choice(name="resnet"), weights="coco"))
-    assert str(folder / FILE) in fault.value.next
+    assert "weights.backbone=random" in fault.value.next
+    assert not (folder / FILE).exists()
 
 
 def test_unreachable_server_is_said_with_the_place_for_a_copy(
@@ -114,7 +115,7 @@ def test_unreachable_server_is_said_with_the_place_for_a_copy(
     with pytest.raises(MissingFault) as fault:
         weights.fetch_weights(weights.published_weights(choice, weights="coco"))
     assert "not been reachable" in fault.value.faults[-1]
-    assert str(folder / FILE) in fault.value.faults[-1]
+    assert str(folder / FILE) in fault.value.faults[-2]
     assert not any("\n" in line for line in fault.value.faults)
     assert "if possible" in weights.weights_need(choice, "coco").what
     folder.mkdir(parents=True, exist_ok=True)

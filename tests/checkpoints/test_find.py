@@ -8,7 +8,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 
-from segbench.checkpoints.fetch import Source, find_source
+from segbench.checkpoints.find import CheckpointFile, find_checkpoint
 from segbench.core.download import RetryPolicy
 from segbench.core.errors import MissingFault, SegbenchError, UsageFault
 from tests.file_server import CONTENT, FileServer, serving
@@ -56,8 +56,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         yield server
 
 
-def find(text: str) -> Source:
-    return find_source(text, policy=QUICK)
+def find(text: str) -> CheckpointFile:
+    return find_checkpoint(text, policy=QUICK)
 
 
 def fault(text: str) -> str:
@@ -148,7 +148,7 @@ def test_a_hub_that_nobody_reaches(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_paths(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     path.write_bytes(b"x")
-    assert find(str(path)) == Source(path, str(path), None)
+    assert find(str(path)) == CheckpointFile(path, str(path), None)
     with pytest.raises(MissingFault, match="There is no file"):
         find(str(tmp_path / "nosuch.pth"))
 
@@ -180,7 +180,7 @@ def test_offline_the_hub_is_at_rest_while_its_cache_is_looked_into(
 
 def test_addresses_of_other_kinds() -> None:
     for text in ("ftp://host/net.pth", "s3://bucket/net.pth"):
-        assert f"{text} is no address that is fetched" in fault(text)
+        assert f"{text} cannot be downloaded" in fault(text)
 
 
 def test_a_folder_as_transformers_saves_it(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_what_is_no_part_of_the_network_is_left_out_and_named(own: Path, tmp_pat
     ("change", "says"),
     [
         (lambda tensors: tensors | {"theirs.odd": torch.zeros(2)}, "1 unexpected tensor, e.g. odd"),
-        (lambda tensors: {name: tensors[name] for name in tensors if "conv1/weight" not in name}, "are missing"),
+        (lambda tensors: {name: tensors[name] for name in tensors if "conv1/weight" not in name}, "missing tensors"),
         (lambda tensors: {name: tensor * float("nan") for name, tensor in tensors.items()}, "not finite"),
         (lambda tensors: {"other": torch.zeros(1)}, "none of the known families"),
     ],

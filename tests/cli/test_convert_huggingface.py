@@ -109,7 +109,7 @@ def test_what_is_there_is_not_written_over() -> None:
 def test_a_file_of_another_name_is_no_checkpoint_there() -> None:
     own(SEGFORMER)
     done = convert("--output", "net.safetensors")
-    assert "is a folder with model.safetensors and what belongs to it, not net.safetensors" in done.fails(2)
+    assert "is a folder with model.safetensors and its configuration, not net.safetensors" in done.fails(2)
     assert done.lines[-1] == "Next: the same command with --output net" and not Path("net.safetensors").exists()
     assert convert("--output", "deep/er/model.safetensors").code == 0
     assert Path("deep/er/config.json").is_file()

@@ -89,7 +89,7 @@ def test_convert_concludes_the_classes_from_their_names(named: bool, tmp_path: P
         assert done.code == 0, done
         assert "19 classes of cityscapes" in done.out
     else:
-        assert "those of cityscapes or gta5; which they are must be said" in done.fails(2)
+        assert "those of cityscapes or gta5; name the data set" in done.fails(2)
     odd = saved(tmp_path / "odd.pth", 19, CLASSES=[f"organ {number}" for number in range(19)])
     said = segbench("weights", "convert", odd, "--to", "segbench").fails(2)
     assert "organ 0, organ 1, organ 2, ..., which are of no data set" in said

@@ -7,7 +7,7 @@ from segbench.core.errors import InvalidFault, UsageFault
 from .asked import HELP, Asked
 
 if TYPE_CHECKING:
-    from segbench.checkpoints.fetch import Source
+    from segbench.checkpoints.find import CheckpointFile
     from segbench.checkpoints.loaded_model import LoadedModel
     from segbench.checkpoints.published import PublishedCheckpoint
     from segbench.core.spec import DataSpec
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _OF_OTHERS = {"--family": "family", "--ema": "averaged", "--allow-partial": "allow_partial"}
 
 
-def open_subject(source: "Source", asked: Asked) -> "LoadedModel":
+def open_subject(source: "CheckpointFile", asked: Asked) -> "LoadedModel":
     """The network of a file, with what the user says against its conventions.
 
     Raises:

@@ -16,7 +16,7 @@ from .recognise import choose_data, names_note, open_subject, sentence
 from .show import compared, published_as_data, show
 
 if TYPE_CHECKING:
-    from segbench.checkpoints.fetch import Source
+    from segbench.checkpoints.find import CheckpointFile
     from segbench.checkpoints.loaded_model import LoadedModel
     from segbench.checkpoints.published import PublishedCheckpoint
     from segbench.core.spec import DataSpec, EvaluationSpec
@@ -38,7 +38,7 @@ class Found:
     """
 
     asked: Asked
-    source: "Source"
+    source: "CheckpointFile"
     subject: "LoadedModel"
     data: "DataSpec"
     published: "PublishedCheckpoint | None"
@@ -67,7 +67,7 @@ def find(
     Raises:
         UsageFault, MissingFault, InvalidFault, RunFault: what is wrong with the file, the options or the data.
     """
-    from segbench.checkpoints.fetch import find_source
+    from segbench.checkpoints.find import find_checkpoint
     from segbench.checkpoints.published import published_for
     from segbench.engine.progress import Silent
     from segbench.engine.runtime import choose_runtime
@@ -80,7 +80,7 @@ def find(
     runtime = choose_runtime(device, precision=precision)
     context = Context(store, runtime, data_root, Silent(), lambda: False, stream=stream)
     with Watcher(quiet=quiet) as watcher:
-        source = find_source(asked.checkpoint, progress=watcher.counter(asked.checkpoint, "bytes"), note=watcher.note)
+        source = find_checkpoint(asked.checkpoint, observer=watcher)
     if source.note:
         typer.echo(source.note, err=True)
     subject = open_subject(source, asked)

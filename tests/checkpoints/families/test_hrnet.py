@@ -9,7 +9,7 @@ from torch import Tensor
 from segbench.checkpoints import families
 from segbench.checkpoints.families import hrnet as family_module
 from segbench.checkpoints.loading import match
-from segbench.checkpoints.open import OpenedCheckpoint, open_foreign
+from segbench.checkpoints.open import OpenedForeign, open_foreign
 from segbench.checkpoints.published import checkpoint_table
 from segbench.checkpoints.recognise import recognise
 from segbench.core.errors import InvalidFault
@@ -53,7 +53,7 @@ SMALL_FILES = {"plain": plain(7, **SMALL), "ocr": ocr(7, **SMALL, **SMALL_OCR)}
 LOSS = {"loss.criterion.weight": (7,)}
 
 
-def opened(tmp_path: Path, state: dict[str, Tensor]) -> OpenedCheckpoint:
+def opened(tmp_path: Path, state: dict[str, Tensor]) -> OpenedForeign:
     path = tmp_path / "hrnet.pth"
     torch.save(state, path)
     return open_foreign(path)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from segbench.checkpoints import families
 from segbench.checkpoints.loading import match
-from segbench.checkpoints.open import OpenedCheckpoint, open_foreign
+from segbench.checkpoints.open import OpenedForeign, open_foreign
 from segbench.checkpoints.recognise import recognise
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import EvaluationSpec, ModelSpec
@@ -48,7 +48,7 @@ def full(network: str, num_classes: int) -> dict[str, Tensor]:
         ).state_dict()
 
 
-def opened(state: dict[str, Tensor], path: Path) -> OpenedCheckpoint:
+def opened(state: dict[str, Tensor], path: Path) -> OpenedForeign:
     torch.save({"meta": {"CLASSES": ("road",), "mmseg_version": "0.17"}, "state_dict": state}, path / "net.pth")
     return open_foreign(path / "net.pth")
 

@@ -14,7 +14,7 @@ from segbench.checkpoints import families
 from segbench.checkpoints.families import openseg as family_module
 from segbench.checkpoints.layouts.equality import check_same_network
 from segbench.checkpoints.loading import match
-from segbench.checkpoints.open import OpenedCheckpoint, open_foreign
+from segbench.checkpoints.open import OpenedForeign, open_foreign
 from segbench.checkpoints.published import checkpoint_table
 from segbench.checkpoints.recognise import recognise
 from segbench.core import registry
@@ -103,7 +103,7 @@ def test_is_the_network_of_the_recipes(kind: str) -> None:
     assert found.input.std == pytest.approx(wanted.input.std, abs=1e-8)
 
 
-def opened(tmp_path: Path, state: dict[str, Tensor]) -> OpenedCheckpoint:
+def opened(tmp_path: Path, state: dict[str, Tensor]) -> OpenedForeign:
     """Read as such a project saves it, under what its training on several devices adds."""
     path = tmp_path / "latest.pth"
     torch.save({"config_dict": {"a": 1}, "state_dict": {f"module.{name}": t for name, t in state.items()}}, path)

@@ -15,7 +15,7 @@ from segbench.checkpoints.families import semiseg_coco
 from segbench.checkpoints.family import ForeignCheckpoint
 from segbench.checkpoints.layouts.equality import check_same_network
 from segbench.checkpoints.loading import load_strictly, match
-from segbench.checkpoints.open import OpenedCheckpoint, open_foreign
+from segbench.checkpoints.open import OpenedForeign, open_foreign
 from segbench.checkpoints.recognise import recognise
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import DataSpec, EvaluationSpec, ModelSpec
@@ -159,7 +159,7 @@ def test_is_the_network_of_the_recipes(table: str, row: str, num_classes: int) -
     assert found.input.std == wanted.input.std
 
 
-def opened(tmp_path: Path, state: dict[str, Tensor]) -> OpenedCheckpoint:
+def opened(tmp_path: Path, state: dict[str, Tensor]) -> OpenedForeign:
     path = tmp_path / "best_model.pth"
     torch.save({"iteration": 3, "optimizer": {"state": {}}, "config": {"dataset": "x"}, "model": state}, path)
     return open_foreign(path)
@@ -245,9 +245,7 @@ def test_is_of_this_family_alone(kind: str) -> None:
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     whole = filled(SMALL_FILES["v3+"])
     lacking = {name: tensor for name, tensor in whole.items() if "global_avg_pool.2" not in name}
-    with pytest.raises(
-        InvalidFault, match=r"4 missing tensors, e\.g\. decoder\.aspp\.pooling\.norm"
-    ):
+    with pytest.raises(InvalidFault, match=r"4 missing tensors, e\.g\. decoder\.aspp\.pooling\.norm"):
         opened(tmp_path, lacking)
     whole = filled(SMALL_FILES["v2"])
     lacking = {name: tensor for name, tensor in whole.items() if "conv2d_list.3" not in name}

@@ -11,7 +11,7 @@ from torch import Tensor
 from segbench.checkpoints import families
 from segbench.checkpoints.families import semseg as family_module
 from segbench.checkpoints.loading import match
-from segbench.checkpoints.open import OpenedCheckpoint, open_foreign
+from segbench.checkpoints.open import OpenedForeign, open_foreign
 from segbench.checkpoints.recognise import recognise
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import DataSpec, EvaluationSpec, InputSpec, ModelSpec, PadSpec
@@ -69,7 +69,7 @@ def computed(state: dict[str, Tensor]) -> Callable[[Tensor], Tensor]:
     return logits
 
 
-def opened(tmp_path: Path, state: dict[str, Tensor]) -> OpenedCheckpoint:
+def opened(tmp_path: Path, state: dict[str, Tensor]) -> OpenedForeign:
     path = tmp_path / "train_epoch_200.pth"
     torch.save({"epoch": 200, "state_dict": {f"module.{name}": tensor for name, tensor in state.items()}}, path)
     return open_foreign(path)
@@ -147,9 +147,7 @@ def test_is_of_this_family_alone() -> None:
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     whole = filled(SMALL)
     lacking = {name: tensor for name, tensor in whole.items() if not name.startswith("ppm.features.3")}
-    with pytest.raises(
-        InvalidFault, match=r"5 missing tensors, e\.g\. decoder\.pyramid\.branches\.3"
-    ):
+    with pytest.raises(InvalidFault, match=r"5 missing tensors, e\.g\. decoder\.pyramid\.branches\.3"):
         opened(tmp_path, lacking)
     half = {name: tensor for name, tensor in whole.items() if name != "aux.4.weight"}
     with pytest.raises(InvalidFault, match=r"1 missing tensor, e\.g\. decoder\.auxiliary"):
