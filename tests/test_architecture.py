@@ -20,6 +20,7 @@ from segbench.data.open import open_dataset
 from segbench.methods.base import Method
 from segbench.methods.build import build_method
 from segbench.models.segmentor import build_segmentor
+from tests.steps import at
 
 ROOT = Path(__file__).parents[1] / "segbench"
 
@@ -308,7 +309,7 @@ def test_methods_keep_their_promises(name: str) -> None:
     batch = Batch(
         torch.randn(2, 3, 64, 64), torch.randint(0, 5, (2, 8, 8)).repeat_interleave(8, 1).repeat_interleave(8, 2)
     )
-    terms = method({"labelled": batch}, 10**6)
+    terms = method({"labelled": batch}, at(10**6))
     assert terms and all(isinstance(term, Tensor) and term.ndim == 0 and term.isfinite() for term in terms.values())
     torch.stack(list(terms.values())).sum().backward()
     grouped = [parameter for group in method.param_groups() for _, parameter in group.params]

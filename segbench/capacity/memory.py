@@ -25,6 +25,7 @@ from segbench.engine.recompute import pieces
 from segbench.engine.runtime import Precision
 from segbench.methods.base import Method
 from segbench.methods.build import build_method
+from segbench.methods.step import StepInfo
 from segbench.metrics.footprint import SavedBytes, count_peak, count_saved, emulate_autocast
 from segbench.models.segmentor import build_segmentor
 
@@ -169,7 +170,7 @@ def evaluation_memory(
 def _image_size(stage: StageSpec, evaluation: EvaluationSpec) -> Size:
     """Return (H, W) of the network's input at scale 1."""
     data = evaluation.data
-    crop = next(iter(stage.streams.values())).crop
+    crop = stage.primary_stream.crop
     native = facts(data.name).native_size
     if data.size is not None:
         size = data.size
@@ -188,7 +189,7 @@ def _image_size(stage: StageSpec, evaluation: EvaluationSpec) -> Size:
 
 
 def _num_classes(stage: StageSpec) -> int:
-    data = next(iter(stage.streams.values())).data
+    data = stage.primary_stream.data
     return class_table(data.classes or data.name).num_classes
 
 
@@ -243,7 +244,7 @@ def _kept(method: Method, batches: dict[str, Batch], owned: list[Tensor]) -> Sav
     """Count the method with its losses, or only its networks if the losses depend on values, which shapes lack."""
     units = pieces(method.segmentor.backbone)
     try:
-        return count_saved(lambda: method(batches, _STEP), owned=owned, pieces=units)
+        return count_saved(lambda: method(batches, StepInfo(_STEP, _STEP)), owned=owned, pieces=units)
     except (RuntimeError, NotImplementedError):
         images = [batch.images for batch in batches.values()]
         return count_saved(lambda: [method.training_pass(each) for each in images], owned=owned, pieces=units)
@@ -285,7 +286,7 @@ def _bytes(tensors: Sequence[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def _no_generator(step: int, *, group: int = 0, stream: str = "") -> None:
+def _no_generator(info: StepInfo, *, group: int = 0, stream: str = "") -> None:
     return None
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
 
 from .errors import InvalidFault, UsageFault, first_line
@@ -99,6 +100,29 @@ def installed(group: str) -> dict[str, EntryPoint]:
         if other.value != entry.value:
             fault = f"{_owner(other)} and {_owner(entry)} both add {entry.name!r} to {group}."
             raise InvalidFault(fault, next=_uninstall(entry))
+    return found
+
+
+@cache
+def installed_folders(group: str) -> dict[str, Path]:
+    """Return the folders of the packages that the entry points of a group name, by name of the entry point.
+
+    Raises:
+        InvalidFault: an entry point does not name a package that can be found.
+    """
+    found = {}
+    for name, entry in installed(group).items():
+        try:
+            spec = importlib.util.find_spec(entry.module)
+        except Exception as error:  # importing a parent package runs other people's code
+            raise InvalidFault(
+                f"{name!r} of {_owner(entry)} cannot be imported: {first_line(error, named=True)}.",
+                next=_uninstall(entry),
+            ) from error
+        if spec is None or not spec.submodule_search_locations:
+            fault = f"{_owner(entry)} adds {name!r} to {group}, but {entry.module} is no package."
+            raise InvalidFault(fault, next=_uninstall(entry))
+        found[name] = Path(next(iter(spec.submodule_search_locations)))
     return found
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from . import registry
 from .spec import StageSpec, TrainingSpec
 
 
@@ -32,8 +33,10 @@ class Lack:
 def of_stage(stage: StageSpec) -> list[Lack]:
     """Return the unsupported settings of a stage."""
     lacks = [] if stage.schedule.ema_decay is None else [Lack("schedule.ema_decay", stage.schedule.ema_decay, "none")]
-    if stage.emits != "weights":
-        lacks.append(Lack("emits", stage.emits, "'weights'"))
+    name = stage.method.name
+    served = registry.options_of("method", name).can_emit if registry.is_registered("method", name) else ("weights",)
+    if stage.emits not in served:
+        lacks.append(Lack("emits", stage.emits, " and ".join(map(repr, served))))
     return lacks
 
 

@@ -14,8 +14,9 @@ from segbench.core.errors import Busy, Interrupted, InvalidFault, RunFault, Segb
 from segbench.core.spec import EvaluationSpec, TrainingSpec
 from segbench.data.open import open_dataset
 from segbench.engine.evaluate import Evaluation
+from segbench.engine.folder import PSEUDO_LABELS
 from segbench.engine.labelled import labelled
-from segbench.engine.train import BEST, LAST, Summary, read_summary, train_stage
+from segbench.engine.train import BEST, LAST, StageInputs, Summary, read_summary, train_stage
 from segbench.recipe import deviations
 from segbench.results.record import Record
 from segbench.results.store import Store
@@ -94,6 +95,7 @@ def run_training(training: TrainingSpec, context: Context) -> tuple[Path, Summar
         Folder and summary of the last stage.
     """
     folders: dict[str, Path] = {}
+    labels: Path | None = None
     summary: Summary | None = None
     for number, stage in enumerate(training.stages, 1):
         prefix = training.prefix_id(number)
@@ -108,12 +110,17 @@ def run_training(training: TrainingSpec, context: Context) -> tuple[Path, Summar
             seed=training.seed,
             runtime=context.runtime,
             data_root=context.data_root,
-            start=folders[stage.starts_from] / LAST if stage.starts_from else None,
+            inputs=StageInputs(
+                weights=folders[stage.starts_from] / LAST if stage.starts_from else None,
+                pseudo_labels=labels,
+                networks={name: folder / LAST for name, folder in folders.items()},
+            ),
             cache="off" if context.stream else "make",
             observer=context.observer,
             stop=context.stop,
         )
         folders[stage.name] = folder
+        labels = folder / PSEUDO_LABELS if stage.emits == "pseudo_labels" else labels
     assert summary is not None
     return folder, summary
 

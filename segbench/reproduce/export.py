@@ -25,7 +25,7 @@ from segbench.core.spec import EvaluationSpec, Size, evaluation_id
 from segbench.data import submission
 from segbench.data.handle import find_dataset
 from segbench.data.open import open_dataset
-from segbench.engine.predict import at_rest, predict
+from segbench.engine.predict import eval_mode, predict
 from segbench.engine.progress import Progress
 from segbench.recipe import deviations
 from segbench.results.record import Record
@@ -207,7 +207,7 @@ def _predict_all(
             next=f"segbench eval --checkpoint {subject.path}",
         )
     began = datetime.now(UTC)
-    with at_rest(segmentor, runtime), torch.inference_mode():
+    with eval_mode(segmentor, runtime), torch.inference_mode():
         for index in range(len(images)):
             key = images.key(index)
             member = module.member(key)

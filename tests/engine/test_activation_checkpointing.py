@@ -130,6 +130,6 @@ def test_it_is_recorded() -> None:
 
 def test_it_does_not_go_with_compiling() -> None:
     assert choose_runtime("cpu", checkpoint_activations=True).checkpoint_activations
-    with pytest.raises(UsageFault, match="do not go together") as caught:
+    with pytest.raises(UsageFault, match="cannot be combined with") as caught:
         choose_runtime("cpu", compile=True, checkpoint_activations=True)
     assert caught.value.next == "the same command with --no-compile"

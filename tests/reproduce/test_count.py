@@ -7,7 +7,7 @@ from segbench.recipe.resolve import Request
 from segbench.reproduce.count import count_item
 from segbench.reproduce.plan import make_plan
 from segbench.results.compare import compare_table
-from segbench.results.render import render
+from segbench.results.formats import render
 from segbench.results.store import Store
 
 

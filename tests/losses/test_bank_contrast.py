@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from segbench.losses.memory_contrast import contrast_with_all, draw_candidates, semi_hard_contrast
+from segbench.losses.bank_contrast import contrast_with_all, draw_candidates, semi_hard_contrast
 
 CLASSES, LENGTH, DIM = 4, 7, 5
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from segbench.core.errors import RunFault
-from segbench.engine.folder import LAST, alone
+from segbench.engine.folder import LAST, stage_lock
 from tests.engine.tiny import after, stage, stopped, train
 
 HOLD = """
 import sys
 from pathlib import Path
-from segbench.engine.folder import alone
-with alone(Path(sys.argv[1]), "abc123"):
+from segbench.engine.folder import stage_lock
+with stage_lock(Path(sys.argv[1]), "abc123"):
     assert "torch" not in sys.modules
     print("held", flush=True)
     sys.stdin.read()
@@ -49,7 +49,7 @@ def test_second_process_is_told_and_a_killed_one_lets_go(tmp_path: Path, holder:
 
 
 def test_second_run_in_one_process_is_told_too(tmp_path: Path) -> None:
-    with alone(tmp_path, "abc123"), pytest.raises(RunFault, match="abc123"):
+    with stage_lock(tmp_path, "abc123"), pytest.raises(RunFault, match="abc123"):
         train(stage(steps=1), tmp_path)
 
 

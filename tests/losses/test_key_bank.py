@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from segbench.losses.key_memory import KeyMemory, NewKeys, ReleasedMemory, keys_of_images
+from segbench.losses.key_bank import KeyBank, NewKeys, ReleasedBank, keys_of_images
 
 CLASSES, DIM = 3, 2
 
@@ -40,7 +40,7 @@ def running():
 @pytest.mark.parametrize(("regions", "pixels"), [(5, 7), (1, 2), (0, 4), (3, 0), (100, 100)])
 def test_equals_lists_over_thousands_of_updates(regions, pixels):
     """A list of the newest keys of each class; an update may hold more than fits."""
-    memory, rng, numbers = KeyMemory(CLASSES, DIM, regions=regions, pixels=pixels), random.Random(0), running()
+    memory, rng, numbers = KeyBank(CLASSES, DIM, regions=regions, pixels=pixels), random.Random(0), running()
     lists = [[deque(maxlen=size) for _ in range(CLASSES)] for size in (regions, pixels)]
     place = memory.keys.data_ptr()
     for update in range(2000):
@@ -58,7 +58,7 @@ def test_equals_lists_over_thousands_of_updates(regions, pixels):
 
 def test_queues_are_rings():
     """The oldest key gives way in its own place; nothing else moves."""
-    memory, rng, numbers = KeyMemory(CLASSES, DIM, regions=4, pixels=6), random.Random(1), running()
+    memory, rng, numbers = KeyBank(CLASSES, DIM, regions=4, pixels=6), random.Random(1), running()
     for _ in range(50):
         memory.push(random_keys(rng, numbers, images=2))
     for _ in range(50):
@@ -73,7 +73,7 @@ def test_queues_are_rings():
 
 
 def test_batches_may_be_split():
-    one, two = (KeyMemory(CLASSES, DIM, regions=4, pixels=6) for _ in range(2))
+    one, two = (KeyBank(CLASSES, DIM, regions=4, pixels=6) for _ in range(2))
     rng, numbers = random.Random(2), running()
     for _ in range(20):
         new = random_keys(rng, numbers, images=4)
@@ -84,7 +84,7 @@ def test_batches_may_be_split():
 
 
 def test_state_survives():
-    one, two = (KeyMemory(CLASSES, DIM, regions=4, pixels=6) for _ in range(2))
+    one, two = (KeyBank(CLASSES, DIM, regions=4, pixels=6) for _ in range(2))
     rng, numbers = random.Random(3), running()
     for _ in range(9):
         one.push(random_keys(rng, numbers, images=2))
@@ -97,11 +97,11 @@ def test_state_survives():
 
 def released(**defects):
     options = {"noise": False, "zero_class": False, "one_step": False, **defects}
-    return ReleasedMemory(CLASSES, DIM, regions=4, pixels=6, **options)
+    return ReleasedBank(CLASSES, DIM, regions=4, pixels=6, **options)
 
 
 def test_without_a_defect_it_is_the_memory():
-    one, two = released(), KeyMemory(CLASSES, DIM, regions=4, pixels=6)
+    one, two = released(), KeyBank(CLASSES, DIM, regions=4, pixels=6)
     rng, numbers = random.Random(4), running()
     for _ in range(100):
         new = random_keys(rng, numbers, images=2)
@@ -213,7 +213,7 @@ def test_no_regions_and_no_pixels(scene):
     found = keys_of_images(*scene, num_classes=6, regions=0, pixels=0)
     assert found.regions.shape == (2, 6, 0, 6)
     assert found.pixels.shape == (2, 6, 0, 6)
-    memory = KeyMemory(6, 6, regions=2, pixels=2)
+    memory = KeyBank(6, 6, regions=2, pixels=2)
     memory.push(found)
     assert not memory.valid().any()
 

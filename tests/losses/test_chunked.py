@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from segbench.losses.in_parts import in_parts
+from segbench.losses.chunked import in_chunks
 from segbench.losses.pixel_contrast import AnchorLosses
 
 WEIGHTS = torch.randn(7, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -20,7 +20,7 @@ def rows():
 @pytest.mark.parametrize("size", [1, 3, 7, 99])
 def test_values_and_gradients_are_those_of_the_whole(size):
     given = rows()
-    got = in_parts(loss_of, given, size=size)
+    got = in_chunks(loss_of, given, size=size)
     cubes = (WEIGHTS * given.detach() ** 3).sum(-1)
     counted = WEIGHTS[..., 0] > 0
     torch.testing.assert_close(got.values, torch.where(counted, cubes, 0), rtol=1e-12, atol=0)
@@ -29,7 +29,7 @@ def test_values_and_gradients_are_those_of_the_whole(size):
     (got.values * weights).sum().backward()
     slopes = weights[..., None] * 3 * WEIGHTS * given.detach() ** 2 * counted[..., None]
     torch.testing.assert_close(given.grad, slopes, rtol=1e-12, atol=0)
-    assert torch.autograd.gradcheck(lambda each: in_parts(loss_of, each, size=size).values, rows())
+    assert torch.autograd.gradcheck(lambda each: in_chunks(loss_of, each, size=size).values, rows())
 
 
 def test_nothing_is_derived_where_no_gradient_is_wanted():
@@ -40,10 +40,10 @@ def test_nothing_is_derived_where_no_gradient_is_wanted():
         return loss_of(part, place)
 
     with torch.no_grad():
-        assert not in_parts(loss, rows(), size=4).values.requires_grad
-    assert not in_parts(loss, rows().detach(), size=4).values.requires_grad
+        assert not in_chunks(loss, rows(), size=4).values.requires_grad
+    assert not in_chunks(loss, rows().detach(), size=4).values.requires_grad
     assert seen == [(False, False)] * 4
-    assert in_parts(loss, rows(), size=4).values.requires_grad
+    assert in_chunks(loss, rows(), size=4).values.requires_grad
     assert seen[4:] == [(True, True)] * 2
 
 
@@ -65,7 +65,7 @@ def test_a_part_is_forgotten_before_the_next_is_taken():
             alive -= 1
             return grad
 
-    values = in_parts(lambda part, place: loss_of(Held.apply(part), place), rows(), size=2).values
+    values = in_chunks(lambda part, place: loss_of(Held.apply(part), place), rows(), size=2).values
     assert (alive, most) == (0, 1)
     values.sum().backward()
     assert (alive, most) == (0, 1)
@@ -79,6 +79,6 @@ def test_all_that_is_kept_is_as_large_as_the_rows():
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        values = in_parts(loss_of, rows(), size=2).values
+        values = in_chunks(loss_of, rows(), size=2).values
     assert kept == [(7, 2, 3)]
     values.sum().backward()

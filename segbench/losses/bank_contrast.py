@@ -1,6 +1,6 @@
-"""Pixel contrast of ContrastiveSeg (ICCV 2021, arXiv 2101.11939) against the keys of a memory.
+"""Pixel contrast of ContrastiveSeg (ICCV 2021, arXiv 2101.11939) against the keys of a bank.
 
-The keys are constants. The bank is read as it stands: products with it are taken of views.
+The keys are constants, and products are taken with views of the bank.
 """
 
 from typing import NamedTuple
@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from .bane import share_of
-from .in_parts import in_parts
+from .chunked import in_chunks
 from .pixel_contrast import AnchorLosses, against_crowd, only
 from .precision import NEGLIGIBLE, without_autocast
 
-_CHUNK_ELEMENTS = 2**25  # similarities that exist at a time
-_SEMI_HARD_ELEMENTS = 2**22  # fewer, so that what is done to them finds them in the cache
+_CHUNK_ELEMENTS = 2**25  # similarities at a time
+_SEMI_HARD_ELEMENTS = 2**22  # fewer, so that they stay in the cache
 
 
 def contrast_with_all(
@@ -28,7 +28,7 @@ def contrast_with_all(
     spared: int | None = None,
     chunk: int | None = None,
 ) -> AnchorLosses:
-    """Each anchor against all keys: those of its class attract, all others repel (released memory configuration).
+    """Contrast each anchor with all keys, attracting those of its class (released memory configuration).
 
     Args:
         features: (S, D) unit vectors.
@@ -37,18 +37,18 @@ def contrast_with_all(
         keys: (C, L, D), unit vectors as a rule.
         filled: (C, L) bool.
         temperature: tau > 0.
-        spared: the key, counted over all classes, that is no positive of the first anchor; the next one is none of the
-            second, and so on. For the study of a defect, see the method's options.
-        chunk: anchors at a time; None fits them to memory.
+        spared: index, over all classes, of the key that is no positive of the first anchor; the next one is none of the
+            second, and so on. To study a defect, see the method's options.
+        chunk: anchors at a time; None: as memory allows.
     """
     size = chunk or max(1, _CHUNK_ELEMENTS // filled.numel())
 
-    def loss(part: Tensor, place: slice) -> AnchorLosses:
+    def loss(anchors: Tensor, place: slice) -> AnchorLosses:
         first = None if spared is None else spared + place.start
-        return only(_with_all(part, labels[place], keys, filled, temperature, first), valid[place])
+        return only(_with_all(anchors, labels[place], keys, filled, temperature, first), valid[place])
 
     with without_autocast(features):
-        return in_parts(loss, features, size=size)
+        return in_chunks(loss, features, size=size)
 
 
 def _with_all(
@@ -68,13 +68,13 @@ def _with_all(
 
 
 class Candidates(NamedTuple):
-    """Keys drawn from the memory, from which each anchor then takes those that are hard for it.
+    """Keys drawn from the bank, of which each anchor takes those that are hard for it.
 
     Attributes:
         negatives: (M, D), for the anchors of all classes.
         classes: (M,) int64, their classes; C in an empty slot.
-        keys: (C, L, D), the memory itself, in which positives lie.
-        places: (C, m) int64, where; None: everywhere, as m is not much less than L.
+        keys: (C, L, D), the bank itself, which holds the positives.
+        places: (C, m) int64, places of the positives; None: all, as m is not much less than L.
         may_be_positive: (C, m) bool, which of these have been drawn.
     """
 
@@ -85,7 +85,7 @@ class Candidates(NamedTuple):
     may_be_positive: Tensor
 
     def positives(self, classes: slice = slice(None)) -> Tensor:
-        """(c, m, D) candidates of some classes."""
+        """Return the candidates (c, m, D) of some classes."""
         if self.places is None:
             return self.keys[classes]
         numbers = torch.arange(len(self.keys), device=self.keys.device)
@@ -101,23 +101,23 @@ def draw_candidates(
     percent: float = 10.0,
     generator: torch.Generator | None = None,
 ) -> Candidates:
-    """Draw, without putting back, so many keys that the hardest ``percent`` of them are the wanted number.
+    """Draw so many keys, without replacement, that the hardest ``percent`` of them are the wanted number.
 
-    The paper draws K keys from the hardest p percent of the memory. Here each anchor takes the hardest p percent of
-    K / p keys drawn from the memory, which spares ranking the whole memory for every anchor: a key is taken with the
-    same chance, up to the luck of where the border of those p percent lies. A memory that holds no more than K / p keys
-    is taken as a whole, and then both are the same.
+    The paper draws K keys from the hardest p percent of the bank. Here each anchor takes the hardest p percent of K / p
+    keys drawn from the bank, so that the bank need not be ranked for every anchor: a key is taken with the same
+    probability, up to where the border of those p percent happens to lie. A bank of no more than K / p keys is taken as
+    a whole; then both are the same.
 
     Args:
         keys: (C, L, D).
         filled: (C, L) bool.
-        positives: wanted for an anchor, of its class.
-        negatives: wanted for an anchor, of all other classes together, where all classes hold equally many keys.
+        positives: number wanted of each anchor's class.
+        negatives: number wanted of all other classes together, if all classes hold equally many keys.
         percent: p, in (0, 100].
-        generator: on the device of the keys.
+        generator: source of the draws, on the device of the keys.
     """
     num_classes, length = filled.shape
-    # Those of the anchor's own class will drop out of the negatives.
+    # Keys of the anchor's own class will not be negatives.
     most = _whole_of(negatives, percent, share=(num_classes - 1, num_classes))
     scores = torch.rand(filled.shape, generator=generator, device=filled.device)
     scores = torch.where(filled, scores, -1)
@@ -140,15 +140,15 @@ def semi_hard_contrast(
     temperature: float = 0.1,
     chunk: int | None = None,
 ) -> AnchorLosses:
-    """Each anchor against the farthest of its positives and the nearest of its negatives (the paper, as recalled).
+    """Contrast each anchor with its farthest positives and nearest negatives (the paper, as recalled).
 
     Args:
         features: (C, A, D) unit vectors, anchors class by class.
         valid: (C, A) bool.
-        candidates: from the memory, cut off from any graph.
-        percent: p in (0, 100]: ceil(p n) of n candidates are taken.
+        candidates: keys from the bank, detached.
+        percent: p in (0, 100]; ceil(p n) of n candidates are taken.
         temperature: tau > 0.
-        chunk: classes at a time; None fits them to the cache.
+        chunk: classes at a time; None: as the cache allows.
     """
     num_classes = len(features)
     classes = torch.arange(num_classes, device=features.device)[:, None]
@@ -166,13 +166,15 @@ def semi_hard_contrast(
         return only(against_crowd(-far, crowd, is_far), valid[place])
 
     with without_autocast(features):
-        return in_parts(loss, features, size=chunk or max(1, _SEMI_HARD_ELEMENTS // similarities))
+        return in_chunks(loss, features, size=chunk or max(1, _SEMI_HARD_ELEMENTS // similarities))
 
 
 class _Selection(NamedTuple):
-    """Attributes:
-    offsets: (C, n), added to scores.
-    most: scores that are then taken of each anchor.
+    """Selection of the largest of n scores per class.
+
+    Attributes:
+        offsets: (C, n), added to the scores.
+        most: number of scores that are then taken of each anchor.
     """
 
     offsets: Tensor
@@ -180,10 +182,10 @@ class _Selection(NamedTuple):
 
 
 def _select(allowed: Tensor, percent: float) -> _Selection:
-    """How to take the largest ``percent`` of the allowed ones of n scores, which differ in number from class to class.
+    """Return how to take the largest ``percent`` of the allowed scores, whose number differs between classes.
 
-    Equally many are taken of every class. Where that is too many, scores that are not allowed are raised above all
-    others and fill up; the rest of them fall below. So the largest need not be sorted.
+    Equally many are taken of every class. If that is too many for a class, some scores that are not allowed are raised
+    above all others to fill up, and the rest of them fall below. So the largest need not be sorted.
 
     Args:
         allowed: (C, n) bool.
@@ -195,12 +197,12 @@ def _select(allowed: Tensor, percent: float) -> _Selection:
 
 
 def _hardest(scores: Tensor, selection: _Selection, place: slice) -> tuple[Tensor, Tensor]:
-    """The largest of (c, A, n) scores of some classes, which are written over, and which of them are not raised."""
+    """Return the largest of the (c, A, n) scores of some classes, which are overwritten, and which are not raised."""
     found = scores.add_(selection.offsets[place, None]).topk(selection.most, dim=2, sorted=False).values
-    return found, ~(found > -NEGLIGIBLE / 2)  # what is not a number is taken, and the loss shows it
+    return found, ~(found > -NEGLIGIBLE / 2)  # NaN is taken, and the loss shows it
 
 
-def _whole_of(part: int, percent: float, *, share: tuple[int, int] = (1, 1)) -> int:
-    """The number of which ``percent`` of a share (numerator, denominator) is ``part``, rounded up."""
+def _whole_of(count: int, percent: float, *, share: tuple[int, int] = (1, 1)) -> int:
+    """Return the number of which ``percent`` of a share (numerator, denominator) is ``count``, rounded up."""
     numerator, denominator = max(1, share[0]), share[1]
-    return -(-part * 10_000 * denominator // (round(percent * 100) * numerator))
+    return -(-count * 10_000 * denominator // (round(percent * 100) * numerator))

@@ -1,7 +1,7 @@
-"""The memory of ContrastiveSeg (ICCV 2021, arXiv 2101.11939): a queue of regions and one of pixels for every class.
+"""Key bank of ContrastiveSeg (ICCV 2021, arXiv 2101.11939): a queue of regions and one of pixels for every class.
 
-A region is the mean embedding of a class in an image. Queues are ring buffers in one tensor that is written in place
-and read as a view. Nothing here looks at a value of a tensor.
+A region is the mean embedding of a class in an image. Queues are ring buffers in one tensor, written in place and read
+as a view. No value of a tensor is read, so nothing waits for the device.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from .sampling import image_class_groups, rank_in_groups
 
 
 class NewKeys(NamedTuple):
-    """What images give to the memory, image after image and class by class.
+    """New keys of some images, by image and class.
 
     Attributes:
         regions: (N, C, R, D) unit vectors, float32.
@@ -43,15 +43,15 @@ def keys_of_images(
     from_first: bool = False,
     generator: torch.Generator | None = None,
 ) -> NewKeys:
-    """The region of every class of every image, and random pixels of it.
+    """Return the region of every class of every image, and random pixels of the class.
 
     Args:
         embeddings: (N, D, h, w) of any floating type and length.
         labels: (N, h, w) integers; those outside 0..C-1 are ignored.
         regions: 1, or 0 for none.
-        pixels: V, at most so many of an (image, class).
-        from_first: a class of n pixels gives some of the image's first n pixels, whatever these are. For the study of
-            a defect, see the method's options.
+        pixels: V, the largest number of pixels of an (image, class).
+        from_first: draw a class's n pixels from the first n pixels of the image, whatever their class; to study a
+            defect, see the method's options.
         generator: draws the pixels; None takes the first ones in raster order.
     """
     images = len(embeddings)
@@ -76,7 +76,7 @@ def keys_of_images(
 
 
 def _among_first(counts: Tensor, pixels: int, *, area: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-    """For each of (N, C) counts n, places of min(n, pixels) random ones of the image's first n pixels."""
+    """For each of the (N, C) counts n, draw places of min(n, pixels) of the image's first n pixels."""
     scores = torch.rand((*counts.shape, area), generator=generator, device=counts.device)
     scores = scores.masked_fill(torch.arange(area, device=counts.device) >= counts[..., None], -1)
     found = scores.topk(pixels, dim=2)
@@ -84,14 +84,14 @@ def _among_first(counts: Tensor, pixels: int, *, area: int, generator: torch.Gen
     return (found.indices + offsets).flatten(), (found.values >= 0).flatten()
 
 
-class KeyMemory(nn.Module):
+class KeyBank(nn.Module):
     """Queues of the newest regions and pixels of every class.
 
     Args:
         num_classes: C.
         dim: D, of the embedding.
-        regions: places of a class in its queue of regions.
-        pixels: places of a class in its queue of pixels.
+        regions: length of a class's queue of regions.
+        pixels: length of a class's queue of pixels.
     """
 
     keys: Tensor
@@ -101,26 +101,26 @@ class KeyMemory(nn.Module):
     def __init__(self, num_classes: int, dim: int, *, regions: int, pixels: int) -> None:
         super().__init__()
         self.num_classes, self.sizes, self.length = num_classes, (regions, pixels), regions + pixels
-        # One row more takes what is not to be kept, so that every update writes equally many rows.
+        # One more row takes what is dropped, so that every update writes equally many rows.
         self.register_buffer("keys", torch.zeros(num_classes * self.length + 1, dim))
         self.register_buffer("filled", torch.zeros(2, num_classes, dtype=torch.int64))
         self.register_buffer("heads", torch.zeros(2, num_classes, dtype=torch.int64))
 
     def view(self) -> Tensor:
-        """(C, L, D), no copy: of each class its queue of regions, then its queue of pixels."""
+        """Return all keys (C, L, D) without a copy; of each class its queue of regions, then its queue of pixels."""
         return self.keys[:-1].view(self.num_classes, self.length, -1)
 
     def valid(self) -> Tensor:
-        """(C, L) bool: which keys have been written."""
-        parts = [
+        """Return which keys have been written, (C, L) bool."""
+        queues = [
             torch.arange(size, device=self.filled.device) < count[:, None]
             for size, count in zip(self.sizes, self.filled, strict=True)
         ]
-        return torch.cat(parts, 1)
+        return torch.cat(queues, 1)
 
     @torch.no_grad()
     def push(self, new: NewKeys) -> None:
-        """Append keys to their queues in order of the images; the oldest ones give way."""
+        """Append keys to their queues in order of the images, overwriting the oldest ones."""
         self._append(0, new.regions, new.has_region)
         self._append(1, new.pixels, new.has_pixel)
         self.keys[-1].zero_()
@@ -131,7 +131,7 @@ class KeyMemory(nn.Module):
         counts = valid.sum(2)
         total = counts.sum(0)
         order = (counts.cumsum(0) - counts)[..., None] + torch.arange(slots, device=valid.device)
-        kept = valid & (order >= (total - size)[:, None])  # what this very update would overwrite is left out
+        kept = valid & (order >= (total - size)[:, None])  # without what this very update would overwrite
         self._write(queue, (self.heads[queue][:, None] + order) % max(1, size), vectors, kept)
         self.heads[queue] = (self.heads[queue] + total) % max(1, size)
         self.filled[queue] = (self.filled[queue] + total).clamp(max=size)
@@ -144,15 +144,15 @@ class KeyMemory(nn.Module):
         self.keys.index_copy_(0, rows.flatten(), vectors.reshape(-1, vectors.shape[-1]).to(self.keys))
 
 
-class ReleasedMemory(KeyMemory):
-    """The release's memory with what is wrong in it, for study; each defect can be had alone.
+class ReleasedBank(KeyBank):
+    """Key bank of the released code with its defects, each of which can be switched on by itself.
 
     Args:
         num_classes: C.
         dim: D, of the embedding.
-        regions: places of a class in its queue of regions.
-        pixels: places of a class in its queue of pixels.
-        noise: it starts with Gaussian directions, which count as keys.
+        regions: length of a class's queue of regions.
+        pixels: length of a class's queue of pixels.
+        noise: the bank starts with Gaussian directions, which count as keys.
         zero_class: class 0 is never written and has zero vectors for keys.
         one_step: the pixels' head moves on by 1 an image; where they do not fit before the end, they take its last
             places and the head returns to 0.

@@ -1,4 +1,4 @@
-"""The prototypes of the last batches."""
+"""Queue of the prototypes of the last batches."""
 
 import torch
 from torch import Tensor
@@ -6,17 +6,17 @@ from torch import Tensor
 from segbench.models.growing import Growing
 
 
-class PrototypeMemory(Growing):
-    """Prototypes of the last batches, all that there were; empty at first.
+class PrototypeQueue(Growing):
+    """Queue of all prototypes of the last batches; empty at first.
 
     Args:
         dim: D, of the embedding.
-        batches: of how many batches.
+        batches: number of batches that are kept.
 
     Attributes:
-        vectors: (L, D) float32, those of older batches first.
+        vectors: (L, D) float32, oldest batch first.
         classes: (L,) int64.
-        ages: (L,) int64, pushes since then: 0 for those of the last batch.
+        ages: (L,) int64, pushes since; 0 for the last batch.
     """
 
     growing = ("vectors", "classes", "ages")
@@ -34,7 +34,7 @@ class PrototypeMemory(Growing):
 
     @torch.no_grad()
     def push(self, vectors: Tensor, classes: Tensor) -> None:
-        """Append a batch, (M, D) and (M,), of which nothing may be labelled; what is too old gives way."""
+        """Append the prototypes (M, D) and classes (M,) of a batch, of which there may be none, and drop the oldest."""
         if not self.batches:
             return
         kept = self.ages < self.batches - 1
