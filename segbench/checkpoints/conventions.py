@@ -68,7 +68,7 @@ PRESETS: dict[str, Preset] = {
 
 @dataclass(frozen=True)
 class Convention:
-    """What the user says against a file's own conventions; None leaves one as it is.
+    """Conventions that override those of a file; None keeps the file's own.
 
     Attributes:
         channels: order in which colours are fed.
@@ -82,7 +82,7 @@ class Convention:
     align_corners: bool | None = None
 
     def input(self, own: InputSpec) -> InputSpec:
-        """What is fed, where the file says ``own``. A preset of colours follows the order of the channels."""
+        """Return the input in force for a file that states ``own``; presets of mean and std follow the channel order."""
         channels = self.channels or own.channels
         mean, std = own.mean, own.std
         if channels != own.channels and (preset := preset_of(own)) is not None:
@@ -139,7 +139,7 @@ def describe_normalisation(input: InputSpec) -> str:
 
 
 def as_options(input: InputSpec, own: InputSpec) -> str:
-    """What to type to get ``input`` where the file says ``own``; empty if nothing."""
+    """Return the options that change ``own`` into ``input``; empty if nothing differs."""
     words = [f"--channels {input.channels}"] if input.channels != own.channels else []
     if not _same(Convention(channels=input.channels).input(own), input):
         preset = preset_of(input)
@@ -175,7 +175,7 @@ def _same(one: InputSpec, other: InputSpec) -> bool:
 
 
 def _close(values: tuple[Triple, Triple], input: InputSpec) -> bool:
-    """Whether numbers are the same but for rounding: files print four digits or so."""
+    """Return True for the same numbers up to rounding: files print four digits or so."""
     pairs = zip((*values[0], *values[1]), (*input.mean, *input.std), strict=True)
     return all(abs(a - b) < 2e-4 * max(1e-2, abs(b)) + 1e-6 for a, b in pairs)
 

@@ -23,10 +23,10 @@ _METRICS = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy"}
 
 
 def find(name: str) -> "PublishedCheckpoint | ListedWeights":
-    """What is registered under a name: a checkpoint, or weights of a backbone.
+    """Return the checkpoint or the backbone weights registered under a name.
 
     Raises:
-        UsageFault: nothing is.
+        UsageFault: there is nothing of that name.
     """
     from segbench.checkpoints.backbone_weights import listed_weights
     from segbench.checkpoints.published import checkpoint_table, close_to

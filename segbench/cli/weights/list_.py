@@ -37,7 +37,9 @@ def command(
     """
     if name is not None:
         if family or dataset:
-            raise UsageFault("NAME goes with neither --family nor --dataset.", next=f"segbench weights list {name}")
+            raise UsageFault(
+                "NAME cannot be combined with --family or --dataset.", next=f"segbench weights list {name}"
+            )
         described.show(name, as_json=json)
         return
     from segbench.checkpoints.backbone_weights import listed_weights
