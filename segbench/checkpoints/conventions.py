@@ -82,7 +82,7 @@ class Convention:
     align_corners: bool | None = None
 
     def input(self, own: InputSpec) -> InputSpec:
-        """Return the input in force for a file that states ``own``; presets of mean and std follow the channel order."""
+        """Return the input in force over the file's ``own``; presets of mean and std follow the channel order."""
         channels = self.channels or own.channels
         mean, std = own.mean, own.std
         if channels != own.channels and (preset := preset_of(own)) is not None:
