@@ -1,10 +1,11 @@
 """A file server on this machine that can be told to misbehave."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.waiting import PATIENCE
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -27,7 +28,7 @@ class FileServer(ThreadingHTTPServer):
         codes: the next answers are these and empty; ``missing`` paths are 404 for ever.
         retry_after: sent with ``codes``; None for none.
         asked: the ``Range`` of every request, in order; ``paths`` and ``cookies`` likewise.
-        pace: bytes a second of each answer; None for no limit.
+        held: the last byte of an answer is sent once this is set; None for at once.
     """
 
     daemon_threads = True
@@ -49,7 +50,7 @@ class FileServer(ThreadingHTTPServer):
         self.paths: list[str] = []
         self.cookies: list[str | None] = []
         self.lock = threading.Lock()
-        self.pace: float | None = None
+        self.held: threading.Event | None = None
         self.site = f"http://127.0.0.1:{self.server_address[1]}"
         self.url = f"{self.site}/archive.zip"
 
@@ -86,16 +87,17 @@ class Handler(BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(content)}"
         if server.length:
             headers["Content-Length"] = str(end - begin)
-        with server.lock:  # before the headers: who has read them may already order the next answer's fault
+        with server.lock:  # before the headers: a client that has read them may already order the next fault
             stop = min([end, *(place for place in server.breaks if begin <= place < end)])
             server.breaks.discard(stop)
             stop = min(stop, begin + server.drops.pop(0)) if server.drops else stop
+            held = server.held
         self.begin(206 if "Content-Range" in headers else 200, headers)
-        step = stop - begin if server.pace is None else 65536
-        for place in range(begin, stop, step or 1):
-            self.wfile.write(content[place : min(place + step, stop)])
-            if server.pace is not None:
-                time.sleep(step / server.pace)
+        ready = stop if held is None else max(begin, stop - 1)
+        self.wfile.write(content[begin:ready])
+        if held is not None:
+            held.wait(PATIENCE)
+            self.wfile.write(content[ready:stop])
 
     def begin(self, code: int, headers: dict[str, str | None]) -> None:
         self.send_response(code)

@@ -1,4 +1,4 @@
-"""``segbench list``: papers, tables, rows, figures, and what runs here."""
+"""``segbench list``: papers, tables, rows, figures, and their status on this machine."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,6 @@ from . import common
 
 if TYPE_CHECKING:
     from segbench.recipe.catalog import Catalog
-    from segbench.recipe.resolve import Resolved
 
 
 WAITING = "waiting: "
@@ -40,7 +39,7 @@ def command(
     rows = [_row(catalog, name, row) for name in names for row in catalog.table(name).file.rows]
     if memory:
         if table is None and not json:
-            raise UsageFault("--memory wants a table, or --json for all of them.", next="segbench doctor")
+            raise UsageFault("--memory requires a table, or --json for all of them.", next="segbench doctor")
         _add_fits(catalog, names, rows)
     if json:
         common.print_json(rows)
@@ -56,7 +55,7 @@ def _row(catalog: "Catalog", table: str, row: str) -> dict[str, Any]:
 
     found = catalog.table(table)
     resolved = [resolve(catalog, table, row, dataset) for dataset in found.datasets(row)]
-    waits = {item.dataset: item.unsupported for item in resolved}
+    unsupported = {item.dataset: item.unsupported for item in resolved}
     first = resolved[0].ran.training
     stage = first.stages[-1] if first else None
     return {
@@ -69,16 +68,16 @@ def _row(catalog: "Catalog", table: str, row: str) -> dict[str, Any]:
         "method": " -> ".join(stage.method.name for stage in first.stages) if first else None,
         "model": model_label(stage.model) if stage else None,
         "figures": len(found.figures(row)),
-        "status": _status(list(waits.values()), resolved),
-        "status_by_dataset": {name: _one_status(lacks) for name, lacks in waits.items()},
+        "status": _status(list(unsupported.values())),
+        "status_by_dataset": {name: _one_status(missing) for name, missing in unsupported.items()},
     }
 
 
 def _add_fits(catalog: "Catalog", names: list[str], rows: list[dict[str, Any]]) -> None:
-    """For every row that can be trained, the memory that it needs on each data set, and the GPU that has it."""
+    """Add the memory that every trainable row needs on each data set, and the smallest GPU that has it."""
     from segbench.capacity.fits import class_of, needs
 
-    with common.busy("Counting what every row needs; that is kept for the next time ..."):
+    with common.busy("Estimating the memory of every row; kept for the next time ..."):
         found = {
             (each.resolved.table.name, each.resolved.row, each.resolved.dataset): each for each in needs(catalog, names)
         }
@@ -88,15 +87,15 @@ def _add_fits(catalog: "Catalog", names: list[str], rows: list[dict[str, Any]]) 
             row["fits_gb"] = {name: class_of(need.published) if need else None for name, need in own.items()}
 
 
-def _one_status(lacks: list[str]) -> str:
-    return f"{WAITING}{', '.join(lacks)}" if lacks else "runnable"
+def _one_status(missing: list[str]) -> str:
+    return f"{WAITING}{', '.join(missing)}" if missing else "runnable"
 
 
-def _status(waits: list[list[str]], resolved: "list[Resolved]") -> str:
-    """A row is runnable if it is on at least one of its data sets; ``status_by_dataset`` tells which."""
-    if any(not lacks for lacks in waits):
+def _status(unsupported: list[list[str]]) -> str:
+    """Return the status of a row, runnable if one of its data sets is; ``status_by_dataset`` tells which."""
+    if not all(unsupported):
         return "runnable"
-    return _one_status(list(dict.fromkeys(lack for lacks in waits for lack in lacks)))
+    return _one_status(list(dict.fromkeys(each for missing in unsupported for each in missing)))
 
 
 def _figures(catalog: "Catalog", names: list[str], *, as_json: bool) -> None:
@@ -122,11 +121,11 @@ def _rows(catalog: "Catalog", rows: list[dict[str, Any]], data_root: Path | None
 
     table = catalog.table(rows[0]["table"])
     right = ("figures", *(["fits"] if "fits_gb" in rows[0] else []))
-    wide = [] if common.is_narrow() else ["title", "model"]  # what a narrow terminal has no room for
+    wide = [] if common.is_narrow() else ["title", "model"]  # left out on a narrow terminal
     view = common.table("row", *wide, "data", "method", *right, "status", right=right)
     view.columns[0].no_wrap = True
     statuses = _statuses({name for row in rows for name in row["datasets"]}, data_root)
-    lacks = {name: f" · data {status}" for name, status in statuses.items() if status != "ready"}
+    absent = {name: f" · data {status}" for name, status in statuses.items() if status != "ready"}
     for row in rows:
         for dataset, status in row["status_by_dataset"].items():
             count = sum(figure.dataset == dataset for figure in table.figures(row["row"]))
@@ -134,7 +133,7 @@ def _rows(catalog: "Catalog", rows: list[dict[str, Any]], data_root: Path | None
             named = [Text(row["title"] or ""), row["model"] or ""] if wide else []
             view.add_row(
                 row["row"], *named, dataset, row["method"] or "", str(count) if count else "-", *fits,
-                f"{status}{lacks.get(dataset, '')}" if status == "runnable" else status,
+                f"{status}{absent.get(dataset, '')}" if status == "runnable" else status,
             )  # fmt: skip
     runs = next((row["row"] for row in rows if row["status"] == "runnable"), None)
     follow = [f"segbench show {table.name}/{runs or rows[0]['row']}"]
@@ -147,7 +146,7 @@ def _rows(catalog: "Catalog", rows: list[dict[str, Any]], data_root: Path | None
 
 
 def _statuses(names: set[str], data_root: Path | None) -> dict[str, str]:
-    """``ready``, ``missing`` ... of every data set that can be read."""
+    """Return the status (``ready``, ``missing`` ...) of every data set that can be read."""
     from segbench.data.handle import find_dataset
     from segbench.data.presence import presence
     from segbench.data.reader import is_readable
@@ -156,7 +155,7 @@ def _statuses(names: set[str], data_root: Path | None) -> dict[str, str]:
 
 
 def _fits(memory_bytes: int | None, size: int | None) -> str:
-    """``24 GB``, ``more`` than all classes, ``-`` where nothing is trained here."""
+    """Return ``24 GB``, ``more`` if it exceeds all classes, or ``-`` if nothing is trained."""
     if memory_bytes is None:
         return "-"
     return "more" if size is None else f"{size} GB"
@@ -165,6 +164,9 @@ def _fits(memory_bytes: int | None, size: int | None) -> str:
 def _tables(catalog: "Catalog", rows: list[dict[str, Any]], data_root: Path | None) -> None:
     from rich.text import Text
 
+    personal = ""
+    if any(table.personal for table in catalog.tables.values()):
+        personal = f"Your own: {_totals(catalog, rows, personal=True)}.\n"
     view = common.table("table", "rows", "figures", "data", "here", right=("rows", "figures"))
     view.columns[0].no_wrap = True
     view.columns[3].min_width = max(len(name) for row in rows for name in row["datasets"]) + 1
@@ -176,8 +178,8 @@ def _tables(catalog: "Catalog", rows: list[dict[str, Any]], data_root: Path | No
     common.show(
         view,
         Text(
-            f"\n{_totals(catalog, rows, additional=False)}.\n"
-            f"Not in the supplements: {_totals(catalog, rows, additional=True)}.\n"
+            f"\n{_totals(catalog, rows)}.\n"
+            f"Not in the supplements: {_totals(catalog, rows, additional=True)}.\n{personal}"
             "Without training: segbench reproduce contextrast-table7\n"
             "Without data:     segbench reproduce contextrast-table6 --budget smoke\n"
             "Next: segbench list contextrast-table6"
@@ -185,21 +187,25 @@ def _tables(catalog: "Catalog", rows: list[dict[str, Any]], data_root: Path | No
     )
 
 
-def _totals(catalog: "Catalog", rows: list[dict[str, Any]], *, additional: bool) -> str:
-    """``16 tables, 107 row x data set pairs with figures, 697 printed figures``."""
-    tables = sum(table.file.additional == additional for table in catalog.tables.values())
-    printed = [row for row in rows if row["additional"] == additional and row["figures"]]
+def _totals(catalog: "Catalog", rows: list[dict[str, Any]], *, additional: bool = False, personal: bool = False) -> str:
+    """Return ``16 tables, 107 row x data set pairs with figures, 697 printed figures``."""
+    tables = {
+        name
+        for name, table in catalog.tables.items()
+        if table.personal == personal and (personal or table.file.additional == additional)
+    }
+    printed = [row for row in rows if row["table"] in tables and row["figures"]]
     pairs, figures = sum(len(row["datasets"]) for row in printed), sum(row["figures"] for row in printed)
-    return f"{common.many(tables, 'table')}, {pairs} row x data set pairs with figures, {figures} printed figures"
+    return f"{common.many(len(tables), 'table')}, {pairs} row x data set pairs with figures, {figures} printed figures"
 
 
 def _here(rows: list[dict[str, Any]], data_root: Path | None) -> str:
     statuses = [status for row in rows for status in row["status_by_dataset"].values()]
     runnable = sum(status == "runnable" for status in statuses)
     if runnable == 0:
-        lacks = dict.fromkeys(lack for status in statuses for lack in status.removeprefix(WAITING).split(", "))
-        named = list(lacks)[: 1 if common.is_narrow() else 3]
-        more = f" and {len(lacks) - len(named)} more" if len(lacks) > len(named) else ""
+        missing = dict.fromkeys(each for status in statuses for each in status.removeprefix(WAITING).split(", "))
+        named = list(missing)[: 1 if common.is_narrow() else 3]
+        more = f" and {len(missing) - len(named)} more" if len(missing) > len(named) else ""
         return f"waits for {', '.join(named)}{more}"
     count = "all rows can run" if runnable == len(statuses) else f"{runnable} of {len(statuses)} row x data can run"
     needed = {name for row in rows for name, status in row["status_by_dataset"].items() if status == "runnable"}

@@ -1,4 +1,4 @@
-"""``segbench show``: the resolved protocol of a row, every value with its origin, and the readings it rests on."""
+"""``segbench show``: the resolved protocol of a row, the origin of every value, and its readings."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from segbench.recipe.resolve import Resolved
 
 DEFAULT = "default"
-_SIZES = ("crop", "size", "window", "stride", "input")  # settings that are height and width
+_SIZES = ("crop", "size", "window", "stride", "input")  # settings that are a height and a width
 
 
 def command(
@@ -69,8 +69,6 @@ def command(
 
 
 def _as_json(item: "Resolved") -> dict[str, Any]:
-    from segbench.recipe import deviations
-
     return {
         "schema": 1,
         "table": item.table.name,
@@ -94,7 +92,7 @@ def _as_json(item: "Resolved") -> dict[str, Any]:
             }
             for use in item.readings
         },
-        "deviations": [deviation.as_json() for deviation in deviations.between(item.published, item.ran)],
+        "deviations": [deviation.as_json() for deviation in item.deviations],
         "figures": [
             {"split": f.split, "metric": f.metric, "class": f.class_name, "printed": f.printed, "value": f.value}
             for f in item.figures
@@ -103,7 +101,7 @@ def _as_json(item: "Resolved") -> dict[str, Any]:
 
 
 def values(item: "Resolved") -> list[tuple[str, Any, Any]]:
-    """(path, value, origin) of every value in force, typed defaults included."""
+    """Return (path, value, origin) of every value of the protocol, typed defaults included."""
     from segbench.recipe.resolve import typed_values
     from segbench.recipe.tree import Origin, Traced, flatten, plain
 
@@ -139,7 +137,7 @@ def _protocol(item: "Resolved") -> None:
         *_settings(rows),
     )
     if defaults:
-        common.show(Text(f"\nNot said anywhere, so at segbench's defaults: {'; '.join(defaults)}."))
+        common.show(Text(f"\nNot stated anywhere, so at segbench's defaults: {'; '.join(defaults)}."))
     uses = common.table("reading", "option", "confidence", "says", "source")
     for use in item.readings:
         says = use.reading.options[use.option].says
@@ -155,7 +153,7 @@ def _protocol(item: "Resolved") -> None:
 
 
 def _settings(rows: list[tuple[str, str, str, str]]) -> "list[RenderableType]":
-    """Path, value, origin and place of every setting: a table, or two lines a setting where there is little room."""
+    """Lay out path, value, origin and place of every setting: a table, or two lines each on a narrow terminal."""
     from rich.padding import Padding
     from rich.text import Text
 
@@ -205,7 +203,7 @@ def _table(table: "Table", *, as_json: bool) -> None:
 
 
 def _printed(figures: "Sequence[Figure]") -> str:
-    """``miou 81.15, miou_gain -1.05 (val)``; values of single classes as their number."""
+    """Return ``miou 81.15, miou_gain -1.05 (val)``; values of single classes are only counted."""
     groups: dict[str, list[str]] = {}
     for figure in figures:
         if figure.headline:

@@ -4,17 +4,41 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 import yaml
+from pydantic import Field, model_validator
 
+from segbench.core import registry
 from segbench.core.errors import InvalidFault, UsageFault
 from segbench.core.registry import choices
+from segbench.core.spec import Spec
+from segbench.core.strict_yaml import load
+from segbench.core.typed_yaml import parse
 
 IGNORE = 255
 _UNKNOWN = 254  # in look-up tables only; no table has so many classes
 _FOLDER = Path(__file__).with_name("tables")
+_BESIDE = "classes.yaml"  # class table of an installed package's data set, beside its options
+_Byte = Annotated[int, Field(ge=0, le=255)]
+
+
+class _TableFile(Spec):
+    """Class table as it is written in a file."""
+
+    name: str
+    source: str
+    classes: tuple[tuple[str, tuple[_Byte, _Byte, _Byte]], ...] = Field(min_length=2, max_length=254)
+    values: dict[_Byte, _Byte]
+
+    @model_validator(mode="after")
+    def _values_are_classes(self) -> Self:
+        count = len(self.classes)
+        strange = [train_id for train_id in self.values.values() if count <= train_id != IGNORE]
+        if strange:
+            raise ValueError(f"values name train id {strange[0]}; there are {count} classes")
+        return self
 
 
 @dataclass(frozen=True)
@@ -96,7 +120,7 @@ def add_table(table: ClassTable) -> None:
     Raises:
         UsageFault: the package has a table or an alias of that name.
     """
-    if table.name in (*_packaged(), *_aliases()):
+    if table.name in (*_packaged(), *_aliases(), *_installed()):
         fault = f"segbench has a class table {table.name!r} of its own; another name is needed."
         raise UsageFault(fault, next="segbench data list")
     _added[table.name] = table
@@ -109,17 +133,19 @@ def remove_table(name: str) -> None:
 
 def table_names() -> tuple[str, ...]:
     """Return the names of all class tables, sorted."""
-    return tuple(sorted({*_packaged(), *_added}))
+    return tuple(sorted({*_packaged(), *_installed(), *_added}))
 
 
 def class_table(name: str) -> ClassTable:
     """Return a class table by name or alias (``pascal-context-59``).
 
     Raises:
-        InvalidFault: there is no such table.
+        InvalidFault: there is no such table, or the file of an installed package's table has faults.
     """
     if name in _added:
         return _added[name]
+    if name in _installed():
+        return _read_installed(name)
     if name in _packaged():
         return _read(name)
     if name in _aliases():
@@ -131,6 +157,31 @@ def class_table(name: str) -> ClassTable:
 @cache
 def _packaged() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
+
+
+@cache
+def _installed() -> dict[str, Path]:
+    """Return the class tables of installed packages' data sets, named as these; segbench's own names come first."""
+    folders = registry.installed_folders(registry.KINDS["dataset"].group)
+    files = {name: folder / _BESIDE for name, folder in folders.items() if name not in _packaged()}
+    return {name: path for name, path in files.items() if path.is_file()}
+
+
+@cache
+def _read_installed(name: str) -> ClassTable:
+    """Read the class table of an installed package's data set.
+
+    Raises:
+        InvalidFault: it has faults, one line each.
+    """
+    path = _installed()[name]
+    file, faults = parse(load(path), _TableFile, what="a class table")
+    if file is not None and file.name != name:
+        faults = [f"{path.name}: the table is called {file.name!r}, the data set {name!r}"]
+    if file is None or faults:
+        raise InvalidFault(*(f"{name}/{fault}" for fault in faults), next=f"fix {path}")
+    classes = tuple(ClassEntry(each, color) for each, color in file.classes)
+    return ClassTable(name, classes, file.source, tuple(sorted(file.values.items())))
 
 
 @cache

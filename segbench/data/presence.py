@@ -77,13 +77,14 @@ def presence(dataset: DatasetHandle, splits: Sequence[str] | None = None) -> Pre
         UsageFault: no such split.
     """
     options = dataset.options
+    wanted = options.splits if splits is None else splits
     if not dataset.readable:
-        return Presence(NO_READER, tuple(_absent(dataset, split) for split in splits or options.splits))
-    for split in splits or ():
+        return Presence(NO_READER, tuple(_absent(dataset, split) for split in wanted))
+    for split in wanted:
         require_split(options, split)
     listed = _Listed()
-    states = tuple(_split(dataset, split, listed) for split in splits or options.splits)
-    return Presence(_status([state for state in states if splits or not state.optional]), states)
+    states = tuple(_split(dataset, split, listed) for split in wanted)
+    return Presence(_status([state for state in states if splits is not None or not state.optional]), states)
 
 
 class _Listed(dict[Path, frozenset[str]]):

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from segbench.core import strict_yaml
-from segbench.core.errors import InvalidFault
+from segbench.core import registry, strict_yaml
+from segbench.core.errors import InvalidFault, SegbenchError
 from segbench.core.typed_yaml import parse
 
 from .crosscheck import cross_check, cross_check_paper
 from .discover import SHARED, personal_files, personal_folders
+from .resolve import resolve
 from .schema import BudgetsFile, ReadingsFile, TableFile
 from .tables import BrokenFile, Catalog, Paper, Table
 
@@ -39,10 +40,11 @@ def user_catalog(extra_folders: Sequence[Path] = ()) -> Catalog:
     Personal files with faults are left out and listed in ``Catalog.broken``.
 
     Args:
-        extra_folders: further folders of personal recipes, such as those of installed packages.
+        extra_folders: further folders of personal recipes, beside those of installed packages.
     """
     root = recipes_root()
-    return load_catalog(root, personal=personal_folders(extra_folders, without=root))
+    folders = (*extra_folders, *registry.installed_folders(registry.RECIPES_GROUP).values())
+    return load_catalog(root, personal=personal_folders(folders, without=root))
 
 
 def load_catalog(root: Path, *, personal: Sequence[Path] = ()) -> Catalog:
@@ -174,17 +176,28 @@ def _name_in(path: Path) -> str | None:
 
 
 def _drop_broken(catalog: Catalog) -> None:
-    """Remove personal tables whose references are wrong, and then those that build on them."""
+    """Remove personal tables with faults, and then those that build on them."""
     wrong = True
     while wrong:
         wrong = False
         for table in [table for table in catalog.tables.values() if table.personal]:
-            faults = cross_check(catalog, table)
-            paper = catalog.papers.get(table.paper)
-            if paper is not None:
-                faults += cross_check_paper(catalog, paper)
+            faults = _faults_of(catalog, table)
             if faults:
                 wrong = True
-                path = table.document.path
                 catalog.remove(table.name)
-                catalog.broken.append(BrokenFile(path, tuple(f"{path.parent}/{fault}" for fault in faults), table.name))
+                catalog.broken.append(BrokenFile(table.document.path, tuple(faults), table.name))
+
+
+def _faults_of(catalog: Catalog, table: Table) -> list[str]:
+    """Return the faults of a personal table: of its references, or else of the protocols of its rows."""
+    paper = catalog.papers.get(table.paper)
+    faults = cross_check(catalog, table) + (cross_check_paper(catalog, paper) if paper is not None else [])
+    if faults:
+        return [f"{table.document.path.parent}/{fault}" for fault in faults]
+    for row in table.file.rows:
+        for dataset in table.datasets(row):
+            try:
+                resolve(catalog, table.name, row, dataset)
+            except SegbenchError as error:
+                faults += error.faults
+    return list(dict.fromkeys(faults))

@@ -21,14 +21,15 @@ def cross_check(catalog: Catalog, table: Table, *, complete: bool = True) -> lis
     Args:
         catalog: the catalog with the tables that this one may build on.
         table: the table to check.
-        complete: True if every file could be read; otherwise a missing table is not a fault of this one.
+        complete: True if every file could be read; otherwise a missing table or network is not a fault of this one.
     """
+    unknown = list(_networks(catalog, table))
     found = [
         *_bases(catalog, table, complete=complete),
-        *_networks(catalog, table),
+        *(unknown if complete else ()),
         *_gains(table),
         *_overlays(table),
-        *_sources(catalog, table),
+        *(() if unknown else _sources(catalog, table)),  # an unknown network has no values to state a source for
         *_contradictions(table),
         *_facts(table.file.readings, {"row": set(table.file.rows)}),
     ]

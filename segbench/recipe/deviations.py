@@ -1,4 +1,4 @@
-"""Differences between what ran and the published protocol, found by the program."""
+"""Differences between the protocol that ran and the published one."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,19 +12,19 @@ from .phrases import phrase
 from .protocol import Protocol
 
 Place = tuple[str, ...]
-_Part = tuple[Place, BaseModel, BaseModel]
+_Pair = tuple[Place, BaseModel, BaseModel]
 _Stage = tuple[Place, StageSpec, StageSpec]
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """One difference. A material one forbids comparing the result with the publication.
+    """One difference. A material one makes the result incomparable with the publication.
 
     Attributes:
-        path: dotted, with the stage and the stream in front where there are several.
-        published: the value of the publication, as plain data.
+        path: dotted path, preceded by the stage and the stream if there are several.
+        published: the published value, as plain data.
         ran: the value that ran.
-        material: as the schema says of the field.
+        material: True if the schema marks the field as material.
         says: the difference in words.
     """
 
@@ -47,9 +47,9 @@ class _Difference:
 
     Attributes:
         field: dotted path inside its stage or stream.
-        place: names of the stage and the stream, where there are several.
+        place: names of the stage and the stream, if there are several.
         dataset: name of the published data set, for the words.
-        says: the words, where the two values alone do not give them.
+        says: the words, unless they follow from the two values.
     """
 
     field: str
@@ -66,18 +66,18 @@ class _Difference:
 
 
 def between(published: Protocol, ran: Protocol) -> list[Deviation]:
-    """All differences between two typed protocols of one row: streams, stages, evaluation; each field once."""
+    """Return all differences between two protocols of one row: streams, stages, evaluation; each field once."""
     found: list[_Difference] = []
     deviations: list[Deviation] = []
     if published.training is not None and ran.training is not None:
-        for parts in (_streams(published.training, ran.training), _stages(published.training, ran.training)):
+        for pairs in (_streams(published.training, ran.training), _stages(published.training, ran.training)):
             differences = [
-                _worded(each, theirs, ours) for place, theirs, ours in parts for each in _walk(theirs, ours, place)
+                _worded(each, theirs, ours) for place, theirs, ours in pairs for each in _walk(theirs, ours, place)
             ]
-            deviations += [_deviation(each, differences, len(parts)) for each in differences]
+            deviations += [_deviation(each, differences, len(pairs)) for each in differences]
             found += differences
     if published.evaluation is not None and ran.evaluation is not None:
-        # The evaluation reads the data of the training; what was said of those is not said again.
+        # The evaluation inherits the data of the training; those differences are not repeated.
         said = [(f"evaluation.{each.field}", each.published, each.ran) for each in found]
         differences = _walk(published.evaluation, ran.evaluation, (), "evaluation.")
         differences = [each for each in differences if (each.field, each.published, each.ran) not in said]
@@ -86,7 +86,7 @@ def between(published: Protocol, ran: Protocol) -> list[Deviation]:
 
 
 def _deviation(each: _Difference, found: list[_Difference], places: int) -> Deviation:
-    """With its place in the words, unless it is the same at all places."""
+    """Return the deviation, with its place in the words unless it is the same everywhere."""
     alike = sum((other.field, other.words) == (each.field, each.words) for other in found)
     says = each.words if alike == places else f"{'/'.join(each.place)}: {each.words}"
     path = ".".join([*each.place, each.field])
@@ -94,19 +94,19 @@ def _deviation(each: _Difference, found: list[_Difference], places: int) -> Devi
 
 
 def _worded(each: _Difference, published: BaseModel, ran: BaseModel) -> _Difference:
-    """A micro-batch means nothing without the batch and the method that it is cut for."""
+    """Return the difference with the words of a micro-batch, which depend on the batch and the method."""
     if each.field != "schedule.micro_batch" or not isinstance(published, StageSpec) or not isinstance(ran, StageSpec):
         return each
     options: Any = Options()
     if registry.is_registered("method", ran.method.name):
         options = registry.options_of("method", ran.method.name).model_validate(ran.method.options)
     was, now = options.across_images_of(published.images_at_once), options.across_images_of(ran.images_at_once)
-    uncut = options.across_images_of(ran.images_at_once * ran.parts)
+    uncut = options.across_images_of(ran.images_at_once * ran.micro_batches)
     subjects: dict[str, list[str]] = {}
     statistics = f"of {ran.images_at_once} instead of {published.images_at_once} images"
     subjects[statistics] = ["batch statistics"]
     for name, sizes in now.items():
-        if sizes * ran.parts != uncut[name]:  # no group is cut where they are as many of the same sizes
+        if sizes * ran.micro_batches != uncut[name]:  # as many groups of the same sizes: none of them is divided
             some, others = _distinct(sizes), _distinct(was[name])
             words = f"of {some} instead of {others} images" if some != others else "of other images"
             subjects.setdefault(words, []).append(name)
@@ -114,15 +114,15 @@ def _worded(each: _Difference, published: BaseModel, ran: BaseModel) -> _Differe
 
 
 def _listed(names: list[str]) -> str:
-    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+    return " and ".join(text for text in (", ".join(names[:-1]), names[-1]) if text)
 
 
 def _distinct(sizes: tuple[int, ...]) -> str:
     return "/".join(map(str, sorted(set(sizes), reverse=True)))
 
 
-def _streams(published: TrainingSpec, ran: TrainingSpec) -> list[_Part]:
-    found: list[_Part] = []
+def _streams(published: TrainingSpec, ran: TrainingSpec) -> list[_Pair]:
+    found: list[_Pair] = []
     for place, theirs, ours in _stages(published, ran):
         for name, stream in theirs.streams.items():
             found.append(((*place, name) if len(theirs.streams) > 1 else place, stream, ours.streams[name]))

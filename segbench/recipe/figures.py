@@ -1,4 +1,4 @@
-"""What a published figure is, and what each metric is."""
+"""Published figures and the metrics that tables print."""
 
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -13,10 +13,10 @@ class Metric:
 
     Attributes:
         name: its id in recipes.
-        kind: ``trained`` needs a trained network, ``exact`` none, ``time`` a clock, ``feature`` a trained
-            network's embeddings.
+        kind: ``trained`` requires a trained network, ``exact`` none, ``time`` a clock, ``feature`` the embeddings of a
+            trained network.
         unit: printed in headers.
-        measured: whether this version of segbench can measure it.
+        measured: True if this version of segbench can measure it.
         datasets: the data sets whose benchmark defines it; empty for all.
     """
 
@@ -53,9 +53,9 @@ GAIN, INCREASE = "_gain", "_increase_percent"
 class Figure:
     """One printed value.
 
-    ``printed`` is the string as printed; ``read_as`` corrects a plain slip. ``over`` is the row that a gain or an
-    increase is over, or that a time is compared with: seconds of another machine mean little, their ratio much.
-    ``tolerance`` is how far the authors' own code lies from the value, by ``tolerance_source``.
+    ``printed`` is the string as printed; ``read_as`` corrects an obvious misprint. ``over`` is the row that a gain or
+    an increase is over, or that a time is compared with: times of two machines compare as ratios only. ``tolerance`` is
+    the distance of the authors' own code from the value, according to ``tolerance_source``.
     """
 
     table: str
@@ -74,18 +74,18 @@ class Figure:
 
     @property
     def value(self) -> float:
-        """The number read."""
+        """Numerical value."""
         return float(self.read_as or self.printed)
 
     @property
     def half_digit(self) -> float:
-        """Half of the last printed digit: how far rounding alone can move the value."""
+        """Half of the last printed digit, the largest error of rounding."""
         exponent = Decimal(self.printed).as_tuple().exponent
         return 0.5 * 10.0 ** int(exponent)
 
     @property
     def slack(self) -> float:
-        """How far a measurement may lie from the value and be it: its rounding and its tolerance."""
+        """Largest distance of a measurement that counts as equal: rounding and tolerance."""
         return self.half_digit + self.tolerance
 
     @property
@@ -94,7 +94,7 @@ class Figure:
 
     @property
     def base_metric(self) -> str:
-        """The metric with ``_gain`` or ``_increase_percent`` taken off."""
+        """Metric without the suffix ``_gain`` or ``_increase_percent``."""
         return self.metric.removesuffix(GAIN).removesuffix(INCREASE)
 
     @property
@@ -103,24 +103,24 @@ class Figure:
 
     @property
     def measured(self) -> bool:
-        """Whether this version of segbench can measure it on its data set."""
+        """True if this version of segbench can measure the figure on its data set."""
         metric = METRICS[self.base_metric]
         return metric.measured and (not metric.datasets or self.dataset in metric.datasets)
 
     @property
     def is_relative(self) -> bool:
-        """Whether the figure itself compares the row with another one (``over``)."""
+        """True if the figure itself compares the row with another one (``over``)."""
         return self.metric != self.base_metric
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What a recipe may call it, wholly or with others: ``row[/dataset.split[.metric[.class]]]``."""
+        """Names by which a recipe refers to it, or to a group with it: ``row[/dataset.split[.metric[.class]]]``."""
         group = f"{self.row}/{self.dataset}.{self.split}"
         metric = f"{group}.{self.metric}"
         return (self.row, group, metric, *([f"{metric}.{self.class_name}"] if self.class_name else []))
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data; ``value`` is the number read, ``baseline`` the row that a gain is over."""
+        """Return plain data; ``value`` is the numerical value, ``baseline`` the row that a gain is over."""
         return {
             "table": self.table,
             "row": self.row,
@@ -137,12 +137,12 @@ class Figure:
 
     @property
     def headline(self) -> bool:
-        """Per-class values are shown, not judged."""
+        """True if the figure is judged; values of single classes are only shown."""
         return self.class_name is None
 
 
 def readable_number(text: str) -> bool:
-    """Whether ``text`` is a printed decimal number, sign allowed."""
+    """Return True if ``text`` is a decimal number, with or without a sign."""
     try:
         return Decimal(text).is_finite()
     except InvalidOperation:

@@ -1,4 +1,4 @@
-"""A difference between two values of a field in words, as a reader of a report wants them."""
+"""Words for the difference between two values of a field, as printed in reports."""
 
 from typing import Any
 
@@ -24,18 +24,21 @@ _NAMES = {
     "schedule.policy.warmup_steps": "warm-up steps",
     "starts_from": "starts from",
 }
-_SILENT = ("schedule", "optimizer", "model")  # sections that say nothing to a reader
+_SILENT = ("schedule", "optimizer", "model")  # sections that are left out
 _WEIGHTS = {"imagenet": "ImageNet", "coco": "COCO"}
 _SIZES = ("crop", "size", "window", "stride", "input")
 
 
 def phrase(field: str, published: Any, ran: Any, *, dataset: str = "") -> str:
-    """``steps 1,500 of 6,000``, ``random instead of ImageNet weights``, ``decoder head conv1x1 instead of conv3x3``.
+    """Return the difference of a field in words.
+
+    Examples: ``steps 1,500 of 6,000``, ``random instead of ImageNet weights``,
+    ``decoder head conv1x1 instead of conv3x3``.
 
     Args:
         field: dotted path inside a stage or stream.
-        published: plain value of the publication.
-        ran: plain value that ran.
+        published: the published value, plain.
+        ran: the value that ran, plain.
         dataset: name of the published data set.
     """
     if field.endswith("data.source"):
@@ -48,9 +51,9 @@ def phrase(field: str, published: Any, ran: Any, *, dataset: str = "") -> str:
     if field == "weights.backbone":
         return f"{_WEIGHTS.get(ran, ran)} instead of {_WEIGHTS.get(published, published)} weights"
     name, last = _name(field), field.split(".")[-1]
-    if _is_part(published, ran, last):
+    if _is_fraction(published, ran, last):
         return f"{name} {_text(ran, last)} of {_text(published, last)}"
-    # A network that says nothing of a size has the one that is its own; there is no word for it here.
+    # A size that a network does not state is its default, for which there is no word.
     theirs = "its own" if published is None and field.startswith("model.") else _text(published, last)
     return f"{name} {_text(ran, last)} instead of {theirs}"
 
@@ -60,16 +63,16 @@ def _name(field: str) -> str:
         return _NAMES[field]
     if field.startswith("evaluation.data."):
         return f"evaluation {_name(field.removeprefix('evaluation.'))}"
-    parts = field.split(".")[-2:]
-    parts = parts[:-1] if parts[-1] == "name" else parts
-    return " ".join(part for part in parts if part not in _SILENT).replace("_", " ")
+    words = field.split(".")[-2:]
+    words = words[:-1] if words[-1] == "name" else words
+    return " ".join(word for word in words if word not in _SILENT).replace("_", " ")
 
 
-def _is_part(published: Any, ran: Any, last: str) -> bool:
-    """Whether less of the same was run: a count, a size or a scale."""
+def _is_fraction(published: Any, ran: Any, last: str) -> bool:
+    """Return True if the value is a smaller count, size or scale."""
     if isinstance(published, list) and isinstance(ran, list):
         pairs = list(zip(published, ran, strict=False))
-        return len(published) == len(ran) and all(_is_part(a, b, last) or (_is_int(a) and a == b) for a, b in pairs)
+        return len(published) == len(ran) and all(_is_fraction(a, b, last) or (_is_int(a) and a == b) for a, b in pairs)
     if last == "scale" and all(isinstance(value, int | float) for value in (published, ran)):
         return bool(ran < published)
     return _is_int(published) and _is_int(ran) and ran < published

@@ -113,6 +113,11 @@ class BrokenFile:
     faults: tuple[str, ...]
     table: str | None = None
 
+    def __str__(self) -> str:
+        """One line for users, with the command that shows all faults."""
+        fault = self.faults[0].removesuffix(".") if len(self.faults) == 1 else f"{self.path}: {len(self.faults)} faults"
+        return f"Ignored {fault}. Next: segbench list --recipe {self.path}"
+
 
 @dataclass
 class Catalog:

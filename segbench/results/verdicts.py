@@ -211,7 +211,7 @@ class TableReport:
     def readings(self) -> tuple[ReadingUse, ...]:
         """Return the readings behind the rows that were run, each option once, the least certain first."""
         found = {(use.name, use.option): use for row in self.rows if row.shown for use in row.readings}
-        return sorted(found.values(), key=lambda use: RANK[use.confidence])
+        return tuple(sorted(found.values(), key=lambda use: RANK[use.confidence]))
 
     def counts(self) -> Counter[str]:
         """Count the verdicts of the headline figures."""

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from segbench.core.errors import MissingFault
 from tests.file_server import CONTENT, FileServer, serving
 from tests.hub_server import HubServer
 from tests.program import Done, segbench, start, wait
+from tests.waiting import until, wait_for
 
 SUM = hashlib.sha256(CONTENT).hexdigest()
 QUICK = RetryPolicy(attempts=2, backoff_seconds=0.001)
@@ -183,27 +185,31 @@ def test_no_name_and_wrong_names(server: FileServer) -> None:
 
 
 def test_two_processes_share_one_download(server: FileServer, tmp_path: Path) -> None:
-    server.pace = 1e6  # about a second
+    server.held = threading.Event()
     table = tmp_path / "table.yaml"
     program = (
-        "import sys, pathlib; from segbench.models import checkpoints; "
+        "import sys, pathlib; from segbench.checkpoints import published as checkpoints; "
         f"checkpoints._TABLE = pathlib.Path({str(table)!r}); "
         "from segbench.cli.main import main; sys.exit(main(['weights', 'download', 'one-true']))"
     )
-    both = [
-        subprocess.Popen(
+
+    def begin() -> subprocess.Popen[str]:
+        return subprocess.Popen(
             [sys.executable, "-c", program],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         )
-        for _ in range(2)
-    ]
-    done = [wait(process) for process in both]
+
+    first = begin()
+    wait_for(lambda: server.asked, process=first)
+    second = begin()
+    until(second, r"Another process is fetching one-true; waiting for it\.$")
+    server.held.set()
+    done = [wait(process) for process in (first, second)]
     assert [each.code for each in done] == [0, 0], done
     assert server.asked == [None]
-    assert "Another process is fetching one-true; waiting for it." in done[0].err + done[1].err
     assert all(SUM in each.out for each in done)
 
 

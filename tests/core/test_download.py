@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -22,6 +23,7 @@ from segbench.core import disk
 from segbench.core.download import RetryPolicy, fetch
 from segbench.core.errors import Busy, MissingFault, RunFault
 from tests.file_server import CONTENT, FileServer, serving
+from tests.waiting import wait_for
 
 SUM = hashlib.sha256(CONTENT).hexdigest()
 QUICK = RetryPolicy(backoff_seconds=0.001)
@@ -371,7 +373,7 @@ import sys
 from pathlib import Path
 from segbench.core import partial
 from segbench.core.download import fetch
-partial._SAVE_SECONDS = 0.05
+partial._SAVE_SECONDS = 0.0
 fetch([sys.argv[1]], Path(sys.argv[2]))
 """
 
@@ -383,14 +385,13 @@ def test_killed_and_started_again(server: FileServer, tmp_path: Path) -> None:
         return int(json.loads(note.read_text())["spans"][0][2]) if note.exists() else 0
 
     path, note = tmp_path / "a.zip", tmp_path / "a.zip.part.json"
-    server.content, server.pace = os.urandom(6_000_000), 6_000_000
-    process = subprocess.Popen([sys.executable, "-c", KILLED, server.url, str(path)])
-    while not noted():
-        assert process.poll() is None
-        time.sleep(0.02)
+    server.content, server.held = os.urandom(600_000), threading.Event()
+    process = subprocess.Popen([sys.executable, "-c", KILLED, server.url, str(path)], text=True)
+    wait_for(noted, process=process)
     process.kill()
     assert process.wait() == -signal.SIGKILL
-    server.pace, server.asked = None, []
+    server.held.set()
+    server.held, server.asked = None, []
     begin = noted()
     get(server, path)
     assert path.read_bytes() == server.content

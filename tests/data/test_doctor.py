@@ -3,9 +3,10 @@
 import json
 import os
 import shutil
-import time
+import threading
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,7 @@ from segbench.data.doctor.report import LINES_PER_KIND, Report, shorten, spans
 from segbench.data.sets.camvid.options import Options
 from segbench.data.verify import verify
 from tests.data.camvid_tree import COUNTS, SIZE, arrays, places, png, tree_options, write_tree
+from tests.waiting import PATIENCE
 
 AGAIN = "segbench data download camvid --replace"
 
@@ -440,23 +442,29 @@ def test_a_caller_that_stops_leaves_no_thread_at_work(tmp_path: Path, monkeypatc
     counts = {"train": 60, "val": 2, "test": 3}
     write_tree(tmp_path / "camvid", counts=counts, size=(8, 8))
     seen: list[str] = []
-    whole = pixels.examine_pair
+    whole, cancelled, threads = pixels.examine_pair, threading.Event(), threading.active_count()
 
-    def slow(pair: pixels.Pair, case: Case) -> pixels.ExaminedPair:
+    def gated(pair: pixels.Pair, case: Case) -> pixels.ExaminedPair:
+        """Only the first pair is read before the pool is told to stop."""
         seen.append(pair.key)
-        time.sleep(0.02)
+        assert len(seen) == 1 or cancelled.wait(PATIENCE)
         return whole(pair, case)
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            cancelled.set()
+            super().shutdown(wait=wait)
 
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pixels, "examine_pair", slow)
+    monkeypatch.setattr(pixels, "examine_pair", gated)
+    monkeypatch.setattr(pixels, "ThreadPoolExecutor", Pool)
     with pytest.raises(KeyboardInterrupt):
         diagnose("camvid", tmp_path, options=tree_options(counts, size=(8, 8)), progress=stop)
     assert len(seen) < 30
-    begun = len(seen)
-    time.sleep(0.1)
-    assert len(seen) == begun
+    assert threading.active_count() == threads
 
 
 def test_unknown_split(tree: Path) -> None:

@@ -24,6 +24,7 @@ from segbench.data.prepared.cache import Split
 from tests.data.camvid_tree import places
 from tests.data.observing import Seen
 from tests.data.sized_tree import SIZES, change_image, left_behind, same, split_of, streamed
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -56,7 +57,7 @@ def run(root: Path, how: str) -> subprocess.Popen[str]:
 
 def test_kill_9_and_on_from_there(root: Path, decoded: list[str]) -> None:
     process = run(root, "kill")
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGKILL
     split = split_of(root)
     assert cache.find(split)[0] is None
@@ -114,7 +115,7 @@ def test_what_was_left_of_changed_files_is_not_taken(root: Path, decoded: list[s
 
 def test_processes_at_the_same_time_decode_once(root: Path) -> None:
     processes = [run(root, "go") for _ in range(2)]
-    answers = [process.communicate(timeout=60) for process in processes]
+    answers = [process.communicate(timeout=PATIENCE) for process in processes]
     assert all(process.returncode == 0 for process in processes), answers
     sums, decodes = zip(*(map(int, out.split()) for out, _ in answers), strict=True)
     assert set(sums) == {int(streamed(root).read(2)[0].sum())}
@@ -134,12 +135,12 @@ def test_one_works_while_others_wait_and_say_so(root: Path) -> None:
     def count(done: int, total: int | None) -> None:
         if done == 1:
             thread.start()
-            assert waiting.wait(20)
+            assert waiting.wait(PATIENCE)
             with pytest.raises(Busy):
                 space.remove("camvid")
 
     results.append(prepare.prepare(split, observer=Seen(on_count=count)))
-    thread.join(20)
+    thread.join(PATIENCE)
     assert seen.notes == ["Another process is preparing camvid train; waiting for it."]
     assert [same(result, streamed(root)) for result in results] == [True, True]
 
@@ -159,7 +160,7 @@ def test_waiting_can_be_stopped(root: Path) -> None:
 
             thread = threading.Thread(target=wait)
             thread.start()
-            thread.join(20)
+            thread.join(PATIENCE)
             assert "while waiting" in str(caught[0])
 
     assert same(prepare.prepare(split, observer=Seen(on_count=count)), streamed(root))

@@ -319,14 +319,14 @@ def cut_stage(micro_batch: int, *, batch_total: int = 4, method: str = "supervis
 
 
 def test_stages_know_their_parts() -> None:
-    assert (cut_stage(2).parts, cut_stage(2).images_at_once) == (2, 2)
-    assert (cut_stage(8).parts, cut_stage(8).images_at_once) == (1, 4)
-    assert stage().parts == 1
+    assert (cut_stage(2).micro_batches, cut_stage(2).images_at_once) == (2, 2)
+    assert (cut_stage(8).micro_batches, cut_stage(8).images_at_once) == (1, 4)
+    assert stage().micro_batches == 1
     streams = {
         name: StreamSpec(data=DATA, crop=(32, 64), batch_total=count) for name, count in (("labelled", 5), ("more", 10))
     }
     several = cut_stage(2).model_copy(update={"streams": streams})
-    assert (several.parts, several.images_at_once) == (5, 2)
+    assert (several.micro_batches, several.images_at_once) == (5, 2)
     with pytest.raises(ValueError, match="cannot be divided into equal micro-batches of 3"):
         cut_stage(3)
 
@@ -431,5 +431,6 @@ def test_an_uneven_cut_is_refused_with_its_place() -> None:
     with pytest.raises(InvalidFault) as caught:
         resolved("contextrast-table6", "layers-4", "camvid", 3)
     (fault,) = caught.value.faults
-    assert "a batch of 16 images cannot be divided into equal micro-batches of 3; possible: 1, 2, 4, 8" in fault
+    assert "schedule.micro_batch: a batch of 16 images cannot be divided into equal micro-batches of 3" in fault
+    assert "possible: 1, 2, 4, 8" in fault
     assert fault.startswith("--set schedule.micro_batch: contextrast-table6/layers-4")

@@ -14,13 +14,13 @@ from segbench.engine.folder import LAST, stage_lock
 from tests.engine.tiny import after, stage, stopped, train
 
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from segbench.engine.folder import stage_lock
 with stage_lock(Path(sys.argv[1]), "abc123"):
     assert "torch" not in sys.modules
     print("held", flush=True)
-    time.sleep(60)
+    sys.stdin.read()
 """
 
 
@@ -29,12 +29,12 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the folder's lock."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([".", *sys.path])}
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()
-    process.wait()
+    process.communicate()
 
 
 def test_second_process_is_told_and_a_killed_one_lets_go(tmp_path: Path, holder: subprocess.Popen[str]) -> None:

@@ -1,11 +1,15 @@
 """From a row to a protocol: which layer wins, where each value comes from, and what is refused with which line."""
 
+from dataclasses import FrozenInstanceError, replace
+
 import pytest
 
-from segbench.core.errors import UsageFault
+from segbench.core.errors import InvalidFault, UsageFault
+from segbench.recipe.catalog import add_file
 from segbench.recipe.resolve import Request, resolve, typed_values
 from segbench.recipe.tree import flatten, pick, plain
 from tests.recipe.made import HEAD, ROWS, line
+from tests.unread import unread_set
 
 LAYERS = f"""{HEAD}
 augmentation: {{flip: 0.5, scale: [0.5, 2.0]}}
@@ -125,6 +129,33 @@ def test_evaluation_takes_the_data_of_the_training_unless_it_says_otherwise(writ
     assert (evaluation.data.scale, evaluation.data.splits, evaluation.scales) == (1.0, ("val",), (1.0, 2.0))
 
 
+def test_whoever_asks_again_gets_the_same_object_until_a_table_is_added(write, tmp_path):
+    catalog = write(one=HEAD + ROWS)
+    request = Request(settings=(("method.layer_weights", {4: 1.0}),))
+    first = resolve(catalog, "made-one", "base", "camvid", request)
+    assert resolve(catalog, "made-one", "base", "camvid", replace(request)) is first
+    assert resolve(catalog, "made-one", "base", "camvid") is not first
+    assert resolve(catalog, "made-one", "base", "camvid", replace(request, seed=1)) is not first
+    with pytest.raises(TypeError):
+        first.tree["data"]["name"] = "cityscapes"
+    with pytest.raises(FrozenInstanceError):
+        first.row = "more"
+    path = tmp_path / "mine.yaml"
+    path.write_text(HEAD.replace("made-one", "mine") + ROWS)
+    add_file(catalog, path)
+    again = resolve(catalog, "made-one", "base", "camvid", request)
+    assert again is not first
+    assert again.ran == first.ran
+
+
+def test_a_data_set_registered_later_counts(write):
+    catalog = write(one=HEAD + ROWS)
+    request = Request(settings=(("data.name", "unread"), ("data.classes", "void")))
+    assert resolve(catalog, "made-one", "base", "camvid", request).unsupported == ["data set unread"]
+    with unread_set(), pytest.raises(InvalidFault, match="no class table 'void' for unread"):
+        resolve(catalog, "made-one", "base", "camvid", request)
+
+
 def test_typed_defaults(shipped):
     found = resolve(shipped, "contextrast-table6", "layers-4", "camvid")
     values = typed_values(found.ran)
@@ -133,7 +164,7 @@ def test_typed_defaults(shipped):
     assert values["model.backbone.modules"] == (1, 4, 3)
     assert values["evaluation.split"] == "test"
     assert values["augmentation.crop_draws"] == 10
-    assert all(path.endswith((".name", "crop", "batch_total")) for path in said.keys() - values.keys())
+    assert all(path.endswith((".name", ".network", "crop", "batch_total")) for path in said.keys() - values.keys())
     # A training with several streams shows what holds for the labelled one.
     streams = typed_values(resolve(shipped, "semiseg-table1", "imagenet-deeplabv2-1_30", "cityscapes").ran)
     assert (streams["augmentation.blur"], streams["data.unlabelled_rest"]) == (None, False)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from segbench.core.errors import Interrupted, MissingFault, RunFault, UsageFault
 from segbench.core.progress import SILENT, Observer
-from segbench.data.doctor.listing import list_split
 from segbench.data.facts import Archive, DatasetOptions, facts, require_split
+from segbench.data.handle import find_dataset
 from segbench.data.places import data_root
+from segbench.data.presence import presence
 from segbench.data.reader import locate, require_folder
 
 from .dataset_folder import DatasetFolder
@@ -199,14 +200,11 @@ def _symlink(link: Path, aim: Path, folder: Path) -> None:
 
 def _has_all(name: str, root: Path, splits: Sequence[str], options: DatasetOptions) -> bool:
     """Return True if the reader finds every file of the splits under a data root."""
-    folder = locate(name, root)
-    lists = [list_split(name, folder, split, options) for split in splits] if folder else []
-    return folder is not None and all(item.pairs and len(item.complete_pairs) == len(item.pairs) for item in lists)
+    dataset = find_dataset(name, root, options=options)
+    found = presence(dataset, splits).splits
+    return dataset.folder is not None and all(split.pairs and not split.absent for split in found)
 
 
 def _has_any(name: str, root: Path, options: DatasetOptions) -> bool:
     """Return True if the reader finds at least one image with its label under a data root."""
-    folder = locate(name, root)
-    return folder is not None and any(
-        list_split(name, folder, split, options).complete_pairs for split in options.splits
-    )
+    return any(split.found for split in presence(find_dataset(name, root, options=options)).splits)

@@ -18,9 +18,10 @@ from segbench.core.archive import Conflict, extract
 from segbench.core.disk import disk_fault
 from segbench.core.errors import Busy, MissingFault, RunFault
 from segbench.core.progress import Count, ignore
-from segbench.data.doctor.listing import list_split
 from segbench.data.facts import Archive, DatasetOptions, member_path
+from segbench.data.handle import find_dataset
 from segbench.data.places import HIDDEN
+from segbench.data.presence import presence
 from segbench.data.reader import locate
 
 from .ledger import Entry, Ledger
@@ -86,15 +87,8 @@ class DatasetFolder:
 
     def whole_splits(self, wanted: Sequence[str]) -> set[str]:
         """Return the splits of which all files are there, wherever the reader finds them."""
-        folder = locate(self._name, self._root)
-        if folder is None:
-            return set()
-        lists = [list_split(self._name, folder, split, self._options) for split in wanted]
-        return {
-            item.split
-            for item in lists
-            if len(item.complete_pairs) == len(item.pairs) and len(item.pairs) in self._options.splits[item.split]
-        }
+        dataset = find_dataset(self._name, self._root, options=self._options)
+        return {split.split for split in presence(dataset, wanted).splits if split.ready}
 
     def needed(self, wanted: Sequence[str], *, replace: bool) -> list[Archive]:
         """Return the archives that are missing for some splits, in their order.
