@@ -203,7 +203,7 @@ def test_losses_that_look_at_values_are_left_out(monkeypatch: pytest.MonkeyPatch
     network = count_stage(stage(3), precision="float32").everything
     monkeypatch.setattr(count_cache, "_loaded", {})
     monkeypatch.setattr(count_cache, "_read", lambda _: None)
-    monkeypatch.setattr(Supervised, "forward", lambda self, batches, step: batches["labelled"].target.nonzero())
+    monkeypatch.setattr(Supervised, "forward", lambda self, batches, info: batches["labelled"].target.nonzero())
     alone = count_stage(stage(3), precision="float32").everything
     assert 0.3 * network < alone < network
 
