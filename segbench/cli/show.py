@@ -7,6 +7,8 @@ import typer
 from . import common
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
 
     from segbench.recipe.catalog import Catalog, Table
@@ -200,7 +202,7 @@ def _table(table: "Table", *, as_json: bool) -> None:
     common.show(Text(f"\nOpen points: segbench show {table.name} --readings\nNext: segbench show {table.name}/{first}"))
 
 
-def _printed(figures: "list[Figure]") -> str:
+def _printed(figures: "Sequence[Figure]") -> str:
     """Return ``miou 81.15, miou_gain -1.05 (val)``; values of single classes are only counted."""
     groups: dict[str, list[str]] = {}
     for figure in figures:
@@ -211,7 +213,7 @@ def _printed(figures: "list[Figure]") -> str:
         classes = sum(figure.split == split and not figure.headline for figure in figures)
         if classes:
             groups.setdefault(split, []).append(common.many(classes, "class value"))
-    return "; ".join(f"{', '.join(parts)} ({split})" for split, parts in groups.items())
+    return "; ".join(f"{', '.join(printed)} ({split})" for split, printed in groups.items())
 
 
 def _readings(catalog: "Catalog", table: "Table", *, as_json: bool) -> None:

@@ -148,7 +148,7 @@ class RowReport:
     over: str | None = None
 
     @property
-    def readings(self) -> list[ReadingUse]:
+    def readings(self) -> tuple[ReadingUse, ...]:
         return (self.shown.resolved if self.shown else self.plain).readings
 
 
@@ -180,7 +180,7 @@ class TableReport:
     def row(self, row: str, dataset: str) -> RowReport:
         return next(report for report in self.rows if (report.row, report.dataset) == (row, dataset))
 
-    def readings(self) -> list[ReadingUse]:
+    def readings(self) -> tuple[ReadingUse, ...]:
         """The readings that the rows shown rest on, each option once, the least certain first."""
         found = {(use.name, use.option): use for row in self.rows if row.shown for use in row.readings}
         return sorted(found.values(), key=lambda use: RANK[use.confidence])

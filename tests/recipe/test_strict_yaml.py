@@ -1,4 +1,4 @@
-"""What the strict reader takes, what it refuses, and that it says where."""
+"""The strict reader: accepted values, and refusals with their line."""
 
 from pathlib import Path
 
