@@ -1,29 +1,36 @@
 # `make smoke` and `make test` need Python 3.11 or newer and nothing else; both set up .venv themselves.
 PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
+# Versions to install: the tested ones. Empty for the newest.
+CONSTRAINTS := constraints.txt
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 # Two processes share two cores well when each computes on one thread.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help smoke test test-slow lint types gpu gpu-camvid bench clean
+.PHONY: help docs smoke test test-latest test-lowest test-slow constraints lint types gpu gpu-camvid bench clean
 
 help:
-	@echo "make smoke      set up, then run contextrast-table6 on generated scenes through to its verdict table"
-	@echo "make test       set up, then pass the default test suite (some six minutes on two cores)"
-	@echo "make test-slow  the tests that take longer: built wheel, kill -9, learning"
-	@echo "make lint       ruff and mypy"
-	@echo "make bench      ratios that README.md claims"
-	@echo "make gpu        GPU tests and timings (needs CUDA)"
-	@echo "make gpu-camvid the published CamVid protocol, baseline and Contextrast, in resumable pieces (needs CUDA)"
+	@echo "make smoke       set up, then run contextrast-table6 on generated scenes through to its verdict table"
+	@echo "make test        set up, then pass the default test suite (some six minutes on two cores)"
+	@echo "make test-slow   the tests that take longer: built wheel, kill -9, learning"
+	@echo "make test-latest the default test suite against the newest versions, in .venv-latest"
+	@echo "make test-lowest the default test suite against the oldest versions that pyproject.toml allows, in .venv-lowest"
+	@echo "make constraints write the versions of .venv-latest to constraints.txt, once they pass the suite"
+	@echo "make docs        the pages of docs/, to docs/_build/html"
+	@echo "make lint        ruff and mypy"
+	@echo "make bench       ratios that README.md claims"
+	@echo "make gpu         GPU tests and timings (needs CUDA)"
+	@echo "make gpu-camvid  the published CamVid protocol, baseline and Contextrast, in resumable pieces (needs CUDA)"
 
-$(VENV)/.runs: pyproject.toml
+$(VENV)/.runs: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit("segbench needs Python 3.11 or newer: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else 0'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(PIP) -e .
 	touch $@
 
 $(VENV)/.tests: $(VENV)/.runs
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(PIP) -e '.[test]'
 	touch $@
 
 smoke: $(VENV)/.runs
@@ -33,8 +40,28 @@ smoke: $(VENV)/.runs
 test: $(VENV)/.tests
 	$(PYTEST) -n 2 -m "not slow and not gpu and not peers"
 
+# The newest versions change from day to day, so this environment is always set up afresh.
+test-latest:
+	rm -rf .venv-latest
+	$(MAKE) test VENV=.venv-latest CONSTRAINTS=
+
+test-lowest: .venv-lowest/floors.txt
+	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=$<
+
+.venv-lowest/floors.txt: pyproject.toml tests/floors.py
+	mkdir -p $(@D)
+	$(PYTHON) tests/floors.py > $@
+
+constraints: test-latest
+	grep '^#' constraints.txt > .venv-latest/constraints.txt
+	.venv-latest/bin/python -m pip freeze --all --exclude segbench --exclude pip >> .venv-latest/constraints.txt
+	mv .venv-latest/constraints.txt constraints.txt
+
 test-slow: $(VENV)/.tests
 	$(PYTEST) -n 2 -m "slow and not gpu and not peers"
+
+docs: $(VENV)/.tests
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
 lint: $(VENV)/.tests
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -56,4 +83,4 @@ gpu-camvid: $(VENV)/.runs
 	timeout -s INT 270 $(CAMPAIGN) contextrast-table6/layers-4-3-2-1 || test $$? = 124
 
 clean:
-	rm -rf $(VENV) .smoke dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-latest .venv-lowest .smoke dist .pytest_cache .mypy_cache .ruff_cache

@@ -24,6 +24,7 @@ from segbench.data.batch import Batch
 from segbench.engine.allocator import keep_large_blocks
 from segbench.methods.base import Method
 from segbench.methods.build import build_method
+from segbench.methods.step import StepInfo
 from segbench.recipe.catalog import Catalog, default_catalog
 from segbench.recipe.resolve import Request, resolve
 
@@ -62,10 +63,11 @@ def step_of(method: Method, stage: StageSpec, batch: Batch) -> Callable[[], None
 
     def step() -> None:
         number = next(numbers)
-        torch.stack(list(method({"labelled": batch}, number).values())).sum().backward()
+        info = StepInfo(number, 2 * stage.schedule.steps)
+        torch.stack(list(method({"labelled": batch}, info).values())).sum().backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        method.after_step(number)
+        method.after_step(info)
 
     return step
 

@@ -30,6 +30,7 @@ from segbench.data.batch import Batch
 from segbench.engine.optim import build_optimizer
 from segbench.engine.runtime import Runtime
 from segbench.methods.build import build_method
+from segbench.methods.step import StepInfo
 
 CLASSES, CROP = 19, (512, 1024)
 SGD = OptimizerSpec(name="sgd", lr=0.01, momentum=0.9, weight_decay=5e-4)
@@ -67,13 +68,13 @@ def measure(spec: StageSpec, runtime: Runtime, *, warmup: int, steps: int) -> tu
     numbers = count(spec.schedule.steps // 2)  # past every warm-up of a loss
 
     def step() -> None:
-        number = next(numbers)
+        info = StepInfo(next(numbers), spec.schedule.steps)
         with runtime.autocast():
-            terms = method(batches, number)
+            terms = method(batches, info)
         torch.stack([term.float() for term in terms.values()]).sum().backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        method.after_step(number)
+        method.after_step(info)
 
     seconds = median_seconds(step, warmup=warmup, repeats=steps)
     return seconds, torch.cuda.max_memory_allocated()

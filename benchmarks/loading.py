@@ -26,8 +26,8 @@ from torchvision.transforms.v2 import functional
 
 from segbench.core.spec import AugmentationSpec, DataSpec, InputSpec, JitterSpec, StreamSpec
 from segbench.data.augmentation.augment import training_sample
+from segbench.data.augmentation.colour_jitter import apply_jitter, draw_jitter
 from segbench.data.classes import class_table
-from segbench.data.colour import apply_jitter, draw_jitter
 from segbench.data.dataset import SegDataset
 from segbench.data.generated import render
 from segbench.data.loader import TrainingBatches

@@ -33,6 +33,7 @@ from segbench.engine import train
 from segbench.engine.progress import Progress, Silent
 from segbench.engine.runtime import Runtime, choose_runtime
 from segbench.methods.build import build_method
+from segbench.methods.step import StepInfo
 
 SGD = OptimizerSpec(name="sgd", lr=0.01, momentum=0.9, weight_decay=5e-4)
 AUGMENTATION = AugmentationSpec(
@@ -66,7 +67,7 @@ class Bare:
     """The shortest loop that trains."""
 
     def __init__(self, spec: StageSpec, runtime: Runtime, num_classes: int) -> None:
-        self.runtime, self.step = runtime, 0
+        self.runtime, self.step, self.steps = runtime, 0, spec.schedule.steps
         torch.manual_seed(0)
         self.method = build_method(spec, num_classes=num_classes).train()
         runtime.place(self.method)
@@ -81,7 +82,7 @@ class Bare:
 
     def run(self, batches: dict[str, Batch]) -> None:
         with self.runtime.autocast():
-            losses = self.method(batches, self.step)
+            losses = self.method(batches, StepInfo(self.step, self.steps))
         self.optimizer.zero_grad(set_to_none=True)
         sum(losses.values()).backward()
         self.optimizer.step()

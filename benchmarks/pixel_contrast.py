@@ -18,8 +18,8 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional as F
 
-from segbench.losses.key_memory import KeyMemory, keys_of_images
-from segbench.losses.memory_contrast import contrast_with_all, draw_candidates, semi_hard_contrast
+from segbench.losses.bank_contrast import contrast_with_all, draw_candidates, semi_hard_contrast
+from segbench.losses.key_bank import KeyBank, keys_of_images
 from segbench.losses.pixel_contrast import contrast_within, draw_anchors, draw_views, unit_vectors_at
 
 IMAGES, CLASSES, DIM, SIZE = 2, 19, 256, (128, 256)
@@ -135,7 +135,7 @@ def measure_losses(repeats: int) -> None:
     }
     show(f"loss within a group, {ANCHORS} anchors (target: at most 2 x its dense part)", steps, repeats)
 
-    memory = KeyMemory(CLASSES, DIM, regions=QUEUE, pixels=QUEUE)
+    memory = KeyBank(CLASSES, DIM, regions=QUEUE, pixels=QUEUE)
     memory.keys.copy_(F.normalize(torch.randn_like(memory.keys), dim=1))
     memory.filled.fill_(QUEUE)
     queues = memory.view().clone().unflatten(1, (2, QUEUE))

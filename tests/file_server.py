@@ -1,10 +1,11 @@
 """A file server on this machine that can be told to misbehave."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.waiting import PATIENCE
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -17,18 +18,17 @@ class FileServer(ThreadingHTTPServer):
         files: contents by name.
         tag: sent as ``ETag``; None for none.
         changed: sent as ``Last-Modified``.
-        ranges: whether ranges are given; ``advertised`` whether that is said beforehand.
-        heeds_if_range: whether a range of another version is refused.
-        tag_in_ranges: whether a range comes with the tag too.
-        generous: whether a range goes on to the end of the file, whatever was asked for.
-        length: whether ``Content-Length`` is sent.
+        ranges: support ranges.
+        heeds_if_range: refuse a range of another version.
+        tag_in_ranges: send the tag with a range too.
+        length: send ``Content-Length``.
         content_type: sent if not None.
         drops: after how many bytes each of the next answers breaks off.
-        breaks: byte positions of the file at which an answer breaks off, each once; ``only_ranges`` of them.
+        breaks: byte positions of the file at which an answer breaks off, each once.
         codes: the next answers are these and empty; ``missing`` paths are 404 for ever.
+        retry_after: sent with ``codes``; None for none.
         asked: the ``Range`` of every request, in order; ``paths`` and ``cookies`` likewise.
-        busiest: most answers that were under way at the same time.
-        pace: bytes a second of each answer; None for as fast as it goes.
+        held: the last byte of an answer is sent once this is set; None for at once.
     """
 
     daemon_threads = True
@@ -39,20 +39,18 @@ class FileServer(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.tag: str | None = '"one"'
         self.changed: str | None = None
-        self.ranges = self.advertised = self.heeds_if_range = self.length = self.tag_in_ranges = True
-        self.generous = False
+        self.ranges = self.heeds_if_range = self.length = self.tag_in_ranges = True
         self.content_type: str | None = None
         self.drops: list[int] = []
         self.breaks: set[int] = set()
-        self.only_ranges = False
         self.codes: list[int] = []
+        self.retry_after: str | None = None
         self.missing: set[str] = set()
         self.asked: list[str | None] = []
         self.paths: list[str] = []
         self.cookies: list[str | None] = []
         self.lock = threading.Lock()
-        self.busy = self.busiest = 0
-        self.pace: float | None = None
+        self.held: threading.Event | None = None
         self.site = f"http://127.0.0.1:{self.server_address[1]}"
         self.url = f"{self.site}/archive.zip"
 
@@ -68,27 +66,20 @@ class Handler(BaseHTTPRequestHandler):
             server.paths.append(self.path)
             server.cookies.append(self.headers.get("Cookie"))
             code = 404 if name in server.missing else server.codes.pop(0) if server.codes else None
-            server.busy += 1
-            server.busiest = max(server.busiest, server.busy)
         try:
             if code is not None:
-                self.begin(code, {"Content-Length": "0"})
+                self.begin(code, {"Content-Length": "0", "Retry-After": server.retry_after})
             else:
                 self.send(server.files.get(name, server.content), asked)
         except ConnectionError:
             pass  # the other side had enough
-        finally:
-            with server.lock:
-                server.busy -= 1
 
     def send(self, content: bytes, asked: str | None) -> None:
         server, begin, end = self.server, 0, len(content)
         headers = {"ETag": server.tag, "Last-Modified": server.changed, "Content-Type": server.content_type}
-        headers["Accept-Ranges"] = "bytes" if server.advertised else None
         same = self.headers.get("If-Range") in (None, server.tag, server.changed) or not server.heeds_if_range
         if asked and server.ranges and same:
-            first, _, last = asked.removeprefix("bytes=").partition("-")
-            begin, end = int(first), int(last) + 1 if last and not server.generous else end
+            begin = int(asked.removeprefix("bytes=").removesuffix("-"))
             headers["ETag"] = server.tag if server.tag_in_ranges else None
             if begin >= len(content):
                 self.begin(416, {"Content-Range": f"bytes */{len(content)}", "Content-Length": "0"})
@@ -96,17 +87,17 @@ class Handler(BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(content)}"
         if server.length:
             headers["Content-Length"] = str(end - begin)
-        self.begin(206 if "Content-Range" in headers else 200, headers)
-        with server.lock:
-            breaks = set() if server.only_ranges and not asked else server.breaks
-            stop = min([end, *(place for place in breaks if begin <= place < end)])
+        with server.lock:  # before the headers: a client that has read them may already order the next fault
+            stop = min([end, *(place for place in server.breaks if begin <= place < end)])
             server.breaks.discard(stop)
             stop = min(stop, begin + server.drops.pop(0)) if server.drops else stop
-        step = stop - begin if server.pace is None else 65536
-        for place in range(begin, stop, step or 1):
-            self.wfile.write(content[place : min(place + step, stop)])
-            if server.pace is not None:
-                time.sleep(step / server.pace)
+            held = server.held
+        self.begin(206 if "Content-Range" in headers else 200, headers)
+        ready = stop if held is None else max(begin, stop - 1)
+        self.wfile.write(content[begin:ready])
+        if held is not None:
+            held.wait(PATIENCE)
+            self.wfile.write(content[ready:stop])
 
     def begin(self, code: int, headers: dict[str, str | None]) -> None:
         self.send_response(code)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from segbench.cli.main import main
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 ROW = "contextrast-table6/layers-4-3"
@@ -82,6 +83,6 @@ def start(*words: object, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def wait(process: subprocess.Popen[str], *, seconds: float = 60.0) -> Done:
+def wait(process: subprocess.Popen[str], *, seconds: float = PATIENCE) -> Done:
     out, err = process.communicate(timeout=seconds)
     return Done(process.returncode, out, err)

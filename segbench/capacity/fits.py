@@ -123,7 +123,7 @@ class Need:
         stage = self._training.stages[-1]
         if stage.schedule.validate_every is None:
             return 0
-        data = next(iter(stage.streams.values())).data
+        data = stage.primary_stream.data
         return self._evaluation(EvaluationSpec(data=data)) + optimizer
 
     @cached_property
@@ -139,7 +139,7 @@ class Need:
 
     @property
     def crop(self) -> tuple[int, int]:
-        return next(iter(self._training.stages[-1].streams.values())).crop
+        return self._training.stages[-1].primary_stream.crop
 
     def micro_batches(self) -> Iterator[int]:
         """Sizes at which the batches of every stage can be cut and trained, largest first."""

@@ -25,7 +25,8 @@ from segbench.engine.recompute import pieces
 from segbench.engine.runtime import Precision
 from segbench.methods.base import Method
 from segbench.methods.build import build_method
-from segbench.metrics.footprint import Kept, cast_within, count_kept, count_peak
+from segbench.methods.step import StepInfo
+from segbench.metrics.footprint import SavedBytes, count_peak, count_saved, emulate_autocast
 from segbench.models.segmentor import build_segmentor
 
 from .count_cache import remembered
@@ -70,7 +71,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Counted:
-    """Of one forward pass of a stage, in bytes unless said otherwise; see ``footprint.Kept``.
+    """Of one forward pass of a stage, in bytes unless said otherwise; see ``footprint.SavedBytes``.
 
     Attributes:
         copies: of weights in the low precision; they do not grow with the batch.
@@ -167,7 +168,7 @@ def evaluation_memory(stage: StageSpec, evaluation: EvaluationSpec, *, precision
 def _image_size(stage: StageSpec, evaluation: EvaluationSpec) -> Size:
     """(H, W) of an image at scale 1, as the network is shown it."""
     data = evaluation.data
-    crop = next(iter(stage.streams.values())).crop
+    crop = stage.primary_stream.crop
     native = facts(data.name).native_size
     if data.size is not None:
         size = data.size
@@ -186,7 +187,7 @@ def _image_size(stage: StageSpec, evaluation: EvaluationSpec) -> Size:
 
 
 def _num_classes(stage: StageSpec) -> int:
-    data = next(iter(stage.streams.values())).data
+    data = stage.primary_stream.data
     return class_table(data.classes or data.name).num_classes
 
 
@@ -222,7 +223,7 @@ def _count_stage(stage: StageSpec, precision: Precision) -> Counted:
         }
     # Shapes have no generator of random numbers; in which order equals are drawn changes none of them.
     method.generator = _no_generator  # type: ignore[method-assign, assignment]
-    cast_within(method.children(), _dtype(precision))
+    emulate_autocast(method.children(), _dtype(precision))
     owned = [*method.parameters(), *method.buffers()]
     kept = _kept(method, batches, owned)
     weights = _bytes(owned)
@@ -233,18 +234,18 @@ def _count_stage(stage: StageSpec, precision: Precision) -> Counted:
         everything=kept.everything,
         checkpointed=kept.checkpointed,
         largest=kept.largest,
-        passing=kept.passing,
+        passing=kept.transient,
     )
 
 
-def _kept(method: Method, batches: dict[str, Batch], owned: list[Tensor]) -> Kept:
+def _kept(method: Method, batches: dict[str, Batch], owned: list[Tensor]) -> SavedBytes:
     """Of the method with its losses, or of its networks alone where the losses look at values, which shapes lack."""
     units = pieces(method.segmentor.backbone)
     try:
-        return count_kept(lambda: method(batches, _STEP), owned=owned, pieces=units)
+        return count_saved(lambda: method(batches, StepInfo(_STEP, _STEP)), owned=owned, pieces=units)
     except (RuntimeError, NotImplementedError):
         images = [batch.images for batch in batches.values()]
-        return count_kept(lambda: [method.training_pass(each) for each in images], owned=owned, pieces=units)
+        return count_saved(lambda: [method.training_pass(each) for each in images], owned=owned, pieces=units)
     except ValueError as error:
         if _SINGLE not in str(error):
             raise
@@ -261,7 +262,7 @@ def _count_evaluation(stage: StageSpec, *, precision: Precision) -> tuple[int, i
         with torch.device("meta"):
             segmentor = build_segmentor(stage.model, num_classes=_PROBE_CLASSES).eval()
             image = torch.empty(1, 3, *_PROBE)
-        cast_within([segmentor], _dtype(precision))
+        emulate_autocast([segmentor], _dtype(precision))
         weights = _bytes([*segmentor.parameters(), *segmentor.buffers()])
         return {"weights": weights, "peak": count_peak(lambda: segmentor(image))}
 
@@ -283,7 +284,7 @@ def _bytes(tensors: Sequence[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def _no_generator(step: int, *, group: int = 0, stream: str = "") -> None:
+def _no_generator(info: StepInfo, *, group: int = 0, stream: str = "") -> None:
     return None
 
 

@@ -21,6 +21,7 @@ from segbench.engine.recompute import checkpoint_activations
 from segbench.engine.runtime import Runtime
 from segbench.methods.base import Method
 from segbench.methods.build import build_method
+from segbench.methods.step import StepInfo
 from segbench.metrics.cost import count_cost
 from segbench.results.store import Store
 
@@ -86,7 +87,7 @@ def estimate(
     memory = training_memory(training, precision=runtime.precision, checkpoint=runtime.checkpoint_activations)
     seconds = 0.0
     for stage, begun in zip(training.stages, done or [0] * len(training.stages), strict=True):
-        stream = next(iter(stage.streams.values()))
+        stream = stage.primary_stream
         images = sum(item.batch_total for item in stage.streams.values())
         key = (stage.model.id(), stage.method.name, stream.crop, images, stage.parts)
         if key not in probed:
@@ -111,7 +112,7 @@ def estimate(
 def _pixels(stage: StageSpec, evaluation: EvaluationSpec, *, split: str, most: int | None = None) -> float:
     """Pixels of a whole split, or of so many images of it, at the size of the evaluation."""
     data = evaluation.data
-    crop = next(iter(stage.streams.values())).crop
+    crop = stage.primary_stream.crop
     if data.source == "generated":
         return float(min(data.images or 1, most or sys.maxsize) * prod(crop))
     known = facts(data.name)
@@ -121,7 +122,7 @@ def _pixels(stage: StageSpec, evaluation: EvaluationSpec, *, split: str, most: i
 
 def _gathered_pixels(stage: StageSpec, images: int | None) -> float:
     """Pixels of the windows of training images that are shown before every validation and at the end."""
-    schedule, stream = stage.schedule, next(iter(stage.streams.values()))
+    schedule, stream = stage.schedule, stage.primary_stream
     times = math.ceil(schedule.steps / (schedule.validate_every or schedule.steps))
     evaluation = EvaluationSpec(data=stream.data)
     return times * OVERLAP * _pixels(stage, evaluation, split=stream.data.splits[0], most=images)
@@ -145,7 +146,7 @@ def _fits(memory_bytes: int, runtime: Runtime) -> bool:
 
 def _probe(stage: StageSpec, images: int, runtime: Runtime, *, fits: bool) -> Probed:
     """One step of a stage at its full crop and batch, from a forward and backward pass."""
-    stream = next(iter(stage.streams.values()))
+    stream = stage.primary_stream
     num_classes = class_table(stream.data.classes or stream.data.name).num_classes
     method = build_method(stage, num_classes=num_classes)
     full = count_cost(method.predictor(), stream.crop)
@@ -176,7 +177,7 @@ def _step(method: Method, batches: dict[str, Batch], runtime: Runtime) -> float:
     runtime.synchronize()
     start = time.perf_counter()
     with runtime.autocast():
-        terms = method(batches, 10**9)  # past every warm-up
+        terms = method(batches, StepInfo(10**9, 10**9))  # past every warm-up
     torch.stack([term.float() for term in terms.values()]).sum().backward()
     method.zero_grad(set_to_none=True)
     runtime.synchronize()

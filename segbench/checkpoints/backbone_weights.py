@@ -19,7 +19,7 @@ from segbench.core import registry
 from segbench.core.download import fetch
 from segbench.core.errors import InvalidFault, MissingFault, first_line
 from segbench.core.hashing import file_sha256
-from segbench.core.offline import hub_at_rest, hub_quiet, offline, why
+from segbench.core.offline import hub_offline, hub_quiet, offline, root_cause
 from segbench.core.spec import Choice
 from segbench.core.to_fetch import ToFetch
 
@@ -166,7 +166,7 @@ def fetch_weights(published: PublishedWeights) -> Path:
         with hub_quiet():
             return Path(hf_hub_download(published.name, FILE_NAME))
     except OSError as error:
-        raise _lacking(published, constants.HF_HUB_CACHE, f"the download failed: {why(error)}") from error
+        raise _lacking(published, constants.HF_HUB_CACHE, f"the download failed: {root_cause(error)}") from error
 
 
 def local_weights(published: PublishedWeights) -> Path | None:
@@ -177,7 +177,7 @@ def local_weights(published: PublishedWeights) -> Path | None:
     from huggingface_hub import hf_hub_download
 
     try:
-        with hub_at_rest():
+        with hub_offline():
             return Path(hf_hub_download(published.name, FILE_NAME, local_files_only=True))
     except OSError:
         return None

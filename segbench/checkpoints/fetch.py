@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from segbench.core.download import Manners, Progress, fetch, forget
+from segbench.core.checksums import remove_with_record
+from segbench.core.download import RetryPolicy, fetch
 from segbench.core.errors import MissingFault, UsageFault, first_line
-from segbench.core.offline import hub_at_rest, hub_quiet, offline, why
+from segbench.core.offline import hub_offline, hub_quiet, offline, root_cause
+from segbench.core.progress import Count, ignore
 from segbench.data.places import cache_root
 
 from .find import Note, fetch_checkpoint, find_checkpoint
@@ -40,7 +42,7 @@ class Source:
 
 
 def find_source(
-    text: str, *, progress: Progress | None = None, note: Note | None = None, manners: Manners | None = None
+    text: str, *, progress: Count = ignore, note: Note | None = None, policy: RetryPolicy | None = None
 ) -> Source:
     """The file of what was typed, fetched if it is not here.
 
@@ -48,7 +50,7 @@ def find_source(
         text: a path, ``http://..``, ``https://..``, ``hf:ORG/NAME[/FILE][@REVISION]`` or a registered name.
         progress: of a download from an address.
         note: told one sentence where a download must wait.
-        manners: how servers are asked.
+        policy: retries and timeouts of a download.
 
     Raises:
         MissingFault: there is no such file, offline, not to be had, or another file than its name says.
@@ -56,9 +58,9 @@ def find_source(
         RunFault: no room on the disk.
     """
     if text.startswith(HUB):
-        return _from_hub(text, progress, note, manners)
+        return _from_hub(text, progress, note, policy)
     if urlsplit(text).scheme.lower() in ("http", "https"):
-        return _from_address(text, progress, note, manners)
+        return _from_address(text, progress, note, policy)
     if "://" in text:
         raise UsageFault(
             f"{text} is no address that is fetched: http, https and hf:ORG/NAME are.", next="segbench eval --help"
@@ -68,10 +70,10 @@ def find_source(
     return Source(path, text, published, origin)
 
 
-def _from_address(text: str, progress: Progress | None, note: Note | None, manners: Manners | None) -> Source:
+def _from_address(text: str, progress: Count, note: Note | None, policy: RetryPolicy | None) -> Source:
     published = published_for(file_name=unquote(urlsplit(text).path))
     if published is not None and text in published.urls:
-        path = fetch_checkpoint(published, progress=progress, note=note, manners=manners)
+        path = fetch_checkpoint(published, progress=progress, note=note, policy=policy)
         return Source(path, text, published, text)
     name = PurePosixPath(unquote(urlsplit(text).path)).name
     if not name:
@@ -83,12 +85,12 @@ def _from_address(text: str, progress: Progress | None, note: Note | None, manne
             f"{name} is not here and {switch} is set: fetch {text} on a connected machine and copy it to {path}.",
             next=f"segbench eval --checkpoint {path}",
         )
-    sha256 = fetch([text], path, progress=progress, manners=manners or Manners(), next=again)
+    sha256 = fetch([text], path, progress=progress, policy=policy or RetryPolicy(), next=again)
     digest = _DIGEST.search(name)
     said = ""
     if digest is not None and not sha256.startswith(digest[1]):
         if urlsplit(text).hostname != _CHANGED:
-            forget(path)
+            remove_with_record(path)
             raise MissingFault(
                 f"{name} has SHA-256 {sha256}, which does not begin with the {digest[1]} of its name: it was removed.",
                 next=again,
@@ -97,7 +99,7 @@ def _from_address(text: str, progress: Progress | None, note: Note | None, manne
     return Source(path, text, published_for(file_name=name, sha256=sha256), text, said)
 
 
-def _from_hub(text: str, progress: Progress | None, note: Note | None, manners: Manners | None) -> Source:
+def _from_hub(text: str, progress: Count, note: Note | None, policy: RetryPolicy | None) -> Source:
     place, _, revision = text.removeprefix(HUB).partition("@")
     parts = place.split("/")
     name, file = "/".join(parts[:2]), "/".join(parts[2:])
@@ -105,7 +107,7 @@ def _from_hub(text: str, progress: Progress | None, note: Note | None, manners: 
         raise UsageFault(f"{text!r} is not hf:ORG/NAME, with a @REVISION if need be.", next="segbench eval --help")
     published = published_for(file_name=f"models--{name.replace('/', '--')}/model.safetensors")
     if published is not None and not file and not revision:
-        path = fetch_checkpoint(published, progress=progress, note=note, manners=manners)
+        path = fetch_checkpoint(published, progress=progress, note=note, policy=policy)
     else:
         path = _download(name, [file] if file else list(HUB_FILES), revision or None, note)
     # The cache of the hub calls the folder of a file by the commit that it was taken from.
@@ -131,7 +133,7 @@ def _download(name: str, files: list[str], revision: str | None, note: Note | No
     try:
         for file in files:
             try:
-                with hub_at_rest() if offline() else hub_quiet():
+                with hub_offline() if offline() else hub_quiet():
                     return Path(hf_hub_download(name, file, revision=revision, local_files_only=bool(offline())))
             except LocalEntryNotFoundError:
                 if not offline() or file == files[-1]:
@@ -151,7 +153,7 @@ def _download(name: str, files: list[str], revision: str | None, note: Note | No
         raise UsageFault(f"{name}: {first_line(error)}", next="segbench eval --help") from error
     except OSError as error:  # nobody answered, or it may not be asked
         switch = offline()
-        reason = f"{switch} is set" if switch else f"the hub cannot be reached ({why(error)})"
+        reason = f"{switch} is set" if switch else f"the hub cannot be reached ({root_cause(error)})"
         command = f"hf download {name}" + (f" --revision {revision}" if revision else "")
         raise MissingFault(
             f"{name} is not in the cache {constants.HF_HUB_CACHE} and {reason}: on a connected machine run `{command}` "

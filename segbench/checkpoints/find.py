@@ -14,10 +14,11 @@ from filelock import FileLock, Timeout
 
 from segbench.core import atomic
 from segbench.core.disk import disk_fault
-from segbench.core.download import Manners, Progress, fetch
+from segbench.core.download import RetryPolicy, fetch
 from segbench.core.errors import Busy, MissingFault, RunFault, UsageFault
 from segbench.core.hashing import file_sha256
-from segbench.core.offline import hub_quiet, offline, why
+from segbench.core.offline import hub_quiet, offline, root_cause
+from segbench.core.progress import Count, ignore
 from segbench.data.places import cache_root
 
 from .published import HUB_FILES, PublishedCheckpoint, checkpoint, published_for
@@ -42,9 +43,9 @@ def local_path(published: PublishedCheckpoint) -> Path | None:
 def fetch_checkpoint(
     published: PublishedCheckpoint,
     *,
-    progress: Progress | None = None,
+    progress: Count = ignore,
     note: Note | None = None,
-    manners: Manners | None = None,
+    policy: RetryPolicy | None = None,
 ) -> Path:
     """The file of a checkpoint, fetched if it is not here; its checksum is proven in either case.
 
@@ -56,7 +57,7 @@ def fetch_checkpoint(
         progress: of a download from an address.
         note: told one sentence where something is to be known, e.g. that another process is at work, or that the
             digest is not the one that the file's name gives and need not be.
-        manners: how servers are asked.
+        policy: retries and timeouts of a download.
 
     Raises:
         MissingFault: offline and not here, not to be had, or another file than the published one.
@@ -69,7 +70,7 @@ def fetch_checkpoint(
             again = f"{download_command(published.name)}, on a connected machine"
             raise MissingFault(lacking(published, switch), next=again)
         with _turn(published, say):
-            path = local_path(published) or _download(published, progress, manners or Manners())
+            path = local_path(published) or _download(published, progress, policy or RetryPolicy())
             sha256 = _prove(published, path)
     else:
         sha256 = _prove(published, path)
@@ -82,7 +83,7 @@ def fetch_checkpoint(
 
 
 def find_checkpoint(
-    text: str, *, progress: Progress | None = None, note: Note | None = None, manners: Manners | None = None
+    text: str, *, progress: Count = ignore, note: Note | None = None, policy: RetryPolicy | None = None
 ) -> tuple[Path, PublishedCheckpoint | None]:
     """What a user typed for a checkpoint: a path, or the name of a registered one, which is fetched.
 
@@ -90,7 +91,7 @@ def find_checkpoint(
         text: as typed.
         progress: as in `fetch_checkpoint`, like the others.
         note: likewise.
-        manners: likewise.
+        policy: likewise.
 
     Returns:
         The file, and what is published of it; None if nothing is.
@@ -110,7 +111,7 @@ def find_checkpoint(
         published = checkpoint(text)
     except UsageFault as error:
         raise UsageFault(f"There is no file {text}.", *error.faults, next=error.next) from None
-    return fetch_checkpoint(published, progress=progress, note=note, manners=manners), published
+    return fetch_checkpoint(published, progress=progress, note=note, policy=policy), published
 
 
 def _in_folder(folder: Path) -> Path:
@@ -152,11 +153,11 @@ def download_command(*names: str) -> str:
     return " ".join(("segbench weights download", *names))
 
 
-def _download(published: PublishedCheckpoint, progress: Progress | None, manners: Manners) -> Path:
+def _download(published: PublishedCheckpoint, progress: Count, policy: RetryPolicy) -> Path:
     if published.hub:
         return _download_from_hub(published)
     path = _folder(published) / published.file_name
-    fetch(published.urls, path, manners=manners, progress=progress, next=download_command(published.name))
+    fetch(published.urls, path, policy=policy, progress=progress, next=download_command(published.name))
     return path
 
 
@@ -178,7 +179,7 @@ def _download_from_hub(published: PublishedCheckpoint) -> Path:
             last = error
             break
     raise MissingFault(
-        f"{published.hub} cannot be had from the Hugging Face Hub: {why(last or OSError())}",
+        f"{published.hub} cannot be had from the Hugging Face Hub: {root_cause(last or OSError())}",
         next=download_command(published.name),
     ) from last
 

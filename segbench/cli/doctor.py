@@ -1,4 +1,4 @@
-"""``segbench doctor``: this machine on one page, and which rows fit its memory."""
+"""``segbench doctor``: this machine on one page, and the rows that fit its memory."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +29,7 @@ def command(
     out: common.Out = None,
     json: common.Json = False,
 ) -> None:
-    """Versions, devices, disks, data, weights; what is amiss and its remedy; which rows fit the memory.
+    """Versions, devices, disks, data, weights; problems and how to fix them; which rows fit the memory.
 
     \b
     Examples:
@@ -43,7 +43,7 @@ def command(
     from segbench.capacity import machine
 
     devices, places = machine.cuda_devices(), machine.writable_places(store, data_root)
-    amiss = machine.warnings(store, devices, places)
+    problems = machine.warnings(store, devices, places)
     facts = {
         "versions": machine.versions(),
         "devices": [asdict(device) for device in devices],
@@ -55,7 +55,7 @@ def command(
         "credentials": machine.credentials(),
     }
     if not json:
-        _page(facts, amiss)
+        _page(facts, problems)
     size = int(memory * 1e9) if memory is not None else min((device.memory_bytes for device in devices), default=None)
     found = _needs(catalog, tables, devices)
     if json:
@@ -63,20 +63,20 @@ def command(
             {
                 "schema": 1,
                 **facts,
-                "warnings": [asdict(each) for each in amiss],
+                "warnings": [asdict(each) for each in problems],
                 "memory_bytes": size,
                 "fits": [_as_json(need, size) for need in found],
             }
         )
     else:
         _show_fits(found, size, asked=memory is not None, table=table)
-    prevents = [each for each in amiss if each.prevents]
+    prevents = [each for each in problems if each.prevents]
     if prevents:
         raise MissingFault(*(each.says for each in prevents), next=prevents[0].next)
 
 
 def _needs(catalog: "Catalog", tables: list[str], devices: "list[Device]") -> "list[Need]":
-    """Rows that could be trained, counted."""
+    """Return the rows that could be trained, each counted."""
     from segbench.capacity.fits import needs
 
     precision: Precision = "bfloat16" if all(device.bf16 for device in devices) else "float32"
@@ -108,13 +108,13 @@ def _data(data_root: Path | None) -> dict[str, Any]:
 
 
 def _weights() -> dict[str, bool]:
-    """Weights of backbones by name, and whether they are here."""
+    """Return the weights of backbones by name, True for those that are here."""
     from segbench.checkpoints.backbone_weights import listed_weights, local_weights
 
     return {each.published.name: local_weights(each.published) is not None for each in listed_weights()}
 
 
-def _page(facts: dict[str, Any], amiss: "list[Warned]") -> None:
+def _page(facts: dict[str, Any], problems: "list[Warned]") -> None:
     from rich.text import Text
 
     view = common.table("", "")
@@ -141,12 +141,12 @@ def _page(facts: dict[str, Any], amiss: "list[Warned]") -> None:
     view.add_row("weights", f"{len(here)} of {len(facts['weights'])} backbones' here{more}")
     there = facts["credentials"]
     view.add_row("credentials", ", ".join(f"{name} {'set' if there[name] else 'not set'}" for name in there))
-    lines = [f"!! {each.says}\n   Next: {each.next}" for each in amiss] or ["Nothing is amiss."]
+    lines = [f"!! {each.says}\n   Next: {each.next}" for each in problems] or ["No problems found."]
     common.show(view, Text("\n" + "\n".join(lines) + "\n"))
 
 
 def _grouped(status: dict[str, str]) -> str:
-    """``ready: camvid · missing: ade20k, cityscapes``."""
+    """Return data sets by state: ``ready: camvid · missing: ade20k, cityscapes``."""
     names: dict[str, list[str]] = {}
     for name, state in sorted(status.items(), key=lambda item: item[1] != "ready"):
         names.setdefault(state, []).append(name)
@@ -182,13 +182,13 @@ def _show_fits(found: "list[Need]", size: int | None, *, asked: bool, table: str
 
 
 def _fits_view(found: "list[Need]", size: int | None) -> "tuple[View, set[str]]":
-    """One line for rows of a table that need the same, and the fallbacks that occur."""
+    """Return a line for rows of a table that need the same, and the fallbacks that occur."""
     from segbench.capacity.fits import CLASSES_GB, COSTS, GB, grouped
 
     sizes = [size] if size is not None else [each * GB for each in CLASSES_GB]
-    ways = ["fits", "how"] if size is not None else [f"{each} GB" for each in CLASSES_GB]
+    columns = ["fits", "how"] if size is not None else [f"{each} GB" for each in CLASSES_GB]
     right = ("batch", "training", "checkpointed", "evaluation")
-    view = common.table("row", "data", *right, *ways, right=right)
+    view = common.table("row", "data", *right, *columns, right=right)
     for column in view.columns[:2]:
         column.no_wrap = not common.is_narrow()
     used: set[str] = set()
@@ -225,5 +225,5 @@ def _occurs(name: str, words: tuple[str, ...]) -> bool:
 
 
 def _how(fallback: "Fallback | None") -> str:
-    """``as published``, what is to be added to the command line, or ``no``."""
+    """Return ``as published``, the options to add to the command line, or ``no``."""
     return "no" if fallback is None else " ".join(fallback.words) or "as published"

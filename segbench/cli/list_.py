@@ -147,12 +147,11 @@ def _rows(catalog: "Catalog", rows: list[dict[str, Any]], data_root: Path | None
 
 def _statuses(names: set[str], data_root: Path | None) -> dict[str, str]:
     """Return the status (``ready``, ``missing`` ...) of every data set that can be read."""
-    from segbench.data import places
-    from segbench.data.describe import data_status
+    from segbench.data.handle import find_dataset
+    from segbench.data.presence import presence
     from segbench.data.reader import is_readable
 
-    root = places.data_root(data_root)
-    return {name: data_status(name, root) for name in sorted(names) if is_readable(name)}
+    return {name: presence(find_dataset(name, data_root)).status for name in sorted(names) if is_readable(name)}
 
 
 def _fits(memory_bytes: int | None, size: int | None) -> str:

@@ -1,4 +1,4 @@
-"""``segbench results``: what is entered into the results folder by hand, with where it comes from."""
+"""``segbench results``: scores entered into the results folder by hand, with their source."""
 
 from datetime import date, datetime
 from pathlib import Path

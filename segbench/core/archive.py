@@ -1,4 +1,4 @@
-"""Unpack zip and tar files that somebody else made: nothing leaves the folder, and all of it appears at once."""
+"""Safe extraction of untrusted zip and tar files: nothing outside the target folder, and all or nothing."""
 
 import gzip
 import lzma
@@ -15,9 +15,9 @@ from typing import IO
 
 from .disk import disk_fault, require_room
 from .errors import MissingFault, RunFault
+from .progress import Count, ignore
 
 Select = Callable[[str], str | None]  # a member's path to its path in the target folder, None to leave it out
-Progress = Callable[[int, int | None], None]  # (bytes so far, bytes in all if known)
 
 _CHUNK_BYTES = 1 << 20
 _DAMAGED = (
@@ -31,15 +31,15 @@ _DAMAGED = (
 
 
 class Conflict(MissingFault):
-    """The archive holds another file of a path that is there already."""
+    """A member of the archive differs from the file that already exists at its path."""
 
 
 class _Refused(Exception):
-    """The archive holds what must not be unpacked."""
+    """The archive has a member that must not be unpacked."""
 
 
 class _Differs(_Refused):
-    """The archive holds another file of a path that is there already."""
+    """A member differs from the file that already exists at its path."""
 
 
 def extract(
@@ -49,24 +49,24 @@ def extract(
     select: Select,
     max_bytes: int,
     present: Path | None = None,
-    progress: Progress | None = None,
+    progress: Count = ignore,
     next: str = "",
 ) -> int:
-    """Unpack the selected members into a new folder; returns how many files that were, present ones included.
+    """Unpack the selected members into a new folder and return the number of files, present ones included.
 
-    The files are written to a temporary folder beside ``target``, which takes its name when all went well.
+    The files are written to a temporary folder beside ``target`` that is renamed once all of them are complete.
 
     Args:
         archive: zip or tar, compressed or not.
         target: folder that does not exist yet or is empty.
-        select: gives each wanted member its relative path; called with the member's path as it is stored,
-            without a leading ``./``.
-        max_bytes: unpacked size at which the archive is refused.
-        present: folder with files of before. A member that it has under the same path is not written again,
-            but must be equal byte for byte.
+        select: returns the relative path of a member in the folder, or None to leave it out; called with the
+            path as stored, without a leading ``./``.
+        max_bytes: maximum unpacked size.
+        present: folder with files from before. A member that exists there is not written again, but must be
+            equal byte for byte.
         progress: called after each piece with the bytes so far and in all: of the members, or for tar, whose
             members are not known beforehand, of the archive.
-        next: the command that helps after a failure.
+        next: command that helps after a failure.
 
     Raises:
         MissingFault: damaged, no archive at all, nothing selected, or a selected member is a link, lies outside
@@ -85,7 +85,7 @@ def extract(
             count = _unpack(source, staging, select, max_bytes, present, progress)
         if not count:
             raise _Refused("holds none of the expected files")
-        staging.chmod(0o755)  # mkdtemp makes it private
+        staging.chmod(0o755)  # mkdtemp creates private folders
         if target.exists():
             target.rmdir()
         staging.rename(target)
@@ -102,7 +102,7 @@ def extract(
 
 
 def _unpack(
-    source: "_Zip | _Tar", folder: Path, select: Select, max_bytes: int, present: Path | None, progress: Progress | None
+    source: "_Zip | _Tar", folder: Path, select: Select, max_bytes: int, present: Path | None, progress: Count
 ) -> int:
     done = 0
     seen: set[PurePosixPath] = set()
@@ -123,8 +123,7 @@ def _unpack(
                     file.write(piece)
                 elif file.read(len(piece)) != piece:
                     raise _Differs(f"holds {name!r}, and {path} is another file")
-                if progress is not None:
-                    progress(*source.progress(done))
+                progress(*source.progress(done))
             if comparing and file.read(1):
                 raise _Differs(f"holds {name!r}, and {path} is another file")
     return len(seen)
@@ -136,12 +135,12 @@ def _opened(path: Path, name: str, *, comparing: bool) -> IO[bytes]:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         return path.open("xb")
-    except FileExistsError:  # names that only this file system takes for the same
+    except FileExistsError:  # names that are equal on this file system alone, such as in another case
         raise _Refused(f"holds {name!r} twice") from None
 
 
 class _Zip:
-    """Members of a zip file, whose directory tells all of them beforehand."""
+    """Members of a zip file, whose directory lists all of them."""
 
     def __init__(self, path: Path) -> None:
         self._file = zipfile.ZipFile(path)
@@ -151,7 +150,7 @@ class _Zip:
         self._file.close()
 
     def declared(self, select: Select) -> int | None:
-        """What the wanted members claim to unpack to."""
+        """Return the unpacked size of the selected members according to the directory."""
         self._total = sum(info.file_size for info in self._wanted(select))
         return self._total
 
@@ -172,7 +171,7 @@ class _Zip:
 
 
 class _Tar:
-    """Members of a tar file, read from its beginning to its end."""
+    """Members of a tar file, read sequentially."""
 
     def __init__(self, path: Path) -> None:
         self._size = path.stat().st_size
@@ -198,7 +197,7 @@ class _Tar:
             if stream is None:
                 raise _Refused(f"holds {info.name!r}, which is no plain file")
             yield _plain(info.name), stream
-        # tarfile stops at the tar's own end mark; the checksum of the compression stands behind it
+        # tarfile stops at the end-of-archive mark; read on, so that the compression's checksum is verified
         while self._file.fileobj is not None and self._file.fileobj.read(_CHUNK_BYTES):
             pass
 
@@ -208,7 +207,7 @@ def _plain(name: str) -> str:
 
 
 def _safe(name: str) -> PurePosixPath:
-    """The path if it is relative and stays inside; also refuses what another system would read differently."""
+    """Return the path if it is relative and stays inside the folder, on any operating system."""
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or any(sign in name for sign in ("\\", ":", "\0")):
         raise _Refused(f"holds {name!r}, which does not lie inside its folder")

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside, flushed to disk, then renamed."""
+"""Atomic writes: to a temporary file beside the target, flushed to disk, then renamed."""
 
 import errno
 import json
@@ -13,7 +13,7 @@ from .errors import RunFault
 
 
 def _umask() -> int:
-    """The process's umask; it can only be read by setting it, so once, before there are threads."""
+    """Return the umask. Reading it means setting it, so this runs once, at import, before there are threads."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
@@ -24,10 +24,10 @@ _UMASK = _umask()
 
 @contextmanager
 def guarded(path: Path) -> Iterator[None]:
-    """Turn what a disk can do to a write into one clear line.
+    """Translate an OSError while writing `path` into a RunFault.
 
     Raises:
-        RunFault: no space, no permission, or a read-only file system.
+        RunFault: no space, no permission, a read-only file system, or a file where a folder is expected.
     """
     try:
         yield
@@ -38,7 +38,7 @@ def guarded(path: Path) -> Iterator[None]:
             errno.EACCES: "no permission to write there",
             errno.EPERM: "no permission to write there",
             errno.EROFS: "the file system is read-only",
-            errno.ENOTDIR: "a part of the path is no folder",
+            errno.ENOTDIR: "a component of the path is not a folder",
         }
         if error.errno not in reasons:
             raise
@@ -49,7 +49,11 @@ def guarded(path: Path) -> Iterator[None]:
 
 
 def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """Write a file through ``fill`` so that a reader sees the old content or the new, never a part.
+    """Write a file atomically: readers see either the old content or the new.
+
+    Args:
+        path: file to write; missing parent folders are created.
+        fill: writes the content to the binary file that it is called with.
 
     Raises:
         RunFault: the disk is full or not writable; the old content stays.
@@ -62,7 +66,9 @@ def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
                 fill(file)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).chmod(0o666 & ~_UMASK)  # mkstemp lets nobody else read; a shared results folder needs it
+            Path(name).chmod(
+                0o666 & ~_UMASK
+            )  # mkstemp creates private files; a shared results folder needs readable ones
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
@@ -70,15 +76,19 @@ def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Atomically write bytes."""
+    """Write bytes atomically."""
     write(path, lambda file: file.write(data))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Atomically write UTF-8 text."""
+    """Write UTF-8 text atomically."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Atomically write plain data as indented JSON; NaN is refused, as it is no JSON."""
+    """Write plain data atomically as indented JSON.
+
+    Raises:
+        ValueError: `data` holds NaN or Inf, which JSON does not have.
+    """
     write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

@@ -1,4 +1,4 @@
-"""Room on disks: how much there is, how much is needed, and what a disk's refusal means."""
+"""Disk space: free bytes, checks before writing, and translation of disk errors."""
 
 import errno
 import shutil
@@ -10,31 +10,31 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def amount(count: int) -> str:
-    """``11.2 GB``, ``3.1 MB``, ``700 B``."""
+    """Format a number of bytes: ``11.2 GB``, ``3.1 MB``, ``700 B``."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= 0.99995 * scale:  # what would be rounded up to 1,000.0
+        if count >= 0.99995 * scale:  # values that would round up to 1,000.0 of the smaller unit
             return f"{count / scale:,.1f} {unit}"
     return f"{count} B"
 
 
 def free_bytes(folder: Path) -> int:
-    """Room where ``folder`` lies or will lie; it need not exist."""
+    """Return the free bytes of the disk that holds `folder`, which need not exist yet."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free
 
 
 def require_room(folder: Path, need: int, *, what: str, next: str = "") -> None:
-    """Say before the work starts that a disk is too small for it.
+    """Raise if the disk of `folder` has fewer than `need` bytes free.
 
     Args:
-        folder: where the bytes shall go.
-        need: number of bytes.
-        what: what needs them, as the sentence's subject.
-        next: the command that helps.
+        folder: target folder; need not exist yet.
+        need: required number of bytes.
+        what: subject of the error message.
+        next: command that helps.
 
     Raises:
-        RunFault: fewer bytes are free.
+        RunFault: not enough space.
     """
     free = free_bytes(folder)
     if need > free:
@@ -42,7 +42,7 @@ def require_room(folder: Path, need: int, *, what: str, next: str = "") -> None:
 
 
 def disk_fault(error: OSError, folder: Path, *, kept: str, next: str = "") -> RunFault:
-    """The fault that an ``OSError`` of a write into ``folder`` stands for; ``kept`` says what is not lost."""
+    """Return the RunFault for an OSError while writing to `folder`; `kept` is the clause that says what is not lost."""
     if error.errno in _FULL:
         return RunFault(f"The disk of {folder} is full; {kept}.", next=next)
     return RunFault(f"{error.filename or folder}: {error.strerror or error}; {kept}.", next=next)

@@ -1,4 +1,4 @@
-"""What a user can cause, as exceptions that know their exit code and the next command to type."""
+"""Expected errors: exceptions with an exit code and the command to type next."""
 
 from enum import IntEnum
 
@@ -17,11 +17,11 @@ class ExitCode(IntEnum):
 
 
 class SegbenchError(Exception):
-    """An expected failure: one line a fault, then a command that helps.
+    """Base class of expected failures: one line per fault, then a command that helps.
 
     Args:
-        *faults: one complete sentence a fault, without line breaks.
-        next: the command to type next, without the word ``Next``.
+        *faults: one complete sentence per fault, without line breaks.
+        next: command to type next, without the word ``Next``.
     """
 
     exit_code: ExitCode = ExitCode.BUG
@@ -33,7 +33,7 @@ class SegbenchError(Exception):
 
 
 class UsageFault(SegbenchError):
-    """The command line asks for something that does not exist or would make no sense."""
+    """The command line names something that does not exist, or options that cannot be combined."""
 
     exit_code = ExitCode.USAGE
 
@@ -51,28 +51,28 @@ class InvalidFault(SegbenchError):
 
 
 class RunFault(SegbenchError):
-    """A run failed in a way that leaves it resumable: disk full, non-finite loss, taken by another process."""
+    """A run failed but can be resumed: disk full, non-finite loss, locked by another process."""
 
     exit_code = ExitCode.FAILED
 
 
 class Busy(RunFault):
-    """Another process does the same work at this moment; nothing has failed."""
+    """Another process is doing the same work; nothing has failed."""
 
 
 class Interrupted(SegbenchError):
-    """The user pressed Ctrl-C and the state has been saved."""
+    """The user pressed Ctrl-C, and the state has been saved."""
 
     exit_code = ExitCode.INTERRUPTED
 
 
 def first_line(error: BaseException, *, named: bool = False, limit: int = 200) -> str:
-    """The first line that says something of another library's message; the name of its type where there is none.
+    """Return the first non-empty line of an exception's message, or the name of its type if the message is empty.
 
     Args:
-        error: any exception.
-        named: the name of its type stands before its message.
-        limit: characters of the message.
+        error: exception, usually of another library.
+        named: put the name of its type before the message.
+        limit: maximum number of characters of the message.
     """
     kind = type(error).__name__
     lines = (" ".join(line.split()) for line in str(error).splitlines())

@@ -1,14 +1,14 @@
-"""The SHA-256 of a file."""
+"""SHA-256 of files."""
 
 import hashlib
 from pathlib import Path
 
 
 def file_sha256(path: Path) -> str:
-    """In hexadecimal, without reading the file into memory.
+    """Return the SHA-256 of a file in hexadecimal, reading it in blocks.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Whether the network may be used."""
+"""Switches that keep segbench off the network, and the log level and errors of ``huggingface_hub``."""
 
 import contextlib
 import os
@@ -9,15 +9,15 @@ _ON = {"1", "on", "yes", "true"}  # as huggingface_hub reads its own
 
 
 def offline() -> str:
-    """Name of the environment variable that forbids the network; empty if none does."""
+    """Return the name of the environment variable that forbids the network; empty if none does."""
     return next((name for name in _SWITCHES if os.environ.get(name, "").strip().lower() in _ON), "")
 
 
 @contextlib.contextmanager
-def hub_at_rest() -> Iterator[None]:
-    """Meanwhile ``huggingface_hub`` asks nobody anything.
+def hub_offline() -> Iterator[None]:
+    """Keep ``huggingface_hub`` off the network inside the ``with`` block.
 
-    Some versions of it ask the hub about the program that calls them even when only the cache is looked into.
+    Some versions of it send a request about the calling program even when only the cache is searched.
     """
     from huggingface_hub import constants
 
@@ -31,7 +31,7 @@ def hub_at_rest() -> Iterator[None]:
 
 @contextlib.contextmanager
 def hub_quiet() -> Iterator[None]:
-    """Meanwhile ``huggingface_hub`` tries as often as it does, and does not write a line a try."""
+    """Silence the warning that ``huggingface_hub`` logs for every retry, inside the ``with`` block."""
     from huggingface_hub.utils import logging
 
     before = logging.get_verbosity()
@@ -42,8 +42,8 @@ def hub_quiet() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def why(error: BaseException, *, limit: int = 160) -> str:
-    """What is at the bottom of a fault of the network, on one line: libraries wrap it in sentences of their own."""
+def root_cause(error: BaseException, *, limit: int = 160) -> str:
+    """Return the message of the innermost cause of a network error on one line; libraries wrap it in their own."""
     seen = {id(error)}
     while (inner := error.__cause__ or error.__context__) is not None and id(inner) not in seen:
         seen.add(id(inner))

@@ -1,4 +1,4 @@
-"""Which segbench ran."""
+"""Version and commit of the running segbench."""
 
 import subprocess
 from functools import cache
@@ -9,7 +9,10 @@ from segbench import __version__
 
 @cache
 def segbench_version() -> dict[str, str]:
-    """Version of segbench, and the commit of its own checkout (never of the folder one stands in)."""
+    """Return the version of segbench and, in a checkout, its commit, marked ``+changes`` if it was modified.
+
+    The commit is that of segbench's own checkout, never of the working directory.
+    """
     own = Path(__file__).resolve().parents[2]
     found = {"segbench": __version__}
     if (own / ".git").exists():

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
 
 from .errors import InvalidFault, UsageFault, first_line
@@ -43,6 +44,7 @@ KINDS = {
     "backbone": Kind("segbench.models.backbones", "segbench.backbones"),
     "dataset": Kind("segbench.data.sets", "segbench.datasets"),
     "loss": Kind("segbench.losses.extra", "segbench.losses", single=True),
+    "format": Kind("segbench.results.formats", "segbench.formats", single=True),
 }
 RECIPES_GROUP = "segbench.recipes"  # packages whose folder holds recipes
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -101,6 +103,29 @@ def installed(group: str) -> dict[str, EntryPoint]:
 
 
 @cache
+def installed_folders(group: str) -> dict[str, Path]:
+    """Return the folders of the packages that the entry points of a group name, by name of the entry point.
+
+    Raises:
+        InvalidFault: an entry point does not name a package that can be found.
+    """
+    found = {}
+    for name, entry in installed(group).items():
+        try:
+            spec = importlib.util.find_spec(entry.module)
+        except Exception as error:  # importing a parent package runs other people's code
+            raise InvalidFault(
+                f"{name!r} of {_owner(entry)} cannot be imported: {first_line(error, named=True)}.",
+                next=_uninstall(entry),
+            ) from error
+        if spec is None or not spec.submodule_search_locations:
+            fault = f"{_owner(entry)} adds {name!r} to {group}, but {entry.module} is no package."
+            raise InvalidFault(fault, next=_uninstall(entry))
+        found[name] = Path(next(iter(spec.submodule_search_locations)))
+    return found
+
+
+@cache
 def _plugins(kind: str) -> dict[str, EntryPoint]:
     """Return the entries that installed packages add to a kind.
 
@@ -153,7 +178,7 @@ def close_names(name: str, known: tuple[str, ...] | list[str], *, limit: int = 3
 
 
 def choices(name: str, known: Sequence[str], *, word: str = "Known") -> str:
-    """Return ``Close: a, b`` if a typing slip could have meant them, otherwise ``Known: `` and all there are."""
+    """Return ``Close: a, b`` if a typing slip could have meant them, otherwise ``Known:`` with all there are."""
     close = close_names(name, list(known))
     return f"Close: {', '.join(close)}" if close else f"{word}: {', '.join(known) or 'none'}"
 

@@ -1,7 +1,8 @@
-"""YAML without surprises: no code, no yes/no booleans, no underscores in integers, no duplicate keys, lines kept."""
+"""Strict YAML reader: no tags, anchors, yes/no booleans, underscores in integers or duplicate keys; keeps lines."""
 
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,7 +27,7 @@ _Loader.add_implicit_resolver(
     list("-+.0123456789"),
 )
 _UNDERSCORE_NUMBER = re.compile(r"^[-+]?[0-9][0-9_]*_[0-9_]*$")
-_MAX_DEPTH = 30  # the parser's own recursion would end the process
+_MAX_DEPTH = 30  # composing nodes is recursive; unbounded nesting would exhaust the stack
 
 
 @dataclass
@@ -34,10 +35,10 @@ class Document:
     """One parsed file.
 
     Attributes:
-        path: where it was read.
+        path: file that was read.
         data: plain Python data; mapping keys are strings or integers.
-        lines: line number (from 1) of every key and list item, by its location.
-        faults: everything wrong with the text itself, each ``file:line: sentence``.
+        lines: line number (from 1) of every key and list item, by location.
+        faults: all errors of the text itself, each ``file:line: sentence``.
     """
 
     path: Path
@@ -46,7 +47,7 @@ class Document:
     faults: list[str] = field(default_factory=list)
 
     def where(self, location: Location) -> str:
-        """``file:line`` of the nearest known ancestor of ``location``."""
+        """Return ``file:line`` of ``location`` or of its nearest known ancestor."""
         for end in range(len(location), -1, -1):
             if location[:end] in self.lines:
                 return f"{self.path.name}:{self.lines[location[:end]]}"
@@ -54,7 +55,7 @@ class Document:
 
 
 def load(path: Path) -> Document:
-    """Parse one file; faults are collected in the document, not raised."""
+    """Parse one file. Faults are collected in the document, never raised."""
     document = Document(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -66,10 +67,10 @@ def load(path: Path) -> Document:
 
 
 def parse_scalar(text: str) -> Any:
-    """A value typed on the command line, read by the same rules as in a file (lists and maps in flow style too).
+    """Parse a value typed on the command line by the rules of a file; lists and maps in flow style.
 
     Raises:
-        ValueError: the text is no valid YAML value.
+        ValueError: the text is not a valid YAML value.
     """
     document = Document(Path("command line"))
     _read(text, document)
@@ -85,6 +86,9 @@ def _read(text: str, document: Document) -> None:
         root = None if too_deep else yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if mark and (faults := _depth_faults(text[: mark.index], document.path)):
+            document.faults = faults
+            return
         problem = " ".join(" ".join(part for part in (error.context, error.problem) if part).split())
         document.faults.append(f"{name}:{mark.line + 1 if mark else 1}: {problem}")
         return
@@ -95,8 +99,21 @@ def _read(text: str, document: Document) -> None:
         document.data = _construct(root, (), document, set())
 
 
+def _depth_faults(text: str, path: Path) -> list[str]:
+    """Return the faults of a text that the parser gave up on, if deep nesting is one of them; else none.
+
+    Some versions of the parser have a depth limit of their own. Their look-ahead runs into it before they yield the
+    first event, so `_scan` never gets to count. Cut where the parser gave up, the text yields its events.
+    """
+    document = Document(path)
+    with suppress(yaml.YAMLError):
+        if _scan(text, document):
+            return document.faults
+    return []
+
+
 def _scan(text: str, document: Document) -> bool:
-    """Find what is refused whatever it means: anchors, aliases, tags. True if the nesting is too deep to build."""
+    """Record anchors, aliases and tags as faults. Return True, with a fault, if the nesting is too deep to build."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         where = f"{document.path.name}:{event.start_mark.line + 1 if event.start_mark else 1}"
@@ -115,7 +132,7 @@ def _scan(text: str, document: Document) -> bool:
 
 def _construct(node: yaml.Node, location: Location, document: Document, seen: set[int]) -> Any:
     document.lines.setdefault(location, node.start_mark.line + 1)
-    if id(node) in seen:  # an alias, which is a fault already
+    if id(node) in seen:  # an alias, already a fault
         return None
     seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
@@ -157,11 +174,11 @@ def _scalar(node: yaml.Node, location: Location, document: Document) -> Any:
     if kind == "bool":
         return text == "true"
     if kind not in ("int", "float"):
-        return text  # the tag is a fault already
+        return text  # has a tag, already a fault
     try:
         number = int(text) if kind == "int" and len(text) < 300 else float(text)
     except ValueError:
-        return text  # called a number by a tag, which is a fault already
+        return text  # declared a number by a tag, already a fault
     if number in (math.inf, -math.inf):
         document.faults.append(f"{line}: the number {text[:20]} is too large")
     return number

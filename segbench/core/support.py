@@ -1,14 +1,21 @@
-"""What the specs can say and this version cannot do yet: one list for plans, for `list` and for refusals."""
+"""Settings that the specs allow and this version does not support yet; used by plans, `list` and the engine."""
 
 from dataclasses import dataclass
 from typing import Any
 
+from . import registry
 from .spec import StageSpec, TrainingSpec
 
 
 @dataclass(frozen=True)
 class Lack:
-    """A setting that would have to be ignored, so that it is refused."""
+    """An unsupported setting. It is refused rather than ignored.
+
+    Attributes:
+        path: dotted path of the setting.
+        value: its value.
+        only: supported values, as they stand in the message.
+    """
 
     path: str
     value: Any
@@ -19,18 +26,20 @@ class Lack:
 
     @property
     def wait(self) -> str:
-        """What a row that needs it waits for."""
+        """Return a short name of the setting, shown for rows that need it."""
         return f"{self.path.rsplit('.', 1)[-1]} {self.value}"
 
 
 def of_stage(stage: StageSpec) -> list[Lack]:
-    """What of a stage is not built."""
+    """Return the unsupported settings of a stage."""
     lacks = [] if stage.schedule.ema_decay is None else [Lack("schedule.ema_decay", stage.schedule.ema_decay, "none")]
-    if stage.emits != "weights":
-        lacks.append(Lack("emits", stage.emits, "'weights'"))
+    name = stage.method.name
+    served = registry.options_of("method", name).can_emit if registry.is_registered("method", name) else ("weights",)
+    if stage.emits not in served:
+        lacks.append(Lack("emits", stage.emits, " and ".join(map(repr, served))))
     return lacks
 
 
 def of_training(training: TrainingSpec) -> list[Lack]:
-    """What of a training is not built."""
+    """Return the unsupported settings of a training, each once."""
     return list(dict.fromkeys(lack for stage in training.stages for lack in of_stage(stage)))

@@ -1,4 +1,4 @@
-"""A parsed YAML file as a pydantic type; every fault with its line and in plain words."""
+"""Validation of a parsed YAML file against a pydantic model; every fault names its line."""
 
 from typing import Any, TypeVar
 
@@ -12,13 +12,13 @@ Model = TypeVar("Model", bound=BaseModel)
 def parse(
     document: Document, model: type[Model], *, what: str = "the file", hidden: tuple[str, ...] = ()
 ) -> tuple[Model | None, list[str]]:
-    """A document as a typed file, or None and its faults as ``file:line: sentence``.
+    """Return the document as a `model` and no faults, or None and its faults as ``file:line: sentence``.
 
     Args:
-        document: what was read.
-        model: the type of the whole file.
-        what: what such a file is called, for the fault that it is no map.
-        hidden: parts of a location that nobody has written, because the type puts them in.
+        document: parsed file.
+        model: type of the whole file.
+        what: name for such a file, used in the fault that it is not a map.
+        hidden: components of a pydantic location that do not occur in the file, such as union tags.
     """
     faults = list(document.faults)
     if not isinstance(document.data, dict):
@@ -26,7 +26,7 @@ def parse(
     try:
         parsed = model.model_validate(document.data)
     except ValidationError as error:
-        # What the text got wrong is None or missing in the data and would be found a second time.
+        # A fault of the text leaves None or a gap in the data, which pydantic would report a second time.
         named = {fault.split(": ")[0] for fault in faults}
         found = [describe(item, document, hidden=hidden) for item in error.errors(include_url=False)]
         return None, faults + [fault for fault in found if fault.split(": ")[0] not in named]
@@ -34,14 +34,14 @@ def parse(
 
 
 def describe(item: Any, document: Document, *, hidden: tuple[str, ...] = ()) -> str:
-    """One pydantic error as one line with file, line and location."""
-    location = tuple(str(part) for part in item["loc"] if part not in (*hidden, "[key]"))
+    """Return one pydantic error as a line with file, line and location."""
+    location = tuple(str(key) for key in item["loc"] if key not in (*hidden, "[key]"))
     where = document.where(location)
-    return ": ".join(part for part in (where, ".".join(location), sentence(item)) if part)
+    return ": ".join(filter(None, (where, ".".join(location), sentence(item))))
 
 
 def sentence(item: Any) -> str:
-    """One pydantic error in plain words."""
+    """Return the message of one pydantic error, in the vocabulary of YAML files."""
     name, kind = str(item["loc"][-1]) if item["loc"] else "", item["type"]
     if kind == "extra_forbidden":
         return f"unknown key {name!r}"

@@ -1,4 +1,4 @@
-"""What the loader hands to a method."""
+"""Images and labels of one training step."""
 
 from dataclasses import dataclass, replace
 
@@ -10,15 +10,15 @@ IGNORE_INDEX = 255
 
 @dataclass(frozen=True)
 class Batch:
-    """Images and labels of one step.
+    """One batch.
 
     Attributes:
         images: (N, 3, H, W) float32, normalised, in the channel order of the model's input spec.
         target: (N, H, W) int64 train ids, ``IGNORE_INDEX`` where nothing is scored.
         keys: names of the images, for error messages.
-        rows: (N, H) float32, where in its picture each row lies: number of the row in the picture over the number of
-            the picture's rows, so in [0, 1), and 1 in the padding; None where nobody knows.
-        columns: (N, W) float32, likewise.
+        rows: (N, H) float32, source row of each row divided by the number of source rows, in [0, 1); 1 in the
+            padding; None if unknown.
+        columns: (N, W) float32, the same for columns.
     """
 
     images: Tensor
@@ -28,7 +28,7 @@ class Batch:
     columns: Tensor | None = None
 
     def to(self, device: torch.device | str, *, channels_last: bool = False) -> "Batch":
-        """The batch on ``device``; copies from pinned memory do not block."""
+        """Return the batch on ``device``; copies from pinned memory do not block."""
         layout = torch.channels_last if channels_last else torch.preserve_format
         images = self.images.to(device, non_blocking=True, memory_format=layout)
         target, rows, columns = (

@@ -1,4 +1,4 @@
-"""What every data set is once it is opened. Free of torch."""
+"""Protocol of an opened data set. Free of torch."""
 
 from typing import Protocol
 
@@ -10,18 +10,18 @@ Sample = tuple[np.ndarray, np.ndarray]  # uint8 (H, W, 3) RGB, uint8 (H, W) trai
 
 
 class SegDataset(Protocol):
-    """Images with labels in a fixed order. Reading is safe from several threads at once."""
+    """Images with labels in a fixed order. Reading is thread-safe."""
 
     classes: ClassTable
 
     def __len__(self) -> int: ...
 
     def key(self, index: int) -> str:
-        """Name of an image, unique in the data set: ``split/name``."""
+        """Return the name of an image, unique in the data set: ``split/name``."""
         ...
 
     def read(self, index: int) -> Sample:
-        """uint8 (H, W, 3) RGB and uint8 (H, W) train ids, 255 where nothing is scored; not to be written to.
+        """Return read-only uint8 (H, W, 3) RGB and uint8 (H, W) train ids, 255 where ignored.
 
         Raises:
             MissingFault: a file is missing or broken, the sizes differ, or a label value is unknown.
@@ -29,7 +29,7 @@ class SegDataset(Protocol):
         ...
 
     def instances(self, index: int) -> np.ndarray | None:
-        """int32 (H, W) instance ids as the data set numbers them; None where there are none or the size is another.
+        """Return int32 (H, W) instance ids as the data set numbers them; None if there are none, or after resizing.
 
         Raises:
             MissingFault: the file is missing or broken.

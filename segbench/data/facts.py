@@ -1,4 +1,4 @@
-"""What is known about a data set before any file is read. Free of torch and of image libraries."""
+"""Facts of a data set, known before any file is read. Free of torch and of image libraries."""
 
 import re
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ class Archive(Spec):
     """A file to download.
 
     Attributes:
-        name: what the file is called where it comes from; a file of that name that the user fetched by hand is taken.
-        urls: where it lies, tried in order; the addresses of an account's files are those of its site.
-        members: regular expression that a member's path must match to be unpacked; what group 1 matches
-            is its path inside the data set's folder.
-        checksums: published digests, e.g. ``{"sha256": "..."}``; all that are given must hold.
+        name: file name at its origin; a file of that name downloaded by hand is accepted.
+        urls: addresses, tried in order; for an account they are those of its site.
+        members: regular expression that the path of a member must match to be unpacked; group 1 is its path inside the
+            data set's folder.
+        checksums: published digests, e.g. ``{"sha256": "..."}``; all of them must match.
         size_bytes: published size, or None.
-        unpacked_bytes: most that the wanted members may unpack to; None for four times the data set's size.
-        account: the account that stands before it (a module of ``segbench.data.fetching.accounts``), or None.
-        splits: the splits that cannot do without it; empty for all.
+        unpacked_bytes: limit on the unpacked size of the wanted members; None for four times the data set's size.
+        account: account that it requires (a module of ``segbench.data.fetching.accounts``), or None.
+        splits: splits that need it; empty for all.
     """
 
     name: str
@@ -37,23 +37,23 @@ class Archive(Spec):
 
 
 class DatasetOptions(Options):
-    """Facts of one data set. Every data set's ``Options`` derives from it and gives the values.
+    """Facts of one data set; base class of every data set's ``Options``.
 
     Attributes:
-        title: the name people use.
-        table: class table used when a recipe names no variant.
+        title: display name.
+        table: class table if a recipe names no variant.
         variants: other class tables that its label files serve.
-        splits: split name to accepted numbers of images, the official one first.
-        optional: splits that a data set is whole without.
-        secret: splits whose labels are not public: only their server scores them.
-        reported: the split that papers score where they say no more.
-        native_size: (height, width) of every image, or None where they differ.
-        size_bytes: of the unpacked files that are used.
+        splits: split name to accepted numbers of images, official one first.
+        optional: splits without which the data set is still complete.
+        secret: splits whose labels are not public; only a server scores them.
+        reported: split that papers score by default.
+        native_size: (height, width) of every image, or None if they differ.
+        size_bytes: size of the unpacked files that are used.
         licence: one sentence.
-        obtain: one sentence that says how to get the data.
-        archives: what ``segbench data download`` fetches, in order.
+        obtain: how to get the data, one sentence.
+        archives: files that ``segbench data download`` fetches, in order.
         content_sha256: SHA-256 of the reference copy's ``sha256sum`` listing, or None.
-        notes: what a user should know of it, a sentence each: counts that papers print otherwise, known flaws.
+        notes: sentences for users: counts that papers print differently, known flaws.
     """
 
     title: str
@@ -72,23 +72,23 @@ class DatasetOptions(Options):
     notes: tuple[str, ...] = ()
 
     def class_slugs(self, variant: str | None = None) -> tuple[str, ...]:
-        """Names of the classes as keys, in the order of their train ids.
+        """Return the class names as keys, in the order of their train ids.
 
         Args:
-            variant: name of another class table than the usual one.
+            variant: name of another class table.
         """
-        from .classes import class_table  # with numpy, which the facts alone do not need
+        from .classes import class_table  # imports numpy, which the facts alone do not need
 
         return class_table(variant or self.table).slugs
 
     def images_of(self, splits: Sequence[str]) -> int | None:
-        """How many images some splits have together; None where that is not known."""
+        """Return the number of images in some splits together, None if unknown."""
         counts = [self.splits.get(split, ()) for split in splits]
         return sum(each[0] for each in counts) if all(counts) else None
 
 
 def facts(name: str) -> DatasetOptions:
-    """The facts of a registered data set.
+    """Return the facts of a registered data set.
 
     Raises:
         UsageFault: the name is not registered.
@@ -99,7 +99,7 @@ def facts(name: str) -> DatasetOptions:
 
 
 def native_size(name: str) -> Size | None:
-    """(height, width) of the data set's images, None where they differ; for plans."""
+    """Return (height, width) of the images of a data set, None if they differ."""
     return facts(name).native_size
 
 
@@ -111,6 +111,6 @@ def require_split(options: DatasetOptions, split: str) -> None:
 
 
 def member_path(archive: Archive, member: str) -> str | None:
-    """Path inside the data set's folder of an archive member, or None if it is not wanted."""
+    """Return the path of an archive member inside the data set's folder, or None if it is not wanted."""
     match = re.fullmatch(archive.members, member)
     return match.group(1) if match else None

@@ -1,4 +1,4 @@
-"""What readers share to tell layouts and encodings apart: by folders, and by the values of a few label files."""
+"""Detection of layouts and encodings, by folders and by the values of a few label files."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +13,7 @@ from segbench.core.errors import MissingFault
 from .images import BrokenFile
 
 Found = TypeVar("Found")
-_SAMPLE = 48  # label files that are read to tell an encoding: enough for the classes that every scene shows
+_SAMPLE = 48  # label files read to detect an encoding: enough to contain the common classes
 
 
 def find_folder(
@@ -24,21 +24,21 @@ def find_folder(
     holds: Callable[[Path], bool],
     itself: Callable[[Path], bool],
 ) -> Path | None:
-    """A data set's folder under the data root, None if there is none.
+    """Return the folder of a data set under the data root, None if there is none.
 
     Args:
         root: the data root.
-        names: what its folder may be called.
-        inside: paths below such a folder where archives and other projects put it.
-        holds: whether a folder that has the name holds the data set.
-        itself: whether a folder without the name does, the root for one: here only what no other data set has counts.
+        names: possible names of its folder.
+        inside: paths below such a folder used by archives and other projects.
+        holds: returns True if a folder of that name contains the data set.
+        itself: the same for folders without the name, such as the root: must be specific to this data set.
 
     Returns:
-        The first that holds it, else the first that is at least named for it.
+        The first that contains it, else the first of that name.
     """
     named = [root / name for name in names]
-    within = [folder / part for folder in named for part in inside]
-    unnamed = [root, *(root / part for part in inside)]
+    within = [folder / path for folder in named for path in inside]
+    unnamed = [root, *(root / path for path in inside)]
     for folder in (*named, *within):
         if holds(folder):
             return folder
@@ -49,7 +49,7 @@ def find_folder(
 
 
 def of_folder(find: Callable[[Path], Found]) -> Callable[[Path], Found]:
-    """Remember what was found out about a folder until a file comes to it or goes."""
+    """Cache the result of a function of a folder until files are added to it or removed."""
 
     @cache
     def known(folder: Path, changed: int) -> Found:
@@ -63,19 +63,19 @@ def of_folder(find: Callable[[Path], Found]) -> Callable[[Path], Found]:
 
 
 def spread(paths: Sequence[Path], count: int = _SAMPLE) -> list[Path]:
-    """At most ``count`` of the paths, evenly spread."""
+    """Return at most ``count`` of the paths, evenly spaced."""
     if len(paths) <= count:
         return list(paths)
     return [paths[round(place)] for place in np.linspace(0, len(paths) - 1, count)]
 
 
 def values_in(paths: Sequence[Path], read: Callable[[Path], np.ndarray], *, count: int = _SAMPLE) -> frozenset[int]:
-    """Which values occur in at most ``count`` of the label files; those that cannot be read are passed over.
+    """Return the values in at most ``count`` of the label files; unreadable ones are skipped.
 
     Args:
-        paths: of all label files.
-        read: gives a file as uint8 (H, W).
-        count: files that are read.
+        paths: all label files.
+        read: returns a file as uint8 (H, W).
+        count: number of files to read.
     """
     seen = np.zeros(256, bool)
     for path in spread(paths, count):
@@ -85,19 +85,19 @@ def values_in(paths: Sequence[Path], read: Callable[[Path], np.ndarray], *, coun
 
 
 def decoded(path: Path, values: np.ndarray, *, lookup: dict[int, int], encoding: str) -> np.ndarray:
-    """The values of the class table for those of a file that has another encoding.
+    """Convert the values of a file in another encoding to those of the class table.
 
     Args:
-        path: of the file, for the message.
-        values: uint8 (H, W) as they stand in the file.
-        lookup: value in the file to value of the class table.
-        encoding: what the files of its folder hold, as in "but these labels are ENCODING".
+        path: file, for the message.
+        values: uint8 (H, W) as stored in the file.
+        lookup: value in the file to value in the class table.
+        encoding: encoding of the folder, as in "but the labels beside it are ENCODING".
 
     Returns:
         uint8 (H, W).
 
     Raises:
-        BrokenFile: a value that the encoding does not have.
+        BrokenFile: a value is not valid in the encoding.
     """
     table = np.zeros(256, np.uint8)
     table[list(lookup)] = list(lookup.values())
@@ -108,10 +108,10 @@ def decoded(path: Path, values: np.ndarray, *, lookup: dict[int, int], encoding:
 
 
 def read_list(path: Path) -> list[str]:
-    """The first word of every line of a list file, sorted; empty if there is no such file.
+    """Return the first word of every line of a list file, sorted; empty if there is no such file.
 
     Raises:
-        MissingFault: the file is there and cannot be read.
+        MissingFault: the file exists and cannot be read.
     """
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -1,8 +1,8 @@
-"""Batches for training, one after another without end, and images for evaluation.
+"""Endless batches for training, and images for evaluation.
 
-A batch is a function of (seed, stream, step) alone: not of the number of workers, nor of devices, nor of where a run
-was interrupted. Workers are threads: decoding and resizing leave Python's lock, decoded images are kept once for all
-of them, nothing is pickled or sent through shared memory, and a fault arrives as the exception that it was.
+A batch is a function of (seed, stream, step) alone: not of the number of workers or devices, nor of interruptions.
+Workers are threads: decoding and resizing release the GIL, decoded images are shared, nothing is pickled or sent
+through shared memory, and exceptions arrive as they were raised.
 """
 
 from collections import deque
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from segbench.core.errors import InvalidFault
+from segbench.core.progress import SILENT, Observer
 from segbench.core.spec import AugmentationSpec, InputSpec, StreamSpec
 
 from .augmentation.augment import Cut, of_sample, padding_colour, training_sample
@@ -24,22 +25,21 @@ from .augmentation.uniform import ANYWHERE, find_centroids, plan_epoch
 from .batch import Batch
 from .colour import normalise
 from .dataset import SegDataset
-from .dice import Purpose, dice, stream_number
-from .watch import SILENT, Watch
+from .rng import Purpose, keyed_rng, name_key
 
-_AHEAD = 3  # batches that are being made while one is used
+_AHEAD = 3  # batches prefetched
 
 
 @dataclass(frozen=True)
 class RawBatch:
-    """One device's share of a batch, before colour.
+    """One device's share of a batch, before ``DeviceTransform``.
 
     Attributes:
-        images: (M, 3, H, W) uint8 RGB; one image more than keys where ClassMix needs the one that follows the share.
+        images: (M, 3, H, W) uint8 RGB; one more than keys if ClassMix needs the image after the share.
         target: (M, H, W) uint8 train ids.
-        keys: names of the share's N images.
-        step: which batch it is; with the seed it is all that the batch's own draws depend on.
-        rows, columns: (N, H) and (N, W) float32, as of a `Batch`.
+        keys: names of the N images of the share.
+        step: number of the batch, which its random draws depend on.
+        rows, columns: (N, H) and (N, W) float32, see ``Batch``.
     """
 
     images: Tensor
@@ -52,16 +52,16 @@ class RawBatch:
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of each batch this process makes."""
+    """Images of each batch that this process loads."""
 
     rank: int = 0
     world_size: int = 1
 
     def of(self, batch_total: int) -> range:
-        """Positions in the batch.
+        """Return the positions in the batch.
 
         Raises:
-            InvalidFault: the batch cannot be dealt out evenly.
+            InvalidFault: the batch cannot be divided evenly.
         """
         if batch_total % self.world_size:
             raise InvalidFault(f"batch_total {batch_total} cannot be dealt out to {self.world_size} devices evenly.")
@@ -70,28 +70,28 @@ class Share:
 
 
 class TrainingBatches:
-    """Endless training batches from ``start_step`` on; iterate once, close when done.
+    """Endless training batches from ``start_step`` on. Iterate once, close when done.
 
-    The images of an epoch are shuffled anew with dice of (seed, stream, epoch). A batch may run over the end of an
-    epoch into the next: none is smaller and no image is left out (neither drop_last of a plain loader). With
-    ``class_uniform`` an epoch has as many samples, but some images several times, and every label is read once first.
+    Every epoch shuffles the images by (seed, stream, epoch). A batch may span two epochs: none is smaller and no image
+    is dropped (unlike either ``drop_last`` of a DataLoader). With ``class_uniform`` an epoch has as many samples, but
+    some images occur several times, and every label is read once first.
 
     Args:
         spec: data, crop, batch size and augmentation of the stream.
         dataset: opened from ``spec.data``.
         seed: of the training.
-        input: of the network; padding takes its mean colour.
+        input: network input; padding takes its mean colour.
         stream: name of the stream; streams draw independently.
-        start_step: first step wanted; a resumed run gets the batches it would have seen.
-        share: this process's part of each batch.
-        num_workers: threads; 0 makes each batch when it is asked for.
-        pin_memory: page-locked tensors, for copies to a CUDA device that do not block.
-        watch: of reading every label, where ``class_uniform`` asks for that.
+        start_step: first step; a resumed run gets the batches that it would have seen.
+        share: images of each batch that this process loads.
+        num_workers: threads; 0 loads in the calling thread.
+        pin_memory: pin tensors, so that copies to a CUDA device do not block.
+        observer: told of reading every label, which ``class_uniform`` needs.
 
     Raises:
-        InvalidFault: a batch that cannot be dealt out evenly, or no labels where ``class_uniform`` needs them.
+        InvalidFault: the batch cannot be divided evenly, or there are no labels for ``class_uniform``.
         MissingFault: a label cannot be read.
-        Interrupted: ``watch.stop`` said so while labels were read.
+        Interrupted: the observer requested a stop while labels were read.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class TrainingBatches:
         share: Share = Share(),
         num_workers: int = 2,
         pin_memory: bool = False,
-        watch: Watch = SILENT,
+        observer: Observer = SILENT,
     ) -> None:
         augmentation = spec.augmentation
         self._spec, self._dataset, self._augmentation = spec, dataset, of_sample(augmentation)
@@ -114,7 +114,7 @@ class TrainingBatches:
         self._count, self._places = len(mine), list(mine)
         if augmentation.classmix and augmentation.applied_by == "loader" and share.world_size > 1:
             self._places.append(mine.stop % spec.batch_total)
-        self._seed, self._stream = seed, stream_number(stream)
+        self._seed, self._stream = seed, name_key(stream)
         red, green, blue = padding_colour(augmentation, input)
         self._fill = (round(255 * red), round(255 * green), round(255 * blue))
         self._step = start_step
@@ -122,7 +122,7 @@ class TrainingBatches:
         self._centroids = None
         if augmentation.class_uniform is not None:
             tile = max(1, round(augmentation.class_uniform.tile * spec.data.scale))
-            self._centroids = find_centroids(dataset, tile=tile, workers=num_workers, watch=watch)
+            self._centroids = find_centroids(dataset, tile=tile, workers=num_workers, observer=observer)
         self._order = lru_cache(maxsize=8)(self._shuffled)
         self._pool = ThreadPoolExecutor(num_workers, "segbench-data") if num_workers else None
         self._queue: deque[tuple[int, list[Future[tuple[Cut, str]]]]] = deque()
@@ -143,7 +143,7 @@ class TrainingBatches:
         return self._collate(step, [future.result() for future in futures])
 
     def close(self) -> None:
-        """Stop the workers; what they had begun is thrown away."""
+        """Stop the workers and drop their unfinished samples."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
         self._queue.clear()
@@ -155,11 +155,11 @@ class TrainingBatches:
         self.close()
 
     def _shuffled(self, epoch: int) -> np.ndarray:
-        """Image of each sample of an epoch; with ``class_uniform`` row and column beside it, see ``plan_epoch``."""
+        """Return the image of each sample of an epoch; with ``class_uniform`` as ``plan_epoch`` does."""
         uniform, images = self._augmentation.class_uniform, len(self._dataset)
         if uniform is None or self._centroids is None:
-            return dice(Purpose.EPOCH, self._seed, self._stream, epoch).permutation(images)
-        rng = dice(Purpose.UNIFORM, self._seed, self._stream, epoch)
+            return keyed_rng(Purpose.EPOCH, self._seed, self._stream, epoch).permutation(images)
+        rng = keyed_rng(Purpose.UNIFORM, self._seed, self._stream, epoch)
         return plan_epoch(self._centroids, images=images, share=uniform.share, rng=rng)
 
     def _sample(self, step: int, place: int) -> tuple[Cut, str]:
@@ -167,12 +167,12 @@ class TrainingBatches:
         drawn, around = self._order(epoch)[position], None
         if self._centroids is None:
             index = word = int(drawn)
-        else:  # an image may come several times, each with dice of its own
+        else:  # an image may occur several times, each with its own draws
             index, *shown = map(int, drawn)
             word = position
             around = None if ANYWHERE in shown else (shown[0], shown[1])
         image, label = self._dataset.read(index)
-        rng = dice(Purpose.SAMPLE, self._seed, self._stream, epoch, word)
+        rng = keyed_rng(Purpose.SAMPLE, self._seed, self._stream, epoch, word)
         cut = training_sample(
             image, label, crop=self._spec.crop, spec=self._augmentation, fill=self._fill, rng=rng, around=around
         )
@@ -187,27 +187,27 @@ class TrainingBatches:
             target[place] = torch.from_numpy(cut.label)
         mine = samples[: self._count]
         rows = columns = None
-        if self._spec.augmentation.decisions == "image":  # else the batch moves them about
+        if self._spec.augmentation.decisions == "image":  # else the batch augmentation moves them
             rows, columns = (
                 torch.from_numpy(np.stack(places))
                 for places in ([cut.rows for cut, _ in mine], [cut.columns for cut, _ in mine])
             )
-        # Channels last in memory already, as the network likes it best.
+        # Already channels_last in memory.
         return RawBatch(images.permute(0, 3, 1, 2), target, tuple(key for _, key in mine), step, rows, columns)
 
 
-class Finisher:
-    """Turns raw batches into what the network is fed, on its device, without waiting for the device.
+class DeviceTransform:
+    """Copy to the device, augment, normalize; without synchronization.
 
-    Colour comes after the crop, so what a jitter takes the mean of is the crop with its padding.
+    Colour jitter comes after the crop, so the mean that it uses is that of the padded crop.
 
     Args:
-        spec: augmentation of the stream; what the method applies is left to it, see ``batchwise``.
+        spec: augmentation of the stream; ``applied_by: method`` leaves it to the method, see ``batchwise``.
         batch_total: images of a batch over all devices.
-        input: of the network.
-        device: where the batch is wanted.
-        seed, stream, share: as of the batches.
-        channels_last: memory layout of the images.
+        input: network input.
+        device: device of the batches.
+        seed, stream, share: as for ``TrainingBatches``.
+        channels_last: memory format of the images.
     """
 
     def __init__(
@@ -252,7 +252,7 @@ def evaluation_batches(
     share: Share = Share(),
     num_workers: int = 2,
 ) -> Iterator[Batch]:
-    """Every ``world_size``-th image in order with its label, one at a time at its own size.
+    """Load every ``world_size``-th image in order with its label, one at a time at its own size.
 
     Yields:
         Batches of one image (1, 3, H, W) float32, normalised, with target (1, H, W) int64, on the device.
@@ -261,7 +261,7 @@ def evaluation_batches(
     indices = range(share.rank, len(dataset), share.world_size)
 
     def finish(index: int, sample: tuple[np.ndarray, np.ndarray]) -> Batch:
-        # A copy: what is kept in memory may not be written to, which torch cannot promise.
+        # A copy: cached samples are read-only, which tensors cannot be.
         image, label = (torch.from_numpy(array.copy()) for array in sample)
         if device.type == "cuda":
             image, label = image.pin_memory(), label.pin_memory()

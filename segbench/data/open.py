@@ -1,28 +1,27 @@
-"""Open a data set as a sequence of images and train-id maps. Free of torch."""
+"""Opening a data set as a sequence of images and train-id maps. Free of torch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from segbench.core.errors import InvalidFault
+from segbench.core.progress import SILENT, Observer
 from segbench.core.spec import DataSpec, SubsetSpec
 
-from .classes import IGNORE, ClassTable, class_table
+from .classes import IGNORE, ClassTable
 from .dataset import Sample, SegDataset
-from .facts import DatasetOptions, facts, require_split
+from .facts import DatasetOptions, require_split
 from .generated import render
-from .places import data_root
+from .handle import DatasetHandle, find_dataset
 from .prepared.cache import Split
 from .prepared.folder import CacheUse, open_folder, splits_of
-from .prepared.memory import Budget, InMemory
-from .reader import pairs, require_folder
+from .prepared.ram_cache import RamCached, RamLimit
 from .resample import scaled
 from .subsets import choose, classes_shown
-from .watch import SILENT, Watch
 
 RAM_BYTES = 2 << 30
-_GENERATED_SIZE = (384, 512)  # where a data set has no size of its own
+_GENERATED_SIZE = (384, 512)  # of data sets whose images differ in size
 
 
 def open_dataset(
@@ -33,54 +32,61 @@ def open_dataset(
     options: DatasetOptions | None = None,
     ram_bytes: int = RAM_BYTES,
     cache: CacheUse = "use",
-    watch: Watch = SILENT,
+    observer: Observer = SILENT,
 ) -> SegDataset:
-    """The data set that a spec describes; lists folders, and reads no image unless it is to be prepared.
+    """Open the data set of a spec; lists folders, and reads no image unless images are to be prepared.
 
-    Images of a folder are prepared (decoded once for all, see ``cache``) or streamed (decoded whenever they are asked
-    for); what was decoded so stays in memory up to ``ram_bytes``. Their pixels are the same.
+    Images of a folder are prepared (decoded once and kept, see ``cache``) or decoded on every read; images decoded on
+    read stay in RAM up to ``ram_bytes``. The pixels are the same.
 
     Args:
-        spec: what to open. ``splits`` are put one after the other. ``images`` counts generated images over all
-            splits; left out, as many as the real splits have. Generated images are drawn at the wanted size.
-        root: the data root; None for ``SEGBENCH_DATA`` or the user's data folder.
+        spec: what to open. ``splits`` are concatenated. ``images`` counts generated images over all splits; None for
+            as many as the real splits have. Generated images are drawn at the wanted size.
+        root: data root; None for ``SEGBENCH_DATA`` or the user's data folder.
         seed: of generated images.
         options: facts of the data set; None for the registered ones.
-        ram_bytes: memory for decoded images; 0 keeps none. What is prepared needs none.
-        cache: ``make`` prepares what is not prepared yet, as training wants it, if there is room; ``use`` takes what
-            is prepared; ``off`` streams.
-        watch: told while something is prepared.
+        ram_bytes: RAM for decoded images; 0 keeps none. Prepared images need none.
+        cache: ``make`` prepares what is not prepared yet if there is room, as for training; ``use`` takes what is
+            prepared; ``off`` decodes on every read.
+        observer: told of preparation.
 
     Raises:
         UsageFault: unknown data set or split.
         InvalidFault: the class table does not belong to the data set, or the subset rule is not supported.
         MissingFault: the folder or one of its files is missing.
     """
-    options = options or facts(spec.name)
+    found = find_dataset(spec.name, root, options=options)
+    table = _table(spec, found)
     dataset: SegDataset
+    splits: list[Split] = []
     if spec.source == "generated":
-        drawn = _Generated(spec, options, _table(spec, options), seed)
-        dataset = InMemory(drawn, Budget(ram_bytes)) if ram_bytes else drawn
+        drawn = _Generated(spec, found.options, table, seed)
+        dataset = RamCached(drawn, RamLimit(ram_bytes)) if ram_bytes else drawn
     else:
-        splits = list_splits(spec, root=root, options=options)
-        dataset = open_folder(splits, use=cache, ram_bytes=ram_bytes, watch=watch)
+        splits = list_splits(found, spec)
+        dataset = open_folder(splits, use=cache, ram_bytes=ram_bytes, observer=observer)
     if spec.subset is not None:
-        dataset = _Chosen(dataset, _chosen(spec, spec.subset, dataset, options, root), spec.unlabelled_rest)
-    elif spec.unlabelled_rest:
+        listed = [pair for split in splits for pair in split.pairs]
+        indices = _chosen(spec, spec.subset, dataset, found.options, lambda: classes_shown(found, listed, table))
+        return _Chosen(dataset, indices, spec.unlabelled_rest)
+    if spec.unlabelled_rest:
         raise InvalidFault(f"data {spec.name}: unlabelled_rest needs a subset.")
     return dataset
 
 
-def list_splits(spec: DataSpec, *, root: Path | None = None, options: DatasetOptions | None = None) -> list[Split]:
-    """The splits of a folder: what there is to decode, and how. Faults as of ``open_dataset``."""
-    options = options or facts(spec.name)
+def list_splits(dataset: DatasetHandle, spec: DataSpec) -> list[Split]:
+    """Return the splits of a spec that lie in a folder: their pairs and how they are decoded.
+
+    Raises:
+        UsageFault, InvalidFault, MissingFault: as for ``open_dataset``.
+    """
     if spec.images is not None:
         raise InvalidFault(f"data {spec.name}: images counts generated images, this source is a folder.")
-    return splits_of(spec, options, _table(spec, options), data_root(root))
+    return splits_of(dataset, spec, _table(spec, dataset))
 
 
 class _Generated:
-    """Drawn street scenes with the data set's classes, split names and size."""
+    """Drawn street scenes with the classes, split names and size of a data set."""
 
     def __init__(self, spec: DataSpec, options: DatasetOptions, table: ClassTable, seed: int) -> None:
         self.classes = table
@@ -131,29 +137,19 @@ class _Chosen:
         return None if self._unlabelled else self._dataset.instances(self._indices[index])
 
 
-def _table(spec: DataSpec, options: DatasetOptions) -> ClassTable:
-    """The class table, and whether the rest of the spec makes sense."""
+def _table(spec: DataSpec, dataset: DatasetHandle) -> ClassTable:
+    """Return the class table after checking that the rest of the spec is consistent."""
     if spec.scale != 1.0 and spec.size is not None:
         raise InvalidFault(f"data {spec.name}: scale and size cannot both be set.")
     for split in spec.splits:
-        require_split(options, split)
-    table = class_table(spec.classes or options.table)
-    known = (options.table, *options.variants)
-    if table.name not in known:
-        raise InvalidFault(f"data {spec.name}: class table {table.name!r} does not fit; known: {', '.join(known)}.")
-    return table
+        require_split(dataset.options, split)
+    return dataset.table(spec.classes)
 
 
 def _chosen(
-    spec: DataSpec, subset: SubsetSpec, dataset: SegDataset, options: DatasetOptions, root: Path | None
+    spec: DataSpec, subset: SubsetSpec, dataset: SegDataset, options: DatasetOptions, shown: Callable[[], np.ndarray]
 ) -> list[int]:
-    """Positions of the images that a subset takes, or of those that it leaves."""
-
-    def shown() -> np.ndarray:
-        folder = require_folder(spec.name, data_root(root), options)
-        listed = [pair for split in spec.splits for pair in pairs(spec.name, folder, split)]
-        return classes_shown(spec.name, listed, dataset.classes)
-
+    """Return positions of the images that a subset takes, or of those that it leaves."""
     keys = [dataset.key(index) for index in range(len(dataset))]
     official = sum(options.splits[split][0] for split in spec.splits) if spec.source == "folder" else None
     chosen = choose(subset, keys, dataset=spec.name, official=official, shown=shown)

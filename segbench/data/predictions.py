@@ -1,11 +1,11 @@
-"""Label files that any program wrote for the images of a split: which belongs to which, and what its values mean.
+"""Predictions of any program as label files: matched to the images of a split, read and decoded. Free of torch.
 
-Free of torch. Files are PNGs of one channel or with a palette, which is read by index. Their values are train ids, or
-those of the data set's own label files (Cityscapes: label ids).
+Files are PNGs of one channel or with a palette, which is read by index. Their values are train ids, or those of the
+data set's own label files (Cityscapes: label ids).
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segbench.core.errors import MissingFault, UsageFault
+from segbench.core.progress import Count, ignore
 
 from . import images
 from .classes import IGNORE, ClassTable
@@ -25,7 +26,7 @@ from .reader import Pair
 Encoding = Literal["train-ids", "label-ids"]
 ENCODINGS: tuple[Encoding, ...] = ("train-ids", "label-ids")
 
-# What programs append to the name of an image when they name its labels.
+# Suffixes that programs append to the name of an image when they name its labels.
 _ENDINGS = (
     "_leftImg8bit", "_gtFine", "_labelIds", "_labelTrainIds", "_trainIds", "_L",
     "_pred", "_prediction", "_seg", "_mask",
@@ -35,7 +36,7 @@ _WORKERS = 4
 
 
 @dataclass(frozen=True)
-class Matched:
+class MatchedFiles:
     """One label file for every image of a split.
 
     Attributes:
@@ -47,11 +48,11 @@ class Matched:
     extra: tuple[str, ...]
 
 
-def match(folder: Path, pairs: Sequence[Pair]) -> Matched:
-    """Find the label file of every image by its name, whatever folder it lies in.
+def match(folder: Path, pairs: Sequence[Pair]) -> MatchedFiles:
+    """Find the label file of every image by its name, in any subfolder.
 
-    Endings such as ``_leftImg8bit``, ``_gtFine_labelIds`` and ``_pred`` may stand behind the name, on either side.
-    Where several images have one name, a file belongs to the one whose folder has the name of its own.
+    Suffixes such as ``_leftImg8bit``, ``_gtFine_labelIds`` and ``_pred`` are ignored in both names. Where several
+    images have one name, a file belongs to the image whose folder has the same name as the file's.
 
     Raises:
         MissingFault: no such folder, no PNG in it, an image without a file or with several; a line each.
@@ -79,21 +80,21 @@ def match(folder: Path, pairs: Sequence[Pair]) -> Matched:
             found[index].append(path)
         if not candidates:
             extra.append(str(path.relative_to(folder)))
-    lacking = [f"{pair.key}: no file of its name" for index, pair in enumerate(pairs) if not found[index]]
+    missing = [f"{pair.key}: no file of its name" for index, pair in enumerate(pairs) if not found[index]]
     several = [
         f"{pairs[index].key}: {len(paths)} files, {_listed([str(path.relative_to(folder)) for path in paths], 3)}"
         for index, paths in sorted(found.items())
         if len(paths) > 1
     ]
-    if lacking or several:
-        said = [f"{folder} has {len(files):,} PNG files for {len(pairs):,} images; one for each is wanted."]
-        raise MissingFault(*said, *_lines(several), *_lines(lacking), next="segbench eval --help")
-    return Matched(tuple(found[index][0] for index in range(len(pairs))), tuple(extra))
+    if missing or several:
+        summary = f"{folder} has {len(files):,} PNG files for {len(pairs):,} images; each image needs one."
+        raise MissingFault(summary, *_lines(several), *_lines(missing), next="segbench eval --help")
+    return MatchedFiles(tuple(found[index][0] for index in range(len(pairs))), tuple(extra))
 
 
 @dataclass(frozen=True)
-class Surveyed:
-    """What occurs in label files, before it is known what it means.
+class LabelValues:
+    """Contents of label files, before their encoding is known.
 
     Attributes:
         values: all values that occur.
@@ -104,20 +105,20 @@ class Surveyed:
     digests: tuple[str, ...]
 
 
-def survey(files: Sequence[Path], pairs: Sequence[Pair], *, progress: Callable[[int], None]) -> Surveyed:
-    """Read every file once: its size must be its image's, its values are gathered.
+def read_values(files: Sequence[Path], pairs: Sequence[Pair], *, progress: Count = ignore) -> LabelValues:
+    """Read every file once, check its size against its image's, and collect its values.
 
     Args:
         files: a file for each pair.
         pairs: images and labels.
-        progress: called with how many were read.
+        progress: called with (files read, files in all).
 
     Raises:
-        MissingFault: files that are damaged, have colours or another size than their image; a line each.
+        MissingFault: files are damaged, have colours or another size than their image; a line each.
     """
     import hashlib
 
-    def look(file: Path, pair: Pair) -> tuple[str, frozenset[int], str]:
+    def read(file: Path, pair: Pair) -> tuple[str, frozenset[int], str]:
         try:
             values = images.read_indices(file)
             with Image.open(pair.image) as image:  # only the header is read
@@ -128,26 +129,26 @@ def survey(files: Sequence[Path], pairs: Sequence[Pair], *, progress: Callable[[
             return f"{pair.image}: is no image ({error})", frozenset(), ""
         if values.shape != size:
             return "{}: is {}x{} but its image {}x{}".format(file, *values.shape, *size), frozenset(), ""
-        there = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
-        return "", frozenset(there.tolist()), hashlib.sha256(values.tobytes()).hexdigest()
+        occurring = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
+        return "", frozenset(occurring.tolist()), hashlib.sha256(values.tobytes()).hexdigest()
 
     found = []
     with ThreadPoolExecutor(_WORKERS, "segbench-labels") as pool:
-        for number, seen in enumerate(pool.map(look, files, pairs), 1):
-            found.append(seen)
-            progress(number)
+        for number, result in enumerate(pool.map(read, files, pairs), 1):
+            found.append(result)
+            progress(number, len(files))
     faults = [fault for fault, _, _ in found if fault]
     if faults:
         raise MissingFault(*_lines(faults), next="segbench eval --help")
-    return Surveyed(frozenset().union(*(values for _, values, _ in found)), tuple(digest for _, _, digest in found))
+    return LabelValues(frozenset().union(*(values for _, values, _ in found)), tuple(digest for _, _, digest in found))
 
 
 @dataclass(frozen=True)
-class Meaning:
-    """What the values of label files mean.
+class LabelEncoding:
+    """Mapping of the values of label files to train ids.
 
     Attributes:
-        encoding: whose values they are.
+        encoding: numbering of the values.
         table: the classes.
     """
 
@@ -156,16 +157,22 @@ class Meaning:
 
     @cached_property
     def lookup(self) -> NDArray[np.uint8]:
-        """(256,) value to train id; C for what is known but not scored, 255 for what is unknown."""
+        """Train id of every value, uint8 (256,): num_classes if it is known but not scored, 255 if unknown."""
         return _lookup(self.encoding, self.table)
 
 
-def meaning(values: frozenset[int], table: ClassTable, *, encoding: str | None, folder: Path) -> Meaning:
-    """Tell train ids from the values of label files, or prove what the user says.
+def label_encoding(values: frozenset[int], table: ClassTable, *, encoding: str | None, folder: Path) -> LabelEncoding:
+    """Return the encoding that the user names, if the values fit it, else the only one that the values fit.
+
+    Args:
+        values: all values of the label files.
+        table: the classes.
+        encoding: ``train-ids`` or ``label-ids``; None to infer it.
+        folder: of the label files, for messages.
 
     Raises:
-        UsageFault: an unknown encoding, or the values do not tell.
-        MissingFault: values that mean nothing.
+        UsageFault: an unknown encoding, or the values fit both.
+        MissingFault: values that fit none.
     """
     if encoding is not None:
         if encoding not in ENCODINGS:
@@ -173,30 +180,30 @@ def meaning(values: frozenset[int], table: ClassTable, *, encoding: str | None, 
                 f"--encoding takes {' or '.join(ENCODINGS)}, got {encoding!r}.", next="segbench eval --help"
             )
         chosen: Encoding = "label-ids" if encoding == "label-ids" else "train-ids"
-        strange = _strange(values, chosen, table)
-        if strange:
+        unknown = _unknown(values, chosen, table)
+        if unknown:
             raise MissingFault(
-                f"{folder} has the values {strange}, which are no {chosen} of {table.name}.", next=_AGAIN
+                f"{folder} has the values {unknown}, which are not {chosen} of {table.name}.", next=_AGAIN
             )
-        return Meaning(chosen, table)
-    possible = [each for each in ENCODINGS if not _strange(values, each, table)]
+        return LabelEncoding(chosen, table)
+    possible = [each for each in ENCODINGS if not _unknown(values, each, table)]
     if not possible:
-        shown = _strange(values, "train-ids", table)
-        hint = " 255 means nothing here: every pixel needs a class." if IGNORE in values else ""
+        shown = _unknown(values, "train-ids", table)
+        hint = " 255 has no meaning here: every pixel needs a class." if IGNORE in values else ""
         raise MissingFault(
             f"{folder} has the values {shown}, which are neither train ids nor label ids of {table.name}.{hint}",
             next=_AGAIN,
         )
-    # A value that label files keep for what is not scored is hardly ever predicted: it is a train id.
+    # Programs hardly ever predict a label id that is not scored: such a value is a train id.
     scored = [each for each in possible if all(_lookup(each, table)[value] < table.num_classes for value in values)]
-    likely = scored or possible
-    if len({_lookup(each, table)[sorted(values)].tobytes() for each in likely}) > 1:
+    candidates = scored or possible
+    if len({_lookup(each, table)[sorted(values)].tobytes() for each in candidates}) > 1:
         raise UsageFault(
             f"The values of {folder} ({_listed([str(value) for value in sorted(values)], 8)}) may be train ids or "
             f"label ids of {table.name}.",
             next=f"segbench eval --predictions {folder} --encoding train-ids, or label-ids",
         )
-    return Meaning(likely[0], table)
+    return LabelEncoding(candidates[0], table)
 
 
 _AGAIN = "segbench eval --help"
@@ -209,25 +216,25 @@ def _lookup(encoding: Encoding, table: ClassTable) -> NDArray[np.uint8]:
         return lookup
     for value, train_id in table.values:
         lookup[value] = table.num_classes if train_id == IGNORE else train_id
-    lookup[IGNORE] = IGNORE  # a label file's 255 is no class that could be predicted
+    lookup[IGNORE] = IGNORE  # the 255 of a label file is not a class that a program can predict
     return lookup
 
 
-def _strange(values: frozenset[int], encoding: Encoding, table: ClassTable) -> str:
+def _unknown(values: frozenset[int], encoding: Encoding, table: ClassTable) -> str:
     lookup = _lookup(encoding, table)
     return _listed([str(value) for value in sorted(values) if lookup[value] == IGNORE], 8)
 
 
 def _plain(stem: str) -> str:
-    """A file's name without what programs append."""
+    """Return a file's name without the suffixes that programs append."""
     while ending := next((each for each in _ENDINGS if stem.endswith(each) and stem != each), ""):
         stem = stem.removesuffix(ending)
     return stem
 
 
 def _lines(faults: list[str]) -> list[str]:
-    shown = [f"{fault}." for fault in faults[:_SHOWN]]
-    return shown + ([f"... and {len(faults) - _SHOWN:,} more like that."] if len(faults) > _SHOWN else [])
+    lines = [f"{fault}." for fault in faults[:_SHOWN]]
+    return lines + ([f"... and {len(faults) - _SHOWN:,} more like that."] if len(faults) > _SHOWN else [])
 
 
 def _listed(words: list[str], most: int) -> str:

@@ -1,11 +1,11 @@
-"""What every data set's ``reader`` module offers, and what they share.
+"""Interface of every data set's ``reader`` module.
 
 A reader has two functions: ``locate(root) -> Path | None`` finds the data set's folder under the data root,
-``pairs(folder, split) -> list[Pair]`` lists a split in a fixed order without opening an image. It may have
+``pairs(folder, split) -> list[Pair]`` lists a split in a fixed order without opening an image. Optional are
 
-- ``read_label(path) -> uint8 (H, W)`` where labels are not grey 8-bit images: the values of the class table;
-- ``layout(folder) -> str`` which of several layouts or encodings lies there, a few words;
-- ``examine(folder) -> Iterator[Finding]`` what only this data set must be asked, without reading every image.
+- ``read_label(path) -> uint8 (H, W)``, if labels are not grey 8-bit images: returns the values of the class table;
+- ``layout(folder) -> str``: layout or encoding of the folder, a few words;
+- ``examine(folder) -> Iterator[Finding]``: checks specific to this data set, without reading every image.
 """
 
 from collections.abc import Callable
@@ -24,13 +24,13 @@ from .facts import DatasetOptions, facts
 
 
 class Pair(NamedTuple):
-    """One image and what belongs to it.
+    """One image with its label and instances.
 
     Attributes:
         key: ``split/name``, unique in the data set.
-        image: the picture.
-        label: the label file; None in a split whose labels are not public.
-        instances: the file that tells instances apart, where there is one.
+        image: image file.
+        label: label file; None if the labels of the split are not public.
+        instances: instance file, if there is one.
     """
 
     key: str
@@ -40,19 +40,19 @@ class Pair(NamedTuple):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that must be there to train or to score."""
+        """Files that are needed to train or to score."""
         return (self.image,) if self.label is None else (self.image, self.label)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a look at a data set found.
+    """One result of examining a data set.
 
     Attributes:
-        level: ``ok`` as it should be, ``note`` worth knowing, ``fault`` must be mended before a figure can be trusted.
-        text: one sentence, with the file where it is about one.
-        fix: the command that mends it, or empty.
-        kind: what sort of fault; of one kind only the first few are printed.
+        level: ``ok``, ``note`` (worth knowing) or ``fault`` (to fix before a figure can be trusted).
+        text: one sentence, with the file if it concerns one.
+        fix: command that fixes it, or empty.
+        kind: kind of fault; only the first few of a kind are printed.
     """
 
     level: Literal["ok", "note", "fault"]
@@ -62,17 +62,17 @@ class Finding:
 
 
 def is_readable(name: str) -> bool:
-    """Whether segbench has a reader for the data set; facts it may have before that."""
+    """Return True if segbench has a reader for the data set; facts may exist without one."""
     return has_part("dataset", name, "reader")
 
 
 def locate(name: str, root: Path) -> Path | None:
-    """Folder of a data set under the data root, None if there is none."""
+    """Return the folder of a data set under the data root, None if there is none."""
     return _reader(name).locate(root)
 
 
 def require_folder(name: str, root: Path, options: DatasetOptions) -> Path:
-    """As ``locate``.
+    """Return the folder of a data set under the data root.
 
     Raises:
         MissingFault: there is no such folder; says how to get the data.
@@ -88,22 +88,22 @@ def require_folder(name: str, root: Path, options: DatasetOptions) -> Path:
 
 
 def pairs(name: str, folder: Path, split: str) -> list[Pair]:
-    """The pairs of a split in their fixed order; files need not exist."""
+    """Return the pairs of a split in their fixed order; files need not exist."""
     return _reader(name).pairs(folder, split)
 
 
 def label_reader(name: str) -> Callable[[Path], np.ndarray]:
-    """The function that reads this data set's label files as raw uint8 values (H, W)."""
+    """Return the function that reads the label files of a data set as uint8 (H, W): the values of the class table."""
     return getattr(_reader(name), "read_label", images.read_label)
 
 
 def layout(name: str, folder: Path) -> str:
-    """Which of its layouts or encodings lies there, a few words; empty where a data set has but one."""
+    """Return the layout or encoding of a folder in a few words; empty if the data set has only one."""
     return _reader(name).layout(folder) if hasattr(_reader(name), "layout") else ""
 
 
 def examine(name: str, folder: Path) -> list[Finding]:
-    """What only this data set is asked, without reading every image."""
+    """Return the results of the checks specific to this data set, without reading every image."""
     return list(_reader(name).examine(folder)) if hasattr(_reader(name), "examine") else []
 
 
@@ -115,7 +115,7 @@ def _reader(name: str) -> ModuleType:
 
 
 def file_names(folder: Path, suffix: str) -> set[str]:
-    """Names of the files with that suffix, empty if there is no such folder; hidden files are left out."""
+    """Return the names of the files with a suffix except hidden ones; empty if there is no such folder."""
     if not folder.is_dir():
         return set()
     return {item.name for item in folder.iterdir() if item.suffix.lower() == suffix and item.name[0] != "."}

@@ -1,7 +1,7 @@
 """Sizes, and resizing of images with their labels. Half-pixel centres throughout. Free of torch.
 
-Two kinds of filters: OpenCV's, which look at a fixed number of pixels, and those of Pillow's ``resize``, whose weights
-are stretched where an image shrinks, so that every pixel counts (``filtered_window``).
+Two kinds of filters: OpenCV's, with a fixed number of pixels, and those of Pillow's ``resize``, which widen when an
+image shrinks, so that every pixel counts (``filtered_window``).
 """
 
 import math
@@ -22,7 +22,7 @@ _FILTERS = {
 
 
 def scaled(size: tuple[int, ...], factor: float) -> Size:
-    """A size times a factor, rounded, at least one pixel."""
+    """Return a size times a factor, rounded, at least one pixel."""
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
@@ -35,10 +35,10 @@ def resize(
         image: uint8 (H, W, 3).
         label: uint8 (H, W).
         size: (height, width) wanted.
-        how: area is the area's mean if the image shrinks, else plain bilinear; the others are Pillow's filters.
+        how: ``area`` averages areas if the image shrinks, else it is plain bilinear; the others are Pillow's filters.
 
     Returns:
-        Both at the new size, or as they came if they have it already.
+        Both at the new size; the given arrays if they have it already.
     """
     height, width = size
     if label.shape == (height, width):
@@ -54,15 +54,15 @@ def resize(
 
 
 def nearest(source: int, target: int, *, start: int, count: int) -> np.ndarray:
-    """Source positions of ``count`` target positions from ``start`` on: ``floor((i + 0.5) * source / target)``.
+    """Return the source positions ``floor((i + 0.5) * source / target)`` of ``count`` target ones from ``start``.
 
-    In whole numbers, so that no rounding decides a tie.
+    In integers, so that no rounding decides a tie.
     """
     return (2 * np.arange(start, start + count) + 1) * source // (2 * target)
 
 
 def filtered_window(image: np.ndarray, scaled: Size, corner: Size, size: Size, *, how: Filter) -> np.ndarray:
-    """A window of an image as it were after Pillow's ``resize``; only the pixels that it needs are read.
+    """Return a window of an image after Pillow's ``resize``, reading only the pixels that it needs.
 
     With step ``s = old / new`` and ``t = max(s, 1)``, target pixel i takes source pixel j with weight
     ``f((j + 0.5 - (i + 0.5) s) / t)``, scaled to sum 1 over the image, where f is a triangle of half-width 1
@@ -73,10 +73,10 @@ def filtered_window(image: np.ndarray, scaled: Size, corner: Size, size: Size, *
         scaled: size of the whole image after scaling.
         corner: top and left of the window in it.
         size: of the window.
-        how: which filter.
+        how: filter.
 
     Returns:
-        uint8 (*size, 3) of its own memory.
+        uint8 (*size, 3) that owns its memory.
     """
     filter_, lobes = _FILTERS[how]
     (top, bottom, y0, y1), (left, right, x0, x1) = (
@@ -88,7 +88,7 @@ def filtered_window(image: np.ndarray, scaled: Size, corner: Size, size: Size, *
 
 
 def _reached(source: int, target: int, start: int, count: int, lobes: int) -> tuple[float, float, int, int]:
-    """Where a window begins and ends in the source, and the first and the end of the pixels that it needs."""
+    """Return begin and end of a window in the source, and first and end of the pixels that it needs."""
     step = source / target
     begin, end = start * step, min((start + count) * step, float(source))
     reach = lobes * max(step, 1.0)

@@ -1,8 +1,8 @@
-"""Archives for the servers that alone know a test split's labels: written, and checked as strictly as a server would.
+"""Archives of predictions for test servers, written and checked as strictly as a server does.
 
-What a server wants is told by a data set's ``server`` module:
+The ``server`` module of a data set describes its test server:
 
-- ``SERVER``: a ``Server`` with its name, address, split, scores and kind of archive;
+- ``SERVER``: a ``Server`` with its name, address, split, scores and type of archive;
 - ``member(key) -> str``: path inside the archive for an image's key;
 - ``encode(train_ids, table) -> bytes``: the PNG file of one prediction, uint8 (H, W) train ids;
 - ``VALUES``: the pixel values that may occur.
@@ -27,21 +27,21 @@ from segbench.core.hashing import file_sha256
 from segbench.core.registry import has_part, implementation, names
 from segbench.core.spec import Size
 
-_LINES = 5  # faults that are told of an archive, before their number is
+_LINES = 5  # faults of an archive that are listed before the others are counted
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # equal predictions make equal archives
 
 
 @dataclass(frozen=True)
 class Server:
-    """Who scores a split.
+    """Test server of a split.
 
     Attributes:
         title: as in "only TITLE can score it".
-        url: where predictions are handed in.
+        url: of the submission page.
         split: the split it scores.
-        metrics: the scores that it answers with, in segbench's names.
+        metrics: the scores that it returns, in segbench's names.
         suffix: ``.zip`` or ``.tar.gz``.
-        hint: what a user must know before handing in, one sentence.
+        hint: advice before a submission, one sentence.
     """
 
     title: str
@@ -53,7 +53,7 @@ class Server:
 
 
 def server_of(dataset: str, split: str) -> ModuleType:
-    """The server module of a data set.
+    """Return the server module of a data set.
 
     Raises:
         UsageFault: no server scores that split.
@@ -74,12 +74,12 @@ def server_of(dataset: str, split: str) -> ModuleType:
 
 
 def pack(folder: Path, members: list[str], archive: Path) -> str:
-    """Pack files into a zip or tar.gz, whole or not at all, in the order given and without times or owners.
+    """Pack files into a zip or tar.gz atomically, in the given order and without times or owners.
 
     Args:
-        folder: where the files lie under their member paths.
+        folder: of the files, which have their member paths in it.
         members: paths inside the archive.
-        archive: to write; its suffix says which kind.
+        archive: path to write to, ending in ``.zip`` or ``.tar.gz``.
 
     Returns:
         SHA-256 of the archive.
@@ -92,11 +92,11 @@ def pack(folder: Path, members: list[str], archive: Path) -> str:
 
 
 def check(archive: Path, expected: Mapping[str, Size], values: frozenset[int]) -> list[str]:
-    """Read an archive as a server would; every fault in one line, none if it may be handed in.
+    """Return the faults of an archive, one line each; none if it may be submitted.
 
     Args:
         archive: zip or tar.gz.
-        expected: member path to (height, width) of its image; there must be no other member and none may lack.
+        expected: member path to (height, width) of its image; exactly these members must be there.
         values: allowed pixel values.
     """
     faults: list[str] = []
@@ -112,20 +112,19 @@ def check(archive: Path, expected: Mapping[str, Size], values: frozenset[int]) -
             seen.add(name)
     except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
         return [f"{archive.name} cannot be read: {error}"]
-    lacking = [name for name in expected if name not in seen]
-    faults += [f"{name} is missing" for name in lacking]
+    faults += [f"{name} is missing" for name in expected if name not in seen]
     if len(faults) > _LINES:
         faults[_LINES:] = [f"... and {len(faults) - _LINES:,} more faults"]
     return faults
 
 
 def grey_png(values: np.ndarray) -> bytes:
-    """uint8 (H, W) as a grey 8-bit PNG."""
+    """Return uint8 (H, W) as a grey 8-bit PNG."""
     return _png(Image.fromarray(np.ascontiguousarray(values)))
 
 
 def palette_png(values: np.ndarray, palette: np.ndarray) -> bytes:
-    """uint8 (H, W) as a palette PNG; ``palette`` is uint8 (256, 3) RGB."""
+    """Return uint8 (H, W) as a palette PNG; ``palette`` is uint8 (256, 3) RGB."""
     image = Image.fromarray(np.ascontiguousarray(values))
     image.putpalette(palette.astype(np.uint8).tobytes())
     return _png(image)
@@ -143,14 +142,14 @@ def _image_fault(data: bytes, size: Size, values: frozenset[int]) -> str:
             if image.format != "PNG":
                 return f"is {image.format}, not PNG"
             if image.mode not in ("L", "P"):
-                return f"has mode {image.mode}; one channel of 8 bits is wanted"
+                return f"has mode {image.mode}; it must have one channel of 8 bits"
             if (image.height, image.width) != tuple(size):
                 return f"is {image.height}x{image.width}, its image {size[0]}x{size[1]}"
             found = {index for index, count in enumerate(image.histogram()[:256]) if count}
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        return f"is no image: {first_line(error)}"
-    strange = sorted(found - values)
-    return f"has the values {', '.join(map(str, strange[:8]))}, which no class has" if strange else ""
+        return f"is not an image: {first_line(error)}"
+    unknown = sorted(found - values)
+    return f"has the values {', '.join(map(str, unknown[:8]))}, which no class has" if unknown else ""
 
 
 def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
@@ -168,13 +167,13 @@ def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _zip(file: IO[bytes], folder: Path, members: list[str]) -> None:
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as out:  # PNG files do not shrink any more
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as out:  # PNG files are compressed already
         for name in members:
             out.writestr(zipfile.ZipInfo(name, _EPOCH), (folder / name).read_bytes())
 
 
 def _tar(file: IO[bytes], folder: Path, members: list[str]) -> None:
-    # mtime: Python would write the time of packing into the header
+    # mtime: else the time of packing is in the header
     with (
         gzip.GzipFile(fileobj=file, mode="wb", mtime=0, filename="") as packed,
         tarfile.open(fileobj=packed, mode="w") as out,

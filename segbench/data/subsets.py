@@ -1,7 +1,7 @@
-"""Which images of a list are labelled. Free of torch.
+"""Choice of the labelled images of a list. Free of torch.
 
-The rules are those of ``core.spec.SubsetSpec``. A choice is a function of the list's names, the spec and nothing else,
-so that it is the same on every machine; a training writes it down beside its weights.
+The rules are those of ``core.spec.SubsetSpec``. A choice is a function of the names and the spec alone, so it is the
+same on every machine; a training stores it beside its weights.
 """
 
 import hashlib
@@ -18,12 +18,13 @@ from segbench.data.fetching import resources
 
 from .classes import ClassTable
 from .fetching.pickled import read_integers
-from .reader import Pair, label_reader
+from .handle import DatasetHandle
+from .reader import Pair
 
 _WORKERS = 8
 
-# The permutations of Shathe/SemiSeg-Contrastive index a sorted list of VOC's trainaug, so exactly the authors' images;
-# those of Cityscapes a listing of the authors' disk that cannot be had again, so here other images of the sorted list.
+# The permutations of Shathe/SemiSeg-Contrastive index a sorted list of VOC's trainaug and give the authors' images;
+# those of Cityscapes index a directory listing that cannot be reproduced, so here they give other images.
 _PUBLISHED = {
     "cityscapes": ("semiseg-splits", "city/split_{draw}.pkl", "labelled-split-cityscapes"),
     "voc2012": ("semiseg-splits", "voc/split_{draw}.pkl", "labelled-split-voc"),
@@ -32,7 +33,7 @@ _DRAWS = 3
 
 
 def seeded(data: DataSpec, seed: int) -> DataSpec:
-    """The data with a draw that follows the training's seed put in."""
+    """Return the spec with its draw set to the seed of the training, unless it has one."""
     if data.subset is None or data.subset.draw is not None:
         return data
     return data.model_copy(update={"subset": data.subset.model_copy(update={"draw": seed})})
@@ -46,16 +47,16 @@ def choose(
     official: int | None,
     shown: Callable[[], np.ndarray],
 ) -> list[int]:
-    """Positions of the labelled images in ``keys``, ascending.
+    """Return the positions of the labelled images in ``keys``, ascending.
 
-    Generated scenes are like one another and have no published order: whatever the rule, they are drawn at random.
+    Generated scenes have no published order: whatever the rule, they are drawn at random.
 
     Args:
-        subset: how many, by which rule.
+        subset: number and rule.
         keys: names of all images.
         dataset: name of the data set, for the published permutations.
-        official: how many images there must be where a rule cuts the whole list; None for generated scenes.
-        shown: asked by the rule ``balanced`` alone: which classes an image shows, bool (len(keys), classes).
+        official: number of images that the list must have if a rule cuts it; None for generated scenes.
+        shown: returns the classes that each image shows, bool (len(keys), classes); only for the rule ``balanced``.
 
     Raises:
         InvalidFault: the list is too short or not the official one, or nothing is published for it.
@@ -78,28 +79,28 @@ def choose(
         order = published(dataset, draw, count)
     else:
         order = np.arange(count) if subset.order == "sorted" else _shuffled(draw, count, subset.num_shards or 1)
-        parts = shards(count, subset.num_shards or 1)[: subset.take_shards]
-        if parts[-1].stop != subset.count:
+        taken_shards = shards(count, subset.num_shards or 1)[: subset.take_shards]
+        if taken_shards[-1].stop != subset.count:
             taken = f"{subset.take_shards} of {subset.num_shards} shards of {count:,} images"
-            raise InvalidFault(f"subset: {taken} are {parts[-1].stop:,} images, not {subset.count:,}.")
+            raise InvalidFault(f"subset: {taken} are {taken_shards[-1].stop:,} images, not {subset.count:,}.")
     return sorted(place[index] for index in order[: subset.count])
 
 
 def shards(count: int, number: int) -> list[range]:
-    """A list of ``count`` in ``number`` parts of ceil(count / number) each, the last ones shorter or empty.
+    """Return ``number`` shards of ceil(count / number) each, the last ones shorter or empty.
 
-    So the public DeepLab code writes its records; of ten, two have 596 of 2,975 and 2,118 of 10,582.
+    As the public DeepLab code writes its records: two of ten have 596 of 2,975 and 2,118 of 10,582 images.
     """
     size = -(-count // number)
-    return [range(min(size * part, count), min(size * (part + 1), count)) for part in range(number)]
+    return [range(min(size * shard, count), min(size * (shard + 1), count)) for shard in range(number)]
 
 
 def published(dataset: str, draw: int, count: int) -> np.ndarray:
-    """The published permutation of 0..count-1, int64 (count,).
+    """Return the published permutation of 0..count-1, int64 (count,).
 
     Raises:
         InvalidFault: none is published.
-        MissingFault: it is not here and cannot be fetched, or is not what it should be.
+        MissingFault: it is not here and cannot be fetched, or is not valid.
     """
     if dataset not in _PUBLISHED or draw >= _DRAWS:
         known = f"{' and '.join(_PUBLISHED)}, {_DRAWS} each, numbered from 0"
@@ -121,30 +122,30 @@ def published(dataset: str, draw: int, count: int) -> np.ndarray:
 
 
 def published_need(data: DataSpec) -> ToFetch | None:
-    """What has to be fetched before the labelled images of files are known; None if nothing has to."""
+    """Return the download that a subset of files needs to know its labelled images; None if it needs none."""
     subset = data.subset
     if subset is None or subset.rule != "permutation" or data.source != "folder" or data.name not in _PUBLISHED:
         return None
     name, _, _ = _PUBLISHED[data.name]
     found = resources.RESOURCES[name]
-    lacking = [file for file in found.files if not (resources.folder(name) / file.path).is_file()]
+    lacking = [file for file in found.files if not (found.folder / file.path).is_file()]
     if not lacking:
         return None
-    size = sum(file.size_bytes for file in lacking) / 1e3
+    size = sum(file.size_bytes or 0 for file in lacking) / 1e3
     return ToFetch(f"{found.title}, {size:,.0f} kB. {found.licence}", f"segbench data download {name}")
 
 
 def balanced(shown: np.ndarray, number: int, *, draw: int) -> list[int]:
-    """A choice that shows every class as often as can be; positions, ascending.
+    """Return positions, ascending, of a choice that shows every class as often as possible.
 
-    One image after the other is added. Each time the class is looked up that the fewest chosen images show, among
-    those that some image left still shows (of equals the one that fewer images show in all, then the first); of the
-    images left that show it, the first in an order shuffled with ``draw`` is added. When no image left shows
-    anything, the rest comes in that order. The rule is segbench's own, no publication describes one.
+    Greedy: each step takes the class shown by the fewest chosen images, among the classes that a remaining image shows
+    (ties: the class that fewer images show in total, then the first), and adds the first remaining image that shows
+    it, in an order shuffled with ``draw``. When no remaining image shows anything, the rest follows in that order. The
+    rule is segbench's own; no publication describes one.
 
     Args:
-        shown: bool (images, classes), which classes an image shows.
-        number: how many images to choose.
+        shown: bool (images, classes), classes that each image shows.
+        number: number of images to choose.
         draw: seed of the order.
     """
     count, classes = shown.shape
@@ -164,14 +165,14 @@ def balanced(shown: np.ndarray, number: int, *, draw: int) -> list[int]:
     return np.flatnonzero(chosen).tolist()
 
 
-def classes_shown(name: str, listed: Sequence[Pair], table: ClassTable) -> np.ndarray:
-    """Which classes the label files of a list show, at their full size: bool (len(listed), num_classes).
+def classes_shown(dataset: DatasetHandle, listed: Sequence[Pair], table: ClassTable) -> np.ndarray:
+    """Return the classes that the label files of a list show at full size: bool (len(listed), num_classes).
 
     Raises:
         InvalidFault: an image has no label.
         MissingFault: a label file is broken or has unknown values.
     """
-    read = label_reader(name)
+    read = dataset.read_label
 
     def look(pair: Pair) -> np.ndarray:
         if pair.label is None:
@@ -180,7 +181,7 @@ def classes_shown(name: str, listed: Sequence[Pair], table: ClassTable) -> np.nd
             label = table.to_train_ids(read(pair.label))
         except ValueError as error:
             fault = f"{pair.label}: label values {error} are not in class table {table.name}"
-            raise MissingFault(fault, next=f"segbench data verify {name}") from None
+            raise MissingFault(fault, next=f"segbench data verify {dataset.name}") from None
         return np.bincount(label.ravel(), minlength=table.num_classes)[: table.num_classes] > 0
 
     with ThreadPoolExecutor(_WORKERS, "segbench-labels") as pool:
@@ -188,12 +189,12 @@ def classes_shown(name: str, listed: Sequence[Pair], table: ClassTable) -> np.nd
 
 
 def listing(subset: SubsetSpec, keys: Sequence[str], *, generated: bool) -> dict[str, Any]:
-    """What a record says of a choice: how it was made, and ``sha256`` of the names, each with a line end.
+    """Return a choice for a record: its rule, and the ``sha256`` of the names, one per line.
 
     Args:
-        subset: with the draw that was taken.
-        keys: names of the chosen images, in their order.
-        generated: whether they are generated scenes, which are drawn at random whatever the rule.
+        subset: spec with the draw that was used.
+        keys: names of the chosen images, in order.
+        generated: True for generated scenes, which are drawn at random whatever the rule.
     """
     made: dict[str, Any] = {"rule": "random"} if generated else {"rule": subset.rule, "order": subset.order}
     if subset.rule == "shards" and not generated:
@@ -204,5 +205,5 @@ def listing(subset: SubsetSpec, keys: Sequence[str], *, generated: bool) -> dict
 
 
 def _shuffled(*words: int) -> np.ndarray:
-    """A permutation of 0..n-1, n being the second word, from dice of all the words."""
+    """Return a permutation of 0..words[1]-1 drawn with all words as seed."""
     return np.random.default_rng(words).permutation(words[1])

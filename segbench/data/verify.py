@@ -1,13 +1,14 @@
-"""Is the data what it claims to be? The doctor's findings as a yes, or as an error that says what is wrong.
+"""Verification of a data set: the doctor's findings, raised as an error if one of them is a fault.
 
 Nothing is ever written to the data folder.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from segbench.core.errors import MissingFault
+from segbench.core.progress import Count, ignore
 
 from .doctor.diagnose import diagnose
 from .doctor.report import Report, shorten
@@ -19,10 +20,10 @@ class Verified:
     """A data set that passed.
 
     Attributes:
-        folder: where it lies.
-        lines: what was found, one sentence each.
-        remembered: whether an earlier verification of these very files was taken.
-        notes: what a user should know of it all the same.
+        folder: of its files.
+        lines: findings, one sentence each.
+        remembered: True if the result is that of an earlier verification of these very files.
+        notes: remarks for the user, one sentence each.
     """
 
     folder: Path
@@ -38,14 +39,14 @@ def verify(
     splits: Sequence[str] | None = None,
     options: DatasetOptions | None = None,
     redo: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count = ignore,
 ) -> Verified:
-    """Check a data set completely.
+    """Return the findings on a data set without faults.
 
     Args:
         name: of the data set.
         root: the data root.
-        splits: only these, which must be there then; None for all, where optional ones may be absent.
+        splits: only these, all of which must be there; None for all, of which optional ones may be absent.
         options: its facts; None for the registered ones.
         redo: read every file again even if nothing changed since the last verification.
         progress: called with (pairs read, pairs in all).
@@ -57,12 +58,12 @@ def verify(
     """
     report = diagnose(name, root, splits=splits, options=options, redo=redo, progress=progress)
     if report.faults:
-        raise MissingFault(*(line.text for line in shorten(report.faults)), next=next_command(report))
+        raise MissingFault(*(finding.text for finding in shorten(report.faults)), next=next_command(report))
     lines, notes = (tuple(finding.text for finding in report.of_level(level)) for level in ("ok", "note"))
     return Verified(report.folder, lines, report.remembered, notes)
 
 
 def next_command(report: Report) -> str:
-    """The command that mends the first fault, or that looks again after a repair by hand."""
+    """Return the command that fixes the first fault, or that verifies again after a fix by hand."""
     fixes = [finding.fix for finding in report.faults if finding.fix]
     return fixes[0] if fixes else f"segbench data verify {report.name}"

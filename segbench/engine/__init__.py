@@ -1,1 +1,1 @@
-"""The one training loop, evaluation, checkpoints, optimisers and the machine they run on."""
+"""The training loop, evaluation, optimisers and the runtime."""

@@ -1,4 +1,4 @@
-"""Memory of a CPU between two uses."""
+"""Reuse of freed memory on a CPU."""
 
 import ctypes
 import os
@@ -11,11 +11,11 @@ _OWN_SETTINGS = ("MALLOC_", "GLIBC_TUNABLES")
 
 
 def keep_large_blocks() -> None:
-    """Let glibc keep what is freed for what is wanted next.
+    """Let glibc reuse freed blocks instead of returning them to the system.
 
-    By default it gives every large block back to the system, which has to clear the next one page by page before a
-    tensor is written to it: a fifth of a step and more (benchmarks/allocator.py). The price is memory that lies between
-    blocks in use. Another allocator, and whoever has told glibc something else, are left alone.
+    By default it returns every large block, and the system clears the next one page by page before a tensor is written
+    to it: a fifth of a step and more (benchmarks/allocator.py). The price is fragmented memory. Other allocators and
+    users' own settings of glibc are respected.
     """
     if platform.libc_ver()[0] != "glibc" or any(name.startswith(_OWN_SETTINGS) for name in os.environ):
         return

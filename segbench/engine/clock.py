@@ -1,4 +1,4 @@
-"""How long a training step takes: without its data, and without making the device wait."""
+"""Timing of training steps, without their data and without making the device wait."""
 
 import statistics
 import time
@@ -10,19 +10,19 @@ import torch
 
 from .runtime import Runtime
 
-WARMUP_STEPS = 10  # of every run: kernels are chosen and memory is found in the first steps
-KEPT_STEPS = 1000  # the last ones; a loss that sets in later is among them
+WARMUP_STEPS = 10  # of every run, in which kernels are chosen and memory is allocated
+KEPT_STEPS = 1000  # the last ones, so that losses that start later count
 
 
 class StepClock:
-    """Times steps from the batch on the device to the new weights.
+    """Timer of steps, from the batch on the device to the new weights.
 
-    A CPU has done a step when it returns. A CUDA device is asked later: events mark a step's begin and end in its
-    queue, so a wait for the next batch lies between two steps and in none.
+    On a CPU a step is done when it returns. On CUDA, events in the queue mark its begin and end and are read later, so
+    waiting for the next batch counts to no step.
 
     Args:
-        runtime: the machine.
-        seconds: of steps before, where a training goes on.
+        runtime: tells the device.
+        seconds: of earlier steps, when a training resumes.
     """
 
     def __init__(self, runtime: Runtime, seconds: Sequence[float] = ()) -> None:
@@ -49,7 +49,7 @@ class StepClock:
             self._seconds.append(time.perf_counter() - start)
 
     def fetch(self) -> list[float]:
-        """Seconds of the steps kept, oldest first. Waits for the device."""
+        """Wait for the device and return the seconds of the steps kept, oldest first."""
         if self._pending:
             self._pending[-1][1].synchronize()
             self._seconds.extend(begin.elapsed_time(end) / 1000 for begin, end in self._pending)
@@ -57,6 +57,6 @@ class StepClock:
         return list(self._seconds)
 
     def median(self) -> float | None:
-        """Seconds of a step; None before the first after the warm-up."""
+        """Return the median seconds of a step; None before the first one after the warm-up."""
         seconds = self.fetch()
         return statistics.median(seconds) if seconds else None

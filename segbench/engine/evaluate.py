@@ -1,4 +1,4 @@
-"""Scoring networks by declared protocols: every image is read once, predicted, timed and counted."""
+"""Scoring of networks by evaluation protocols; every image is read once, predicted, timed and counted."""
 
 import contextlib
 import statistics
@@ -23,7 +23,7 @@ from segbench.models.segmentor import Segmentor
 
 from .features import FeatureCounts
 from .instances import Benchmark, Images, InstanceCounts, WithInstances
-from .predict import at_rest as at_rest
+from .predict import eval_mode as eval_mode
 from .predict import predict as predict
 from .progress import Observer, Progress, Silent
 from .runtime import Runtime
@@ -33,18 +33,18 @@ WARMUP_IMAGES = 2
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Counts of one evaluation, and how long it took.
+    """Counts and timing of one evaluation.
 
     Attributes:
-        matrix: (C, C) int64, rows labels, columns predictions, over all images; with a last column more where
-            predictions may be of what is not scored.
+        matrix: (C, C) int64 over all images, rows labels, columns predictions; one more column if predictions may be of
+            classes that are not scored.
         tally: per-image counts per class, each (N, C) int64.
         keys: names of the images.
         seconds_per_image: median of the synchronised time from an image in memory to its predicted labels.
-        benchmark: counts of what the data set's own benchmark scores besides, None if nothing.
-        memory_bytes: peak memory of the device; on a CPU, by how much scoring raised that of the process.
+        benchmark: counts for further scores of the data set's own benchmark; None if it has none.
+        memory_bytes: peak memory of the device; on a CPU, the increase of the process's peak.
         image_size: (height, width) of the first image; None without images.
-        features: figures of features, None where the protocol does not ask for them.
+        features: feature scores; None if the protocol does not ask for them.
     """
 
     matrix: NDArray[np.int64]
@@ -57,7 +57,7 @@ class Evaluation:
     features: FeatureScores | None = None
 
     def figures(self, *, absent: scores.Absent) -> dict[str, float]:
-        """Headline scores in percent, and figures of features in units of their own."""
+        """Return the headline scores in percent and the feature scores in their own units."""
         total = self.tally.total()
         more = self.benchmark.figures(absent=absent) if self.benchmark else {}
         more |= self.features.figures() if self.features else {}
@@ -71,16 +71,16 @@ class Evaluation:
         }
 
     def per_class(self) -> list[float | None]:
-        """IoU of every class in percent; None where a class is neither labelled nor predicted."""
+        """Return the IoU of every class in percent; None for a class that is neither labelled nor predicted."""
         values = scores.iou_per_class(self.tally.total())
         return [None if np.isnan(value) else 100 * float(value) for value in values]
 
     def benchmark_scores(self) -> dict[str, dict[str, float | None]]:
-        """What the data set's own benchmark scores besides, part by part and by name, in percent."""
+        """Return further scores of the data set's own benchmark in percent, by score and by name."""
         return self.benchmark.by_name() if self.benchmark else {}
 
     def counts(self) -> dict[str, NDArray[np.int64]]:
-        """What the store keeps, so that other conventions can be answered later."""
+        """Return the arrays to store, from which scores by other conventions can be computed later."""
         return {
             "matrix": self.matrix,
             "true_positive": self.tally.true_positive,
@@ -92,11 +92,11 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Trial:
-    """One way to score a split.
+    """A network with a protocol to score it by.
 
     Attributes:
-        segmentor: the network, on the runtime's device.
-        spec: the protocol.
+        segmentor: network on the runtime's device.
+        spec: evaluation protocol.
         input: channel order and normalisation.
     """
 
@@ -119,22 +119,21 @@ def evaluate(
 ) -> Evaluation:
     """Score every image of a split.
 
-    Logits never leave the device: the arg-max is taken there at the label's size.
+    Logits never leave the device; the arg-max is taken there at the label's size.
 
     Args:
-        segmentor: the network, on the runtime's device.
-        images: the split, at the protocol's size.
-        spec: the protocol.
+        segmentor: network on the runtime's device.
+        images: split at the protocol's size.
+        spec: evaluation protocol.
         input: channel order and normalisation.
-        runtime: the machine.
-        labels: what the data set's benchmark knows of its label ids, to gather what it scores besides; the network
-            predicts their train ids.
-        phase: name used in progress reports.
-        observer: told about progress.
-        stop: asked between images.
+        runtime: device and precision.
+        labels: label ids of the data set's benchmark, to count for its further scores; the network predicts train ids.
+        phase: name in progress reports.
+        observer: receives the progress.
+        stop: polled between images.
 
     Raises:
-        Interrupted: ``stop`` said so.
+        Interrupted: ``stop`` returned True.
         MissingFault: an image or label cannot be read.
     """
     trial = Trial(segmentor, spec, input)
@@ -153,14 +152,14 @@ def evaluate_all(
     observer: Observer | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[Evaluation]:
-    """Score every image of a split in several ways; each image is read once.
+    """Score every image of a split in several trials; each image is read once.
 
     Args:
-        trials: the ways; their protocols are of the same data.
+        trials: networks and protocols, all of the same data.
         images, runtime, labels, phase, observer, stop: as of ``evaluate``.
 
     Raises:
-        Interrupted: ``stop`` said so.
+        Interrupted: ``stop`` returned True.
         MissingFault: an image or label cannot be read.
     """
     observer = observer or Silent()
@@ -168,12 +167,12 @@ def evaluate_all(
     source = images if labels is None else WithInstances(images)
     before = runtime.peak_memory_bytes()
     began = time.perf_counter()
-    # A thread that decodes ahead would take the processor from the network that is timed, if that runs there too.
+    # On a CPU, a thread that decodes ahead would compete with the network that is timed.
     samples = _read_ahead(source, workers=runtime.workers if runtime.is_cuda else 0)
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.closing(samples))
         for network in dict.fromkeys(trial.segmentor for trial in trials):
-            stack.enter_context(at_rest(network, runtime))
+            stack.enter_context(eval_mode(network, runtime))
         stack.enter_context(torch.inference_mode())
         for index, (pixels, label) in enumerate(samples):
             image = torch.tensor(pixels).permute(2, 0, 1)[None]
@@ -190,7 +189,7 @@ def evaluate_all(
 
 
 class _Counting:
-    """One trial on its way through the images."""
+    """Counts of one trial so far."""
 
     def __init__(self, trial: Trial, runtime: Runtime, labels: LabelIds | None) -> None:
         self._trial, self._runtime = trial, runtime
@@ -236,7 +235,7 @@ class _Counting:
 
 
 def _read_ahead(images: Images, *, workers: int) -> Generator[tuple[NDArray[np.uint8], NDArray[np.uint8]], None, None]:
-    """Every image with its label in order, read by threads while others are scored."""
+    """Yield every image with its label in order; threads read ahead."""
     if not workers:
         for index in range(len(images)):
             yield images.read(index)
@@ -255,7 +254,7 @@ def _read_ahead(images: Images, *, workers: int) -> Generator[tuple[NDArray[np.u
 
 
 def report_images(observer: Observer, phase: str, done: int, total: int, began: float, runtime: Runtime) -> None:
-    """Tell how many images are done since ``began``."""
+    """Report the number of images that are done since ``began``."""
     elapsed = time.perf_counter() - began
     rate = done / elapsed if elapsed > 0 else 0.0
     observer.report(

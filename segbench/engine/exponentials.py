@@ -1,4 +1,4 @@
-"""Adding up the exponentials of logits over scales, in log space: nothing overflows, and the order of classes stays.
+"""Sum of the exponentials of logits over scales, in log space so that nothing overflows.
 
 As the multi-scale evaluation of HRNet's code does it, which that of Pissas et al. follows: an image's logits and those
 of its mirror image are averaged, their exponential is resized bilinearly, and scales are added up.
@@ -13,13 +13,13 @@ from segbench.core.spec import Size
 
 
 def log_sum(views: Iterator[tuple[Tensor, bool]], size: Size, *, align_corners: bool) -> Tensor:
-    """Logarithm of the sum over scales, (1, C, h, w).
+    """Return the logarithm (1, C, h, w) of the sum over scales.
 
     Args:
-        views: logits (1, C, H, W) float32 at the size that was shown, and whether they are mirrored; a mirrored view
-            follows the one that it is of.
-        size: (h, w).
-        align_corners: of the resizing.
+        views: logits (1, C, H, W) float32 at the size of the network's input, and whether they are mirrored; a mirrored
+            view follows its original.
+        size: (h, w) of the result.
+        align_corners: convention of the resizing.
     """
     total: Tensor | None = None
     for logits in _scales(views):
@@ -30,14 +30,14 @@ def log_sum(views: Iterator[tuple[Tensor, bool]], size: Size, *, align_corners: 
 
 
 def resize_powers(logits: Tensor, size: Size, *, align_corners: bool) -> Tensor:
-    """Logarithm of the exponentials of (N, C, H, W) logits, resized bilinearly to (h, w)."""
+    """Resize the exponentials of (N, C, H, W) logits bilinearly to (h, w) and return their logarithm."""
     for side, length in zip((2, 3), size, strict=True):
         logits = _blended(logits, side, length, align_corners=align_corners)
     return logits
 
 
 def _scales(views: Iterator[tuple[Tensor, bool]]) -> Iterator[Tensor]:
-    """Logits of each scale, those of a mirrored view averaged in."""
+    """Yield the logits of each scale, averaged with those of the mirrored view."""
     last: Tensor | None = None
     for scores, mirrored in views:
         if mirrored:
@@ -52,7 +52,7 @@ def _scales(views: Iterator[tuple[Tensor, bool]]) -> Iterator[Tensor]:
 
 
 def _blended(logits: Tensor, side: int, length: int, *, align_corners: bool) -> Tensor:
-    """Linear resampling of the exponentials along a side, without anti-aliasing."""
+    """Resample the exponentials linearly along a side, without anti-aliasing."""
     before = logits.shape[side]
     if before == length:
         return logits

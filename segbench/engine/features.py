@@ -1,4 +1,4 @@
-"""Features of a network gathered while a split is scored, where its protocol asks for them."""
+"""Feature scores of a network, collected while a split is scored if the protocol asks for them."""
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from .runtime import Runtime
 
 
 def require_layer(spec: FeatureSpec, layers: int) -> None:
-    """Raise InvalidFault if features are wanted of a layer that an encoder of so many layers does not have."""
+    """Raise InvalidFault if the encoder has too few layers for the one whose features are scored."""
     if spec.layer is not None and spec.layer > layers:
         raise InvalidFault(
             f"evaluation.features.layer is {spec.layer}, but this encoder has {layers} layers.",
@@ -23,13 +23,13 @@ def require_layer(spec: FeatureSpec, layers: int) -> None:
 
 
 class FeatureCounts:
-    """Where the features of a split's classes lie.
+    """Features of the classes of a split.
 
     Args:
-        segmentor: the network, at rest.
-        spec: which features.
+        segmentor: network in evaluation mode.
+        spec: selection of features.
         input: channel order and normalisation.
-        runtime: the machine.
+        runtime: device and precision.
 
     Raises:
         InvalidFault: the encoder does not have the layer.
@@ -62,6 +62,6 @@ class FeatureCounts:
             if self._spec.layer is None:
                 output: SegmentorOutput = self._segmentor(images)
                 return output.embedding
-            # Not the output's layers, in the place of which a decoder may give its own.
+            # Not those of the output, which a decoder may replace by its own.
             layers: tuple[Tensor, ...] = self._segmentor.backbone(images)
             return layers[self._spec.layer - 1]

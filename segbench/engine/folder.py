@@ -1,4 +1,4 @@
-"""The folder of a stage: what lies in it, who may write there, and when it is whole."""
+"""Folder of a stage: file names, summary and lock."""
 
 import contextlib
 import json
@@ -13,24 +13,25 @@ from segbench.core import atomic
 from segbench.core.errors import Busy, InvalidFault, first_line
 
 STATE, LAST, BEST, SUMMARY = "state.pt", "last.safetensors", "best.safetensors", "summary.json"
+PSEUDO_LABELS = "pseudo_labels"
 
 
 @dataclass
 class Summary:
-    """What a finished stage says of itself; written last, so a stage that has one is whole.
+    """Summary of a finished stage; written last, so a stage that has one is complete.
 
     Attributes:
         steps: optimiser steps done.
-        seconds: time spent in them, without validation and saving.
-        seconds_per_step: their mean, waiting for data included.
-        seconds_per_iteration: median of the last of them without their data, see ``clock``; None if there were few.
-        parameters: of the network that is evaluated.
-        peak_memory_bytes: of the device, or of the process on a CPU.
-        losses: mean of each term over the steps of the last point of the curve.
-        curve: one point a validation and one at the end: ``step``, ``lr``, ``loss_...`` and, if validated, ``miou``.
-        best: step and mIoU of the best validation; None where nothing was validated.
-        last: those of the last one.
-        weights: where the training's initial weights came from.
+        seconds: time spent in steps, without validation and saving.
+        seconds_per_step: mean of these, waiting for data included.
+        seconds_per_iteration: median over the last steps without their data, see ``clock``; None if there were few.
+        parameters: number of parameters of the evaluated network.
+        peak_memory_bytes: peak memory of the device, or of the process on a CPU.
+        losses: mean of each loss over the steps of the last point of the curve.
+        curve: one point per validation and one at the end: ``step``, ``lr``, ``loss_...`` and, if validated, ``miou``.
+        best: step and mIoU of the best validation; None without validation.
+        last: step and mIoU of the last validation.
+        weights: source of the initial weights.
     """
 
     steps: int
@@ -47,10 +48,10 @@ class Summary:
 
 
 def read_summary(folder: Path) -> Summary | None:
-    """The summary of a finished stage; None if there is none, or its weights are gone.
+    """Return the summary of a finished stage; None if there is none, or its weights are gone.
 
     Raises:
-        InvalidFault: the summary does not read.
+        InvalidFault: the summary cannot be read.
     """
     path = folder / SUMMARY
     if not path.exists() or not (folder / LAST).is_file():
@@ -64,8 +65,8 @@ def read_summary(folder: Path) -> Summary | None:
 
 
 @contextlib.contextmanager
-def alone(folder: Path, training: str) -> Iterator[None]:
-    """Hold the folder's lock; the kernel lets go of it when a process dies, however it dies.
+def stage_lock(folder: Path, training: str) -> Iterator[None]:
+    """Hold the folder's lock; the kernel releases it when a process dies, however it dies.
 
     Raises:
         Busy: another process holds it.
@@ -82,14 +83,14 @@ def alone(folder: Path, training: str) -> Iterator[None]:
                 next="wait for it; what it finishes is shared, then type the same command again",
             ) from None
     try:
-        _sweep(folder)
+        _remove_partial_files(folder)
         yield
     finally:
         lock.release()
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what a process that was killed while it wrote has left."""
+def _remove_partial_files(folder: Path) -> None:
+    """Remove the temporary files of a process that was killed while writing."""
     for name in (STATE, LAST, BEST, SUMMARY):
         for stale in folder.glob(f".{name}.*"):
             stale.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Showing a method the training images as they are, before its network is evaluated."""
+"""Pass over the unaugmented training images for a method, before its network is evaluated."""
 
 import math
 import time
@@ -16,7 +16,7 @@ from segbench.methods.base import Gatherer, Method
 from segbench.models.segmentor import Segmentor
 
 from .evaluate import report_images
-from .predict import at_rest
+from .predict import eval_mode
 from .progress import Observer
 from .runtime import Runtime
 from .windows import places
@@ -34,25 +34,25 @@ def gather(
     observer: Observer,
     stop: Callable[[], bool],
 ) -> None:
-    """Show a method's gatherer, if it has one, the images of a stream, whole and not augmented.
+    """Show the gatherer of a method, if it has one, the images of a stream, whole and not augmented.
 
     The network sees windows of the size of its training crops, spread evenly and at most two thirds of one apart (720
-    and 480 pixels in SegSort's released script); what it makes of them is enlarged and added up where they overlap.
-    Pictures smaller than a window are padded at the right and the bottom with the mean colour.
+    and 480 pixels in SegSort's released script); their embeddings are upsampled and summed where they overlap. Images
+    smaller than a window are padded at the right and the bottom with the mean colour.
 
     Args:
-        method: what is trained; its network is what has been gathered for afterwards.
-        images: of the stream.
-        stream: says how large the training crops are.
+        method: method whose gatherer updates its network.
+        images: data set of the stream.
+        stream: tells the size of the training crops.
         input: channel order and normalisation.
-        runtime: the machine.
-        observer: told about progress.
-        stop: asked between images.
+        runtime: device and precision.
+        observer: receives the progress.
+        stop: polled between images.
 
     Raises:
-        Interrupted: ``stop`` said so; the network is as it was.
+        Interrupted: ``stop`` returned True; the network is unchanged.
         MissingFault: an image or label cannot be read.
-        RunFault: there is nothing to gather.
+        RunFault: nothing was gathered.
     """
     gatherer = method.gatherer()
     if gatherer is None:
@@ -62,8 +62,8 @@ def gather(
     batches = evaluation_batches(
         images, input=input, device=runtime.device, share=Share(0, every), num_workers=runtime.workers
     )
-    # Not in inference mode: what is gathered becomes part of the network.
-    with at_rest(method.segmentor, runtime), torch.no_grad():
+    # Not in inference mode, as gathered tensors become buffers of the network.
+    with eval_mode(method.segmentor, runtime), torch.no_grad():
         for done, batch in enumerate(batches, 1):
             if stop():
                 raise Interrupted("Stopped while gathering; what was trained is kept.", next="the same command again")
@@ -73,9 +73,9 @@ def gather(
 
 
 def _embedded(gatherer: Gatherer, segmentor: Segmentor, image: Tensor, window: Size, runtime: Runtime) -> Tensor:
-    """Sum over the windows of an image (1, 3, H, W), (1, D, H, W) float32."""
+    """Return the sum (1, D, H, W) float32 of the embeddings of the windows of an image (1, 3, H, W)."""
     height, width = image.shape[-2:]
-    image = F.pad(image, (0, max(0, window[1] - width), 0, max(0, window[0] - height)))  # normalised: the mean colour
+    image = F.pad(image, (0, max(0, window[1] - width), 0, max(0, window[0] - height)))  # 0 is the mean colour
     full = (image.shape[-2], image.shape[-1])
     stride = (math.ceil(window[0] * 2 / 3), math.ceil(window[1] * 2 / 3))
     windows = places(full, window, stride, placing="even")

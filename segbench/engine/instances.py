@@ -1,4 +1,4 @@
-"""What a data set's own benchmark scores beside class IoU: joins its facts, its instance maps and the formulas.
+"""Further scores of a data set's own benchmark beside class IoU, such as iIoU.
 
 A data set whose benchmark does so has a module ``labels`` with ``labels()`` and ``average_instance_size()`` (see
 ``segbench.data.sets.cityscapes.labels``), and its split offers ``instances(index)``.
@@ -24,7 +24,7 @@ _BY_INSTANCE = ("iiou", "category_iiou")
 
 
 class Images(Protocol):
-    """What is scored: a data set's split at the size of the evaluation.
+    """Split of a data set at the size of the evaluation.
 
     It may have ``instances(index)``: an image's instance map, int32 (H, W); None where there is none, or the images
     are not at their native size.
@@ -38,7 +38,7 @@ class Images(Protocol):
 
 
 def label_ids(data: DataSpec, table: ClassTable) -> LabelIds | None:
-    """What the data set's benchmark knows of its label ids; None where there is nothing or the classes are others."""
+    """Return the label ids of the data set's benchmark; None if it has none or scores other classes."""
     if not has_part("dataset", data.name, "labels"):
         return None
     facts = implementation("dataset", data.name, "labels")
@@ -58,13 +58,13 @@ def label_ids(data: DataSpec, table: ClassTable) -> LabelIds | None:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """The counts behind the benchmark's scores.
+    """Counts behind the benchmark's scores.
 
     Attributes:
-        labels: what its label ids mean.
-        matrices: (N, C, C) int64 over train ids, one for each image; over label ids (N, L, L) if ``of_label_ids``.
-        instances: rows as in ``Tallies.instances``; None where not every image offered its map.
-        of_label_ids: whether label ids were predicted, of which some are not scored.
+        labels: label ids of the benchmark.
+        matrices: (N, C, C) int64 over train ids, one per image; (N, L, L) over label ids if ``of_label_ids``.
+        instances: rows as in ``Tallies.instances``; None unless every image has an instance map.
+        of_label_ids: whether label ids were predicted, some of which are not scored.
     """
 
     labels: LabelIds
@@ -74,35 +74,35 @@ class Benchmark:
 
     @cached_property
     def scores(self) -> CityscapesScores:
-        """All scores, those by instance too, which mean nothing without instances."""
+        """All scores; those by instance are undefined without instances."""
         rows = np.zeros((0, 5), np.int64) if self.instances is None else self.instances
         if self.of_label_ids:
             return cityscapes_scores(Tallies(self.matrices, rows), self.labels)
         return cityscapes_scores(Tallies.of_train_ids(self.matrices, rows, self.labels), self.labels)
 
     def figures(self, *, absent: Absent) -> dict[str, float]:
-        """Averages in percent other than the class mIoU; one that is undefined is left out."""
+        """Return the defined averages in percent, without the class mIoU."""
         means = self.scores.means(absent=absent)
         wanted = [name for name in means if name != "miou" and (self.instances is not None or name not in _BY_INSTANCE)]
         return {name: 100 * means[name] for name in wanted if not np.isnan(means[name])}
 
     def by_name(self) -> dict[str, dict[str, float | None]]:
-        """``class_iiou``, ``category_iou`` and ``category_iiou`` by name in percent; None where undefined."""
-        parts = {"category_iou": self.scores.category_iou}
+        """Return ``class_iiou``, ``category_iou`` and ``category_iiou`` by name in percent; None where undefined."""
+        kinds = {"category_iou": self.scores.category_iou}
         if self.instances is not None:
-            parts |= {"class_iiou": self.scores.class_iiou, "category_iiou": self.scores.category_iiou}
+            kinds |= {"class_iiou": self.scores.class_iiou, "category_iiou": self.scores.category_iiou}
         return {
-            part: {name: None if np.isnan(score) else 100 * score for name, score in every.items()}
-            for part, every in parts.items()
+            kind: {name: None if np.isnan(score) else 100 * score for name, score in every.items()}
+            for kind, every in kinds.items()
         }
 
     def counts(self) -> dict[str, NDArray[np.int64]]:
-        """What the store keeps."""
+        """Return the arrays to store."""
         return {"matrices": self.matrices} | ({} if self.instances is None else {"instances": self.instances})
 
 
 class WithInstances:
-    """A split whose instance maps are read with its images, for when these are predicted.
+    """Split that reads the instance map of an image together with it and keeps it until the prediction.
 
     Args:
         images: the split.
@@ -119,7 +119,7 @@ class WithInstances:
         return self._images.key(index)
 
     def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Image and label; the instance map waits for ``take``.
+        """Read an image and its label; the instance map is kept for ``take``.
 
         Raises:
             MissingFault: a file is missing or broken, or the map is of another size.
@@ -133,15 +133,15 @@ class WithInstances:
         return pixels, label
 
     def take(self, index: int) -> NDArray[np.int32] | None:
-        """The map of an image that was read, once."""
+        """Return the map of an image that was read, and forget it."""
         return self._maps.pop(index)
 
 
 class InstanceCounts:
-    """How well the instances of image after image are predicted.
+    """Counts of correctly predicted instance pixels.
 
     Args:
-        labels: what the label ids mean.
+        labels: label ids of the benchmark.
     """
 
     def __init__(self, labels: LabelIds) -> None:
@@ -149,10 +149,10 @@ class InstanceCounts:
         self._rows: list[NDArray[np.int64] | None] = []
 
     def count(self, instances: NDArray[np.int32] | None, prediction: Tensor, *, name: str) -> None:
-        """Count the next image: its map, and (H, W) uint8 train ids on any device.
+        """Count the next image by its map and the predicted train ids, (H, W) uint8 on any device.
 
         Raises:
-            MissingFault: the map holds what no instance can have.
+            MissingFault: the map holds invalid values.
         """
         if instances is None:
             self._rows.append(None)
@@ -161,7 +161,7 @@ class InstanceCounts:
         self._rows.append(count_instances(instances, predicted, self._labels, train_ids=True, image=image, name=name))
 
     def benchmark(self, matrices: NDArray[np.int64]) -> Benchmark:
-        """Everything counted, with the images' confusion matrices (N, C, C) over train ids."""
+        """Return all counts, joined with the images' confusion matrices (N, C, C) over train ids."""
         rows = [row for row in self._rows if row is not None]
         whole = bool(rows) and len(rows) == len(self._rows)
         return Benchmark(self._labels, matrices, np.concatenate(rows) if whole else None)

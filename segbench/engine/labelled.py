@@ -1,4 +1,4 @@
-"""Which images a stage takes as labelled: written beside its weights, and held to when it goes on."""
+"""List of a stage's labelled images, written beside its weights and checked when it resumes."""
 
 import json
 from collections.abc import Mapping
@@ -15,17 +15,17 @@ LABELLED = "labelled.json"
 
 
 def note_labelled(stage: StageSpec, folder: Path, data: Mapping[str, SegDataset], *, seed: int, goes_on: bool) -> None:
-    """Write down the chosen images of every stream that has a subset; nothing where none has.
+    """Write the list of chosen images of every stream with a subset; nothing if there is none.
 
     Args:
-        stage: of the training.
-        folder: of the stage.
-        data: what was opened for each stream.
-        seed: of the training, which a draw may follow.
-        goes_on: whether the stage was begun before, with the images that are written there.
+        stage: stage to train.
+        folder: folder of the stage.
+        data: opened data set of each stream.
+        seed: seed of the training, which a draw may depend on.
+        goes_on: whether the stage resumes and must use the images that are listed there.
 
     Raises:
-        InvalidFault: it was begun with other images.
+        InvalidFault: the stage was begun with other images.
         RunFault: the folder cannot be written.
     """
     found = {}
@@ -46,7 +46,7 @@ def note_labelled(stage: StageSpec, folder: Path, data: Mapping[str, SegDataset]
 
 
 def labelled(folder: Path, stage: str) -> list[dict[str, Any]]:
-    """For a record: the choice of each stream of a stage, every name of it; empty where there is none."""
+    """Return the subset of each stream of a stage for its record, with all image names; empty if there is none."""
     return [{"stage": stage, "stream": name, **chosen} for name, chosen in _read(folder).items()]
 
 

@@ -1,4 +1,4 @@
-"""Losses of a training, kept on the device until somebody asks."""
+"""Losses of a training, kept on the device until they are fetched."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from segbench.core.errors import RunFault
 
 
 def not_finite(fault: str) -> RunFault:
-    """The fault of a training that ran away."""
+    """Return the fault of a training that has diverged."""
     return RunFault(
         f"{fault} The state before is kept.",
         next="the same command with --set schedule.optimizer.lr=SMALLER, or --precision float32",
@@ -17,14 +17,16 @@ def not_finite(fault: str) -> RunFault:
 
 
 def require_finite(method: nn.Module, optimizer: torch.optim.Optimizer, *, step: int, device: str) -> None:
-    """A finite loss can have a gradient that is not; what it leads to must not take a good state's place.
+    """Raise on NaN or Inf, so that a diverged state never overwrites the checkpoint.
+
+    A finite loss may have an infinite gradient, so the loss does not tell.
 
     Raises:
-        RunFault: a weight, a buffer or the optimiser's memory of a weight is not finite.
+        RunFault: a weight, a buffer or the optimiser's state of a weight is not finite.
     """
     tensors = dict(method.state_dict())
-    for number, memory in enumerate(optimizer.state.values()):
-        tensors |= {f"the optimiser's {key} {number}": value for key, value in memory.items()}
+    for number, state in enumerate(optimizer.state.values()):
+        tensors |= {f"the optimiser's {key} {number}": value for key, value in state.items()}
     tensors = {name: value for name, value in tensors.items() if isinstance(value, Tensor)}
     finite = torch.stack([value.isfinite().all().to(device) for value in tensors.values()]).tolist()
     bad = [name for name, fine in zip(tensors, finite, strict=True) if not fine]
@@ -33,7 +35,7 @@ def require_finite(method: nn.Module, optimizer: torch.optim.Optimizer, *, step:
 
 
 class LossMeter:
-    """Adds up named terms; only ``fetch`` waits for the device."""
+    """Running means of named losses; only ``fetch`` waits for the device."""
 
     def __init__(self) -> None:
         self._names: tuple[str, ...] = ()
@@ -43,17 +45,17 @@ class LossMeter:
         self._steps = 0
 
     def add(self, names: tuple[str, ...], values: Tensor, *, step: int) -> None:
-        """Terms (K,) of one step, detached."""
+        """Add the losses (K,) of one step, detached."""
         if not self._pending:
             self._first = step
         self._names = names
         self._pending.append(values)
 
     def fetch(self) -> dict[str, float]:
-        """Mean of each term since the last fetch; empty if there was no step.
+        """Return the mean of each loss since the last fetch; empty if there was no step.
 
         Raises:
-            RunFault: a term was not finite; names it and the step.
+            RunFault: a loss was not finite; names it and the step.
         """
         if not self._pending:
             return {}
@@ -70,15 +72,15 @@ class LossMeter:
         return dict(zip(self._names, values.mean(0).tolist(), strict=True))
 
     def take(self) -> dict[str, float]:
-        """Mean of each term over everything fetched since the last ``take``, which begins anew."""
+        """Return the mean of each loss over all fetched since the last ``take``, and reset."""
         means = {name: value / self._steps for name, value in self._sums.items()}
         self._sums, self._steps = {}, 0
         return means
 
     def state_dict(self) -> dict[str, Any]:
-        """What was fetched and not yet taken."""
+        """Return the sums that were fetched and not yet taken."""
         return {"sums": self._sums, "steps": self._steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with another meter's sums."""
+        """Load the sums of another meter."""
         self._sums, self._steps = dict(state["sums"]), state["steps"]

@@ -1,4 +1,4 @@
-"""Optimisers and learning rates from their specs."""
+"""Optimisers and learning rates."""
 
 import math
 from collections import Counter
@@ -15,15 +15,15 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def learning_rate(policy: PolicySpec, base: float, *, step: int, steps: int) -> float:
-    """Learning rate of one step, in closed form so that a resumed run needs no state.
+    """Return the learning rate of a step, in closed form so that a resumed run needs no state.
 
     ``base * (1 - step/steps)^power`` for poly, times a linear ramp from ``warmup_ratio`` to 1 over ``warmup_steps``.
 
     Args:
         policy: the schedule.
-        base: the base rate.
-        step: steps done before this one, 0-based.
-        steps: steps in all.
+        base: base learning rate.
+        step: index of the step, from 0.
+        steps: total number of steps.
     """
     progress = step / steps
     if policy.name == "poly":
@@ -39,19 +39,19 @@ def learning_rate(policy: PolicySpec, base: float, *, step: int, steps: int) -> 
 
 
 def build_optimizer(spec: OptimizerSpec, method: Method, *, fused: bool) -> torch.optim.Optimizer:
-    """The optimiser over a method's parameter groups; each splits in two where something is spared weight decay.
+    """Build the optimiser over a method's parameter groups, split where parameters are exempt from weight decay.
 
     Raises:
         ValueError: the method's groups leave out a trained parameter, or name one twice.
     """
-    spared = _without_decay(spec, method)
+    exempt = _without_decay(spec, method)
     groups: list[dict[str, Any]] = []
     own = method.param_groups()
     _require_complete(own, method)
     for group in own:
         own_decay = spec.weight_decay if group.weight_decay is None else group.weight_decay
         for decay in dict.fromkeys((own_decay, 0.0)):
-            params = [p for name, p in group.params if (0.0 if name in spared else own_decay) == decay]
+            params = [p for name, p in group.params if (0.0 if name in exempt else own_decay) == decay]
             if params:
                 groups.append(
                     {
@@ -59,6 +59,7 @@ def build_optimizer(spec: OptimizerSpec, method: Method, *, fused: bool) -> torc
                         "lr": spec.lr * group.lr_multiplier,
                         "lr_multiplier": group.lr_multiplier,
                         "weight_decay": decay,
+                        "updates_per_step": group.updates_per_step,
                     }
                 )
     if spec.name == "sgd":
@@ -68,37 +69,52 @@ def build_optimizer(spec: OptimizerSpec, method: Method, *, fused: bool) -> torc
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give every group its share of ``lr``."""
+    """Set the learning rate of every group to ``lr`` times its multiplier."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_multiplier"]
 
 
+def update(optimizer: torch.optim.Optimizer) -> None:
+    """Do one step, in which groups with more `ParamGroup.updates_per_step` are updated that often.
+
+    Every further update is a full one with the same gradient. The gradients of groups that are done are dropped.
+    """
+    optimizer.step()
+    wanted = [group.get("updates_per_step", 1) for group in optimizer.param_groups]  # not in older saved states
+    for done in range(1, max(wanted)):
+        for group, updates in zip(optimizer.param_groups, wanted, strict=True):
+            if updates <= done:
+                for parameter in group["params"]:
+                    parameter.grad = None
+        optimizer.step()
+
+
 def _require_complete(groups: list[ParamGroup], method: Method) -> None:
-    """A parameter that no group names would never be trained, and nobody would notice."""
+    """Raise on a trained parameter that no group or several groups name."""
     named = Counter(name for group in groups for name, _ in group.params)
     wanted = {name for name, parameter in method.named_parameters() if parameter.requires_grad}
     if named != Counter(wanted):
-        wrong = sorted((set(named) ^ wanted) | {name for name, times in named.items() if times > 1})
+        wrong = sorted((set(named) ^ wanted) | {name for name, count in named.items() if count > 1})
         raise ValueError(f"each trained parameter must be in exactly one group; look at {', '.join(wrong[:3])}")
 
 
 def _without_decay(spec: OptimizerSpec, method: Method) -> set[str]:
-    """Names of the parameters that are spared weight decay."""
-    spared: set[str] = set()
+    """Return the names of the parameters without weight decay."""
+    exempt: set[str] = set()
     for prefix, module in method.named_modules():
         dot = f"{prefix}." if prefix else ""
         own = [dot + name for name, _ in module.named_parameters(recurse=False)]
         if "norm" in spec.no_decay and isinstance(module, _NORMS):
-            spared.update(own)
+            exempt.update(own)
         if "bias" in spec.no_decay:
-            spared.update(name for name in own if name.endswith("bias"))
+            exempt.update(name for name in own if name.endswith("bias"))
         if "depthwise" in spec.no_decay and isinstance(module, _CONVOLUTIONS) and _is_depthwise(module):
-            spared.add(f"{dot}weight")
+            exempt.add(f"{dot}weight")
         if "position" in spec.no_decay:
-            spared.update(name for name in own if "position" in name.rsplit(".", 1)[-1])
-    return spared
+            exempt.update(name for name in own if "position" in name.rsplit(".", 1)[-1])
+    return exempt
 
 
 def _is_depthwise(convolution: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> bool:
-    """Whether each channel of several is filtered by itself."""
+    """Return whether each of several channels is filtered by itself."""
     return convolution.groups == convolution.in_channels > 1

@@ -1,6 +1,6 @@
-"""From one image to its labels by a declared protocol: sizes, windows, scales, mirrors, and how they are put together.
+"""Prediction of one image by an evaluation protocol: sizes, windows, scales, mirrored views and their fusion.
 
-No more than one image's scores are ever held at full size, on the device; what leaves it is a label map of bytes.
+Scores of one image at most are held at full size, on the device; only a uint8 label map leaves it.
 """
 
 import contextlib
@@ -35,15 +35,15 @@ def predict(
     size: Size,
     runtime: Runtime,
 ) -> Tensor:
-    """Predicted train ids of one image.
+    """Predict the train ids of one image.
 
     Args:
-        segmentor: the network.
+        segmentor: network in evaluation mode.
         image: (1, 3, H, W) uint8 RGB on the device.
-        spec: the protocol.
+        spec: evaluation protocol.
         input: channel order and normalisation.
-        size: (h, w) of the answer.
-        runtime: the machine.
+        size: (h, w) of the result.
+        runtime: device and precision.
 
     Returns:
         (1, h, w) uint8.
@@ -67,15 +67,15 @@ def predict(
 
 
 @contextlib.contextmanager
-def at_rest(network: nn.Module, runtime: Runtime) -> Iterator[None]:
-    """Evaluation mode, uncompiled, with one choice of kernels; afterwards every module is as it was."""
+def eval_mode(network: nn.Module, runtime: Runtime) -> Iterator[None]:
+    """Put a network into evaluation mode, uncompiled and without kernel benchmarking; every mode is restored after."""
     before = [(module, module.training) for module in network.modules()]
     benchmark = torch.backends.cudnn.benchmark
     network.eval()
-    # Trying kernels out anew for each size of image takes longer than it saves, and could change a score.
+    # Benchmarking kernels for each image size takes longer than it saves, and could change a score.
     torch.backends.cudnn.benchmark = False
     try:
-        # Sizes differ from training's, and each would be compiled.
+        # Image sizes differ, and each would be compiled.
         with torch.compiler.set_stance("force_eager") if runtime.compile else contextlib.nullcontext():
             yield
     finally:
@@ -85,7 +85,7 @@ def at_rest(network: nn.Module, runtime: Runtime) -> Iterator[None]:
 
 
 def seen_size(size: Size, spec: EvaluationSpec, *, scale: float = 1.0) -> Size:
-    """(height, width) at which a network is shown an image of that size, or a window of it; padding included."""
+    """Return (height, width) of the network's input for an image of that size or a window of it, padding included."""
     height, width = _padded(_resized(size, spec, scale), spec)
     window = spec.window if spec.mode == "slide" else None
     return (height, width) if window is None else (min(height, window[0]), min(width, window[1]))
@@ -94,16 +94,16 @@ def seen_size(size: Size, spec: EvaluationSpec, *, scale: float = 1.0) -> Size:
 def _views(
     segmentor: Segmentor, image: Tensor, spec: EvaluationSpec, runtime: Runtime
 ) -> Iterator[tuple[Tensor, bool]]:
-    """Scores (1, C, h, w) of each view, and whether they are mirrored; of any size, but of the whole picture.
+    """Yield the scores (1, C, h, w) of each view of the whole image, of any size, and whether they are mirrored.
 
-    A mirrored view follows the one that it is of. What is to be exponentiated has the size that was shown.
+    A mirrored view follows its original. Scores that are exponentiated later have the size of the network's input.
     """
     slides = spec.mode == "slide"
     as_shown = spec.enlarge == "twice" or (spec.fuse == "exp_logits" and (spec.flip or len(spec.scales) > 1))
     for scale in spec.scales:
         own = (image.shape[-2], image.shape[-1])
         size = _resized(own, spec, scale)
-        # Without anti-aliasing: plain bilinear sampling is what evaluation codes of the field do.
+        # Without anti-aliasing, as evaluation codes of the field do.
         view = image if size == own else F.interpolate(image, size=size, mode="bilinear", align_corners=False)
         full = _padded(size, spec)
         rows = _rows(size, full, spec.pad, image.device) if segmentor.wants_rows else None
@@ -123,7 +123,7 @@ def _views(
 
 
 def _fed(image: Tensor, input: InputSpec) -> Tensor:
-    """What the network is fed, (1, 3, H, W) float32; on a CPU looked up for each of 256 values, to the same bits."""
+    """Return the normalised input (1, 3, H, W) float32; on a CPU by a look-up table, with the same bits."""
     if image.device.type != "cpu":
         return normalise(image.float() / 255.0, input)
     pixels = image[0].permute(1, 2, 0).numpy()
@@ -135,28 +135,27 @@ def _fed(image: Tensor, input: InputSpec) -> Tensor:
 
 @cache
 def _table(input: InputSpec) -> NDArray[np.float32]:
-    """Normalised values of 0..255, (1, 256, 3), in the order of the channels that are fed."""
+    """Return the normalised values of 0..255, (1, 256, 3), in the network's channel order."""
     levels = torch.arange(256, dtype=torch.uint8).expand(1, 3, 1, 256)
     table = normalise(levels.float() / 255.0, input)
     return np.ascontiguousarray(table[0].permute(1, 2, 0).numpy())
 
 
 def _enlarged(segmentor: Segmentor, scores: Tensor, size: Size) -> Tensor:
-    """Scores at the size of the answer."""
+    """Upsample scores to the size of the result."""
     if scores.device.type == "cpu":
-        # With the classes of a pixel side by side, a CPU enlarges, exponentiates and compares them several times as
-        # fast; the values are the same.
+        # Channels last, a CPU resizes, exponentiates and compares several times as fast; the values are the same.
         scores = scores.contiguous(memory_format=torch.channels_last)
     return segmentor.resize(scores, size)
 
 
 def _shares(segmentor: Segmentor, scores: Tensor) -> Tensor:
-    """Probabilities, or votes as they are."""
+    """Return probabilities; votes are returned as they are."""
     return scores if segmentor.votes else scores.softmax(1)
 
 
 def _resized(size: Size, spec: EvaluationSpec, scale: float) -> Size:
-    """Sides after resizing, before padding.
+    """Return the size after resizing, before padding.
 
     ``short_side`` and ``max_side`` as mmcv's ``rescale_size`` (both grow with the scale), ``multiple_of`` as its
     ``imresize_to_multiple``.
@@ -182,24 +181,24 @@ def _padded(size: Size, spec: EvaluationSpec) -> Size:
     if window is not None and pad.to_window:
         height, width = max(height, window[0]), max(width, window[1])
     if window is not None and (height > window[0] or width > window[1]):
-        return height, width  # the network is shown windows, which have a size of their own
+        return height, width  # the input is windows, which have their own size
     return _fitting(height, pad), _fitting(width, pad)
 
 
 def _fitting(side: int, pad: PadSpec) -> int:
-    """The smallest ``multiple * k + plus`` that is no smaller."""
+    """Return the smallest ``multiple * k + plus`` that is not below the side."""
     return math.ceil((side - pad.plus) / pad.multiple) * pad.multiple + pad.plus
 
 
 def _before(size: Size, full: Size, pad: PadSpec | None) -> Size:
-    """Rows above and columns left of the picture."""
+    """Return the padding above and left of the image."""
     if pad is None or pad.where == "end":
         return 0, 0
     return (full[0] - size[0]) // 2, (full[1] - size[1]) // 2
 
 
 def _pad(image: Tensor, full: Size, pad: PadSpec | None) -> Tensor:
-    """Zeros around a normalised image: the mean colour."""
+    """Pad a normalised image with zeros, the mean colour."""
     size = (image.shape[-2], image.shape[-1])
     if size == full:
         return image
@@ -208,7 +207,7 @@ def _pad(image: Tensor, full: Size, pad: PadSpec | None) -> Tensor:
 
 
 def _rows(size: Size, full: Size, pad: PadSpec | None, device: torch.device) -> Tensor:
-    """Places (1, H) of the rows of a padded picture: in [0, 1), and 1 in the padding."""
+    """Return the places (1, H) of the rows of a padded image, in [0, 1), and 1 in the padding."""
     top, _ = _before(size, full, pad)
     rows = torch.ones(1, full[0], device=device)
     rows[0, top : top + size[0]] = torch.arange(size[0], device=device) / size[0]
@@ -221,16 +220,16 @@ def _cropped(scores: Tensor, size: Size, pad: PadSpec | None) -> Tensor:
 
 
 def _is_cut(size: Size, spec: EvaluationSpec) -> bool:
-    """Whether windows are cut out, and not the whole image shown."""
+    """Return whether windows are cut out of an image of this size."""
     assert spec.window is not None
     together = spec.overlap != "logits" or (spec.flip and spec.mirror == "window")
     return size[0] > spec.window[0] or size[1] > spec.window[1] or together
 
 
 def _forward(segmentor: Segmentor, images: Tensor, rows: Tensor | None, runtime: Runtime) -> Tensor:
-    """Logits of several images of one size; one after the other where the device cannot hold all of them.
+    """Return the logits of images of one size, computed one by one if the device runs out of memory.
 
-    ``rows`` are (N, H) or, of all images, (1, H) places for a network that wants them.
+    ``rows`` are the places (N, H), or (1, H) for all images, for a network that wants them.
     """
     if runtime.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
@@ -242,14 +241,14 @@ def _forward(segmentor: Segmentor, images: Tensor, rows: Tensor | None, runtime:
     except torch.OutOfMemoryError:
         if len(images) == 1:
             raise
-    # Outside of the handler: while an exception is known, so are the tensors of the call that raised it.
+    # Outside of the handler, as an exception keeps the tensors of the call that raised it.
     torch.cuda.empty_cache()
     each = [None] * len(images) if rows is None else rows.expand(len(images), -1).split(1)
     return torch.cat([_forward(segmentor, *one, runtime) for one in zip(images.split(1), each, strict=True)])
 
 
 def _slide(segmentor: Segmentor, image: Tensor, rows: Tensor | None, spec: EvaluationSpec, runtime: Runtime) -> Tensor:
-    """Mean over overlapping windows, or their sum, (1, C, H, W)."""
+    """Return the mean of overlapping windows, or their sum, (1, C, H, W)."""
     assert spec.window is not None
     height, width = image.shape[-2:]
     window = (min(spec.window[0], height), min(spec.window[1], width))

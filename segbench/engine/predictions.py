@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from segbench.core.errors import Interrupted, MissingFault
 from segbench.core.spec import DataSpec
 from segbench.data import images
-from segbench.data.predictions import Meaning
+from segbench.data.predictions import LabelEncoding
 from segbench.data.reader import Pair, label_reader
 from segbench.metrics.cityscapes import LabelIds, Tallies
 from segbench.metrics.confusion import confusion_matrix
@@ -27,7 +27,7 @@ def count_predictions(
     files: Sequence[Path],
     pairs: Sequence[Pair],
     data: DataSpec,
-    meaning: Meaning,
+    meaning: LabelEncoding,
     *,
     progress: Callable[[int], None],
     stop: Callable[[], bool] = lambda: False,
@@ -68,7 +68,7 @@ def count_predictions(
 class _InTrainIds:
     """Counts over train ids, with one column more for what is predicted and not scored."""
 
-    def __init__(self, data: DataSpec, meaning: Meaning) -> None:
+    def __init__(self, data: DataSpec, meaning: LabelEncoding) -> None:
         self._data, self._meaning = data, meaning
         self._matrices: list[Counts] = []
 
@@ -90,7 +90,7 @@ class _InTrainIds:
 class _InLabelIds:
     """Counts over the label ids of a benchmark, instances included."""
 
-    def __init__(self, labels: LabelIds, meaning: Meaning) -> None:
+    def __init__(self, labels: LabelIds, meaning: LabelEncoding) -> None:
         self._labels = labels
         self._ids = np.arange(256, dtype=np.uint8)
         if meaning.encoding == "train-ids":

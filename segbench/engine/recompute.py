@@ -1,7 +1,7 @@
-"""Activation checkpointing: a backbone keeps the inputs of its pieces and computes the rest again for the gradients.
+"""Activation checkpointing: a backbone keeps the inputs of its blocks and recomputes the rest for the gradients.
 
 Chen et al. 2016 (arXiv 1604.06174), by ``torch.utils.checkpoint``. The second pass draws the same numbers (dropout,
-stochastic depth) and leaves running statistics alone, so that no number of a training depends on it.
+stochastic depth) and does not touch running statistics, so that no result of a training depends on it.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList)
 
 
 def pieces(backbone: nn.Module) -> list[nn.Module]:
-    """What is computed again as one: the outermost members of sequences and lists that have parts of their own.
+    """Return the units of recomputation: the outermost members of sequences and lists that have submodules.
 
     Blocks of a ResNet, a MobileNet or a Mix Transformer, exchange modules of an HRNet, stages of a Swin.
     """
@@ -35,7 +35,7 @@ def pieces(backbone: nn.Module) -> list[nn.Module]:
 
 
 def checkpoint_activations(backbone: nn.Module) -> None:
-    """Make a backbone compute its pieces again in the backward pass, in place; names and tensors stay."""
+    """Let a backbone recompute its blocks in the backward pass, in place; names and tensors stay."""
     for piece in pieces(backbone):
         piece.forward = _recomputed(piece)
 
@@ -45,7 +45,7 @@ def _recomputed(piece: nn.Module) -> Callable[..., Any]:
     norms = [module for module in piece.modules() if isinstance(module, _NormBase)]
 
     def contexts() -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
-        return contextlib.nullcontext(), _statistics_at_rest(norms)
+        return contextlib.nullcontext(), _frozen_statistics(norms)
 
     def run(*inputs: Any) -> Any:
         if not (piece.training and torch.is_grad_enabled()):
@@ -56,10 +56,10 @@ def _recomputed(piece: nn.Module) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def _statistics_at_rest(norms: list[_NormBase]) -> Iterator[None]:
-    """Normalise by the batch without counting it a second time in the running statistics.
+def _frozen_statistics(norms: list[_NormBase]) -> Iterator[None]:
+    """Normalise by batch statistics without updating the running ones a second time.
 
-    They are still handed over, with a momentum of 0: the backward pass wants as many tensors as the first pass kept.
+    They are still passed, with a momentum of 0, as the backward pass needs as many tensors as the first pass saved.
     """
     before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm, _, count in before:

@@ -1,4 +1,4 @@
-"""The machine a run uses: device, precision, compile, determinism. None of it is part of a protocol."""
+"""Device, precision, compilation and determinism of a run; none of it belongs to a protocol."""
 
 import os
 import platform
@@ -20,7 +20,7 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class Runtime:
-    """How to run.
+    """Settings of a run that are not part of a protocol.
 
     Attributes:
         device: a torch device name.
@@ -28,9 +28,9 @@ class Runtime:
         channels_last: memory layout of images and weights.
         compile: whether the network is compiled for training.
         deterministic: whether only deterministic kernels are allowed.
-        checkpoint_activations: whether a backbone's activations are computed again for its gradients, not kept.
+        checkpoint_activations: whether a backbone's activations are recomputed for its gradients instead of kept.
         workers: loader threads; 0 reads when a batch is asked for.
-        checkpoint_seconds: at most this much work is lost by a kill.
+        checkpoint_seconds: interval between saves; a kill loses no more work.
     """
 
     device: str = "cpu"
@@ -48,11 +48,11 @@ class Runtime:
 
     @property
     def fuses(self) -> bool:
-        """Whether optimisers have a fused kernel there; on a CPU it takes a third of the time of a plain one."""
+        """Whether optimisers have a fused kernel on the device; on a CPU it is three times as fast."""
         return self.device.split(":")[0] in ("cpu", "cuda", "mps")
 
     def apply(self) -> None:
-        """Set the process-wide switches that follow; called once a training."""
+        """Set process-wide switches; called once per training."""
         if self.is_cuda and self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(self.deterministic)
@@ -60,10 +60,10 @@ class Runtime:
         if self.device == "cpu":
             keep_large_blocks()
         if self.is_cuda:
-            # Another training in this process must not lend this one its peak.
+            # The peak of an earlier training in this process must not count.
             torch.cuda.reset_peak_memory_stats(self.device)
         if self.compile:
-            # Nor its compiled code: after a few networks the limit of recompilations would end compiling in silence.
+            # Nor its compiled code: after a few networks the recompilation limit would silently stop compiling.
             torch.compiler.reset()
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -78,10 +78,10 @@ class Runtime:
         return module.to(self.device)
 
     def prepare_network(self, network: Segmentor) -> None:
-        """Checkpoint a network's activations and compile it in place, as far as wanted; its names and tensors stay.
+        """Enable activation checkpointing and compilation of a network in place, if set; names and tensors stay.
 
-        Only the network is compiled: what a method draws is keyed on the step, and a compiled method would be compiled
-        anew for each step until the limit of recompilations.
+        Only the network is compiled: random draws of a method are keyed on the step, and a compiled method would be
+        recompiled at each step up to the recompilation limit.
         """
         if self.checkpoint_activations:
             checkpoint_activations(network.backbone)
@@ -89,12 +89,12 @@ class Runtime:
             network.compile()
 
     def synchronize(self) -> None:
-        """Wait for the device; needed around every time that is taken."""
+        """Wait for the device, as is needed around every measured time."""
         if self.is_cuda:
             torch.cuda.synchronize(self.device)
 
     def peak_memory_bytes(self) -> int:
-        """Highest memory use so far: the device's, or the process's on a CPU."""
+        """Return the peak memory so far, of the device or, on a CPU, of the process."""
         if self.is_cuda:
             return torch.cuda.max_memory_allocated(self.device)
         try:
@@ -105,11 +105,11 @@ class Runtime:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
     def memory_bytes(self) -> int | None:
-        """Memory of the device; None on a processor, whose programs share it."""
+        """Return the memory of the device; None on a CPU, where programs share it."""
         return torch.cuda.get_device_properties(self.device).total_memory if self.is_cuda else None
 
     def describe(self) -> dict[str, Any]:
-        """What a record says of the machine."""
+        """Return the description of machine and settings for a record."""
         name = torch.cuda.get_device_name(self.device) if self.is_cuda else platform.machine()
         own = {key: value for key, value in asdict(self).items() if key not in ("checkpoint_seconds", "workers")}
         return {
@@ -131,16 +131,14 @@ def choose_runtime(
     checkpoint_activations: bool = False,
     workers: int | None = None,
 ) -> Runtime:
-    """The runtime for what the user said; fast defaults on CUDA, plain float32 on a CPU.
+    """Return the runtime for the user's settings, with fast defaults on CUDA and plain float32 on a CPU.
 
     Raises:
-        UsageFault: the device does not exist here, or what is asked for does not go together.
+        UsageFault: the device does not exist here, or settings cannot be combined.
     """
     if compile and checkpoint_activations:
-        fault = "A compiled network chooses by itself which activations it keeps: --compile and"
-        raise UsageFault(
-            f"{fault} --checkpoint-activations do not go together.", next="the same command with --no-compile"
-        )
+        fault = "A compiled network chooses by itself which activations it keeps: --compile cannot be combined with"
+        raise UsageFault(f"{fault} --checkpoint-activations.", next="the same command with --no-compile")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

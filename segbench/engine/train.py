@@ -1,4 +1,4 @@
-"""The training loop: one, straight, for every method."""
+"""The training loop, one for all methods."""
 
 import contextlib
 import math
@@ -13,32 +13,34 @@ from segbench.checkpoints import native as checkpoint
 from segbench.checkpoints.backbone_weights import load_backbone_weights
 from segbench.core import atomic, support
 from segbench.core.errors import Interrupted, InvalidFault, RunFault
-from segbench.core.spec import DataSpec, EvaluationSpec, StageSpec, StreamSpec
+from segbench.core.spec import DataSpec, StageSpec
 from segbench.data.batch import Batch
 from segbench.data.dataset import SegDataset
-from segbench.data.facts import facts
-from segbench.data.loader import Finisher, TrainingBatches
 from segbench.data.open import open_dataset
 from segbench.data.prepared.folder import CacheUse
 from segbench.data.subsets import seeded
 from segbench.methods.base import Method
 from segbench.methods.build import build_method
+from segbench.methods.step import StepInfo
 
+from .batches import stage_batches
 from .clock import StepClock
-from .evaluate import evaluate
-from .folder import BEST, LAST, STATE, SUMMARY, Summary, alone, read_summary
+from .finish import finish_method
+from .folder import BEST, LAST, STATE, SUMMARY, Summary, read_summary, stage_lock
 from .gathering import gather
+from .inputs import NO_INPUTS, StageInputs, needed_stages, open_networks
 from .labelled import note_labelled
 from .losses import LossMeter, require_finite
 from .micro_batch import backward
-from .optim import build_optimizer, learning_rate, set_learning_rate
+from .optim import build_optimizer, learning_rate, set_learning_rate, update
 from .progress import Observer, Progress, Silent, watching
 from .runtime import Runtime
+from .validation import validate, validation_split
 
-__all__ = ["BEST", "LAST", "STATE", "SUMMARY", "Summary", "read_summary", "train_stage"]
+__all__ = ["BEST", "LAST", "STATE", "SUMMARY", "StageInputs", "Summary", "read_summary", "train_stage"]
 
 REPORT_SECONDS = 1.0
-AGAIN = "the same command goes on from there"
+RESUME = "the same command goes on from there"
 
 
 def train_stage(
@@ -49,43 +51,44 @@ def train_stage(
     seed: int,
     runtime: Runtime,
     data_root: Path | None = None,
-    start: Path | None = None,
+    inputs: StageInputs = NO_INPUTS,
     cache: CacheUse = "make",
     observer: Observer | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Summary:
-    """Train one stage, or go on with it, or return at once if it is done.
+    """Train a stage, resume it, or return at once if it is done.
 
     Args:
-        stage: what to train.
-        folder: where its files lie; nobody else writes there.
+        stage: stage to train.
+        folder: folder of the stage's files, for this process only.
         training: id written into the weights' header.
-        seed: of every random draw.
-        runtime: the machine.
+        seed: seed of all random draws.
+        runtime: device, precision and so on.
         data_root: folder of all data sets.
-        start: weights of an earlier stage.
-        cache: whether images are prepared first, see ``open_dataset``; no number depends on it.
-        observer: told about progress.
-        stop: asked after every step and every validation image; True saves and raises.
+        inputs: results of earlier stages.
+        cache: whether images are prepared first, see ``open_dataset``; no result depends on it.
+        observer: receives the progress.
+        stop: polled after every step and every validation image; True saves the state and raises.
 
     Raises:
-        Interrupted: ``stop`` said so; the state is saved.
-        RunFault: non-finite loss or weights, disk full, or another process trains here. Resumable.
-        InvalidFault: the stage asks for what is not built yet, or its saved state does not fit.
+        Interrupted: ``stop`` returned True; the state is saved.
+        RunFault: non-finite loss or weights, full disk, or another process trains this stage. Resumable.
+        InvalidFault: the stage needs a feature or an earlier stage that does not exist, or its saved state does not
+            fit.
         MissingFault: data or weights are missing.
     """
     _check_supported(stage)
-    with alone(folder, training):
+    with stage_lock(folder, training):
         done = read_summary(folder)
         if done is not None:
             return done
         run = _Run(stage, folder, training, seed, runtime, data_root, observer or Silent(), stop, cache)
-        run.prepare(start)
+        run.prepare(inputs)
         return run.loop()
 
 
 class _Run:
-    """State of one pass through the loop."""
+    """One run of the loop, from the start or a saved state."""
 
     def __init__(
         self,
@@ -111,18 +114,20 @@ class _Run:
         self.clock = StepClock(runtime)
         self.reported = (0, 0.0)  # step and time
 
-    def prepare(self, start: Path | None) -> None:
-        """Build the method from the seed, then load the start or the saved state over it."""
+    def prepare(self, inputs: StageInputs) -> None:
+        """Build the method from the seed and load initial weights or saved state into it."""
         self.runtime.apply()
         torch.manual_seed(self.seed)
         self.data = {name: self._open(stream.data, self.cache) for name, stream in self.stage.streams.items()}
-        self.classes = next(iter(self.data.values())).classes
+        self.classes = self.data[self.stage.primary_name].classes
         self.method: Method = build_method(self.stage, num_classes=self.classes.num_classes, seed=self.seed)
-        segmentor = self.method.predictor()
+        segmentor = self.method.segmentor
+        if needed_stages(self.stage):
+            self.method.receive(open_networks(self.stage, inputs), pseudo_labels=inputs.pseudo_labels)
         state = checkpoint.load_state(self.folder / STATE)
         note_labelled(self.stage, self.folder, self.data, seed=self.seed, goes_on=state is not None)
-        if state is None and start is not None:
-            checkpoint.load_into(segmentor, checkpoint.load_weights(start)[1], start)
+        if state is None and inputs.weights is not None:
+            checkpoint.load_into(segmentor, checkpoint.load_weights(inputs.weights)[1], inputs.weights)
         elif state is None:
             wanted = self.stage.weights
             report = load_backbone_weights(
@@ -135,7 +140,9 @@ class _Run:
         if state is not None:
             self._restore(state)
         self.runtime.prepare_network(self.method.segmentor)
-        self.validation = self._open_validation()
+        split = validation_split(self.stage)
+        # Never prepared for validations alone.
+        self.validation = None if split is None else self._open(split, "off" if self.cache == "off" else "use")
 
     def loop(self) -> Summary:
         """Train until the last step."""
@@ -144,11 +151,14 @@ class _Run:
         self.reported = self.step, saved
         with contextlib.closing(self._batches()) as batches:
             while True:
-                if self._is_due():  # first of all, as a run may have been stopped before its validation
+                if self._is_due():  # before any step, as a run may have been stopped before its validation
                     self._measure()
                     saved = time.perf_counter()
                 if self.step == self.stage.schedule.steps:
                     return self._finish()
+                if self.curve and self.curve[-1]["step"] == self.step:
+                    # Also when the run resumes here: the state of a validated step is saved before this call.
+                    self.method.on_validation(self._info(), self.curve[-1].get("miou"))
                 self._train_step(next(batches))
                 now = time.perf_counter()
                 stopping = self.stop() and self.step < self.stage.schedule.steps
@@ -160,54 +170,35 @@ class _Run:
                     saved = time.perf_counter()
                     self.reported = self.step, saved
                 if stopping:
-                    raise Interrupted(f"Saved at step {self.step:,}.", next=AGAIN)
+                    raise Interrupted(f"Saved at step {self.step:,}.", next=RESUME)
+
+    def _info(self) -> StepInfo:
+        return StepInfo(self.step, self.stage.schedule.steps, micro_batches=self.stage.parts)
 
     def _train_step(self, batches: dict[str, Batch]) -> None:
-        """One step; nothing here waits for the device."""
+        """Do one step without waiting for the device."""
+        info = self._info()
         set_learning_rate(self.optimizer, self._lr(self.step))
         with self.clock.step():
-            names, losses = backward(self.method, batches, step=self.step, parts=self.stage.parts, runtime=self.runtime)
-            self.optimizer.step()
+            names, losses = backward(self.method, batches, info=info, runtime=self.runtime)
+            update(self.optimizer)
             self.optimizer.zero_grad(set_to_none=True)
-            self.method.after_step(self.step)
+            self.method.after_step(info)
         self.losses.add(names, losses, step=self.step)
         self.step += 1
+
+    def _batches(self) -> Generator[dict[str, Batch], None, None]:
+        observer = watching(self.observer, self.stop)
+        return stage_batches(
+            self.stage, self.data, seed=self.seed, start_step=self.step, runtime=self.runtime, observer=observer
+        )
 
     def _lr(self, step: int) -> float:
         schedule = self.stage.schedule
         return learning_rate(schedule.policy, schedule.optimizer.lr, step=step, steps=schedule.steps)
 
-    def _batches(self) -> Generator[dict[str, Batch], None, None]:
-        """Batches of every stream from the current step on: a function of seed and step alone."""
-        with contextlib.ExitStack() as stack:
-            loaders, finishers = {}, {}
-            for name, stream in self.stage.streams.items():
-                loader = TrainingBatches(
-                    stream,
-                    self.data[name],
-                    seed=self.seed,
-                    input=self.stage.model.input,
-                    stream=name,
-                    start_step=self.step,
-                    num_workers=self.runtime.workers,
-                    pin_memory=self.runtime.is_cuda,
-                    watch=watching(self.observer, self.stop),
-                )
-                loaders[name] = stack.enter_context(loader)
-                finishers[name] = Finisher(
-                    stream.augmentation,
-                    batch_total=stream.batch_total,
-                    input=self.stage.model.input,
-                    device=self.runtime.device,
-                    seed=self.seed,
-                    stream=name,
-                    channels_last=self.runtime.channels_last,
-                )
-            while True:
-                yield {name: finishers[name](next(loader)) for name, loader in loaders.items()}
-
     def _report(self) -> None:
-        """Wait for the device, check the losses, and tell of the steps since the last report.
+        """Wait for the device, check the losses and report the steps since the last report.
 
         Raises:
             RunFault: a loss was not finite.
@@ -234,81 +225,68 @@ class _Run:
         self.reported = self.step, time.perf_counter()
 
     def _is_due(self) -> bool:
-        """Whether the curve lacks a point at this step."""
+        """Return whether the curve lacks a point at this step."""
         every, steps = self.stage.schedule.validate_every, self.stage.schedule.steps
         falls = self.step == steps or (every is not None and self.step % every == 0)
         return self.step > 0 and falls and not (self.curve and self.curve[-1]["step"] == self.step)
 
     def _measure(self) -> None:
-        """Add a point to the curve, with the validation's score if there is one; keep state and best weights."""
+        """Add a point to the curve, with a validation score if there is one; save state and best weights."""
         miou = self._evaluate()
         point = {"step": float(self.step), "lr": self._lr(self.step - 1)}
         point |= {f"loss_{name}": value for name, value in self.losses.take().items()}
         better = False
         if miou is not None:
-            if math.isfinite(miou):  # else nothing in the split is labelled
+            if math.isfinite(miou):  # NaN if nothing in the split is labelled
                 point["miou"] = miou
                 better = self.best is None or miou > self.best["miou"]
             self.observer.note(f"step {self.step:,}: validation mIoU {miou:.2f}")
         self.curve.append(point)
         if better:
             self.best = {"step": point["step"], "miou": point["miou"]}
-        # The state first: whoever goes on from it can write the best weights again, but not get older ones back.
+        # The state first: a run that resumes from it can write the best weights again, but not restore older ones.
         self._save()
         if better:
             self._save_weights(BEST)
         self.reported = self.step, time.perf_counter()
 
     def _evaluate(self) -> float | None:
-        """Let the method gather what its network needs; mIoU in percent on the validation split at single scale."""
+        """Gather what the network needs; return the mIoU in percent on the validation split at a single scale."""
         self._require_finite()
         try:
             gather(
                 self.method,
-                self.data[next(iter(self.stage.streams))],
-                self._first_stream(),
+                self.data[self.stage.primary_name],
+                self.stage.primary_stream,
                 input=self.stage.model.input,
                 runtime=self.runtime,
                 observer=self.observer,
                 stop=self.stop,
             )
-            return None if self.validation is None else self._validate(self.validation)
+            if self.validation is None:
+                return None
+            return validate(
+                self.method.predictor(),
+                self.validation,
+                name=self.classes.name,
+                input=self.stage.model.input,
+                runtime=self.runtime,
+                observer=self.observer,
+                stop=self.stop,
+            )
         except Interrupted:
             self._save()
-            raise Interrupted(f"Saved at step {self.step:,}, before its validation.", next=AGAIN) from None
-        except Exception:  # a broken image or a device without memory for whole images must not cost the steps
+            raise Interrupted(f"Saved at step {self.step:,}, before its validation.", next=RESUME) from None
+        except Exception:  # a broken image or too little memory for whole images must not cost the steps
             self._save()
             raise
 
-    def _validate(self, images: SegDataset) -> float:
-        result = evaluate(
-            self.method.predictor(),
-            images,
-            EvaluationSpec(data=DataSpec(name=self.classes.name, splits=("val",))),
-            input=self.stage.model.input,
-            runtime=self.runtime,
-            phase="validate",
-            observer=self.observer,
-            stop=self.stop,
-        )
-        return result.figures(absent="exclude")["miou"]
-
     def _open(self, data: DataSpec, cache: CacheUse) -> SegDataset:
-        watch = watching(self.observer, self.stop)
-        return open_dataset(seeded(data, self.seed), root=self.data_root, cache=cache, watch=watch)
-
-    def _open_validation(self) -> SegDataset | None:
-        spec = self._first_stream().data
-        if self.stage.schedule.validate_every is None or "val" not in facts(spec.name).splits:
-            return None
-        spec = spec.model_copy(update={"splits": ("val",), "subset": None, "unlabelled_rest": False})
-        return self._open(spec, "off" if self.cache == "off" else "use")
-
-    def _first_stream(self) -> StreamSpec:
-        return next(iter(self.stage.streams.values()))
+        observer = watching(self.observer, self.stop)
+        return open_dataset(seeded(data, self.seed), root=self.data_root, cache=cache, observer=observer)
 
     def _save_weights(self, name: str) -> None:
-        data = self._first_stream().data
+        data = self.stage.primary_stream.data
         header = checkpoint.WeightsHeader(
             self.stage.model,
             tuple(self.classes.names),
@@ -318,12 +296,12 @@ class _Run:
             data.scale,
             data.source,
             data.images,
-            self._first_stream().crop,
+            self.stage.primary_stream.crop,
         )
         checkpoint.save_weights(self.folder / name, self.method.predictor(), header)
 
     def _save(self) -> None:
-        """Write everything that the next step depends on; the losses have been fetched."""
+        """Save everything that the next step depends on; the losses have been fetched."""
         self._require_finite()
         state = {
             "segbench_state": 1,
@@ -369,6 +347,9 @@ class _Run:
         self.observer.note(f"goes on from step {self.step:,}")
 
     def _finish(self) -> Summary:
+        finish_method(
+            self.method, self.stage, self.folder, self.data, step=self.step, runtime=self.runtime, stop=self.stop
+        )
         self._save_weights(LAST)
         last = self.curve[-1]
         summary = Summary(
@@ -390,10 +371,10 @@ class _Run:
 
 
 def _check_supported(stage: StageSpec) -> None:
-    """Refuse what the loop would otherwise leave out in silence.
+    """Raise on settings that the loop would otherwise silently ignore.
 
     Raises:
-        InvalidFault: one line a fault.
+        InvalidFault: one line per setting.
     """
     faults = [f"stage {stage.name!r}: {lack}" for lack in support.of_stage(stage)]
     if faults:

@@ -1,4 +1,4 @@
-"""Where windows lie in an image."""
+"""Placing of windows in an image."""
 
 from types import EllipsisType
 from typing import Literal
@@ -10,23 +10,23 @@ Place = tuple[EllipsisType, slice, slice]
 
 
 def places(size: Size, window: Size, stride: Size, *, placing: Placing = "border") -> list[Place]:
-    """Indices of all windows of an image (..., H, W), row by row.
+    """Return the indices of all windows of an image (..., H, W), row by row.
 
     Args:
         size: (height, width) of the image.
-        window: of a window, no larger.
-        stride: most rows and columns from one window to the next.
-        placing: as `starts` has it.
+        window: (height, width) of a window, no larger.
+        stride: largest distance in rows and columns between neighbouring windows.
+        placing: see `starts`.
     """
     down, across = (starts(*side, placing=placing) for side in zip(size, window, stride, strict=True))
     return [(..., slice(top, top + window[0]), slice(left, left + window[1])) for top in down for left in across]
 
 
 def starts(length: int, window: int, stride: int, *, placing: Placing = "border") -> list[int]:
-    """Where windows begin along a side; as few as ``stride`` leaves no gap, the last of which ends at the border.
+    """Return where the fewest windows at most ``stride`` apart begin along a side; the last one ends at the border.
 
-    Placed by the border, all but the last are ``stride`` apart. Placed evenly, as AAF's and SegSort's released scripts
-    place them, they are as far from one another as can be, at the whole number below (``numpy.linspace`` of integers).
+    With ``border`` all but the last are ``stride`` apart. With ``even``, as in the released scripts of AAF and SegSort,
+    they are spread evenly and rounded down (``numpy.linspace`` of integers).
     """
     count = max(0, -(-(length - window) // stride)) + 1
     if placing == "even":

@@ -1,4 +1,4 @@
-"""Adaptive affinity fields (AAF; Ke et al., ECCV 2018, arXiv 1803.10335): how alike neighbouring predictions are.
+"""Adaptive affinity fields (AAF; Ke et al., ECCV 2018, arXiv 1803.10335): similarity of neighbouring predictions.
 
 Facts: the authors' released code. A field of side 2s + 1 pairs every pixel i with its neighbours j at the offsets
 {-s, 0, s}^2 but (0, 0). With p the soft-max probability of a class c and q = 1 - p, both clipped to at least 1e-4,
@@ -25,12 +25,12 @@ _DIRECTIONS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0
 
 
 class FieldSums(NamedTuple):
-    """Losses of one field, added up over its eight neighbours by the class of the centre pixel.
+    """Losses of one field, summed over its eight neighbours by the class of the centre pixel.
 
     Attributes:
         edge: (C,) float32 (float64 for float64 logits).
         non_edge: (C,) likewise.
-        edges: how many triples ``edge`` adds up, int64, a scalar.
+        edges: number of triples in ``edge``, int64, a scalar.
         non_edges: likewise of ``non_edge``.
     """
 
@@ -41,19 +41,19 @@ class FieldSums(NamedTuple):
 
 
 def field_sums(logits: Tensor, target: Tensor, *, side: int = 3, margin: float = 3.0) -> FieldSums:
-    """Sums over all triples of a field.
+    """Sum the losses over all triples of a field.
 
     Args:
         logits: (N, C, H, W), any floating type.
         target: (N, H, W) integers; those outside 0..C-1 are ignored.
-        side: of the field's window, odd; a map with a shorter side has no pairs along it.
+        side: side of the field's window, odd; a map with a shorter side has no pairs along it.
         margin: divergence from which on an edge has no loss.
     """
     reach = side // 2
     probabilities = at_least_float32(logits).softmax(1)
     p, q = probabilities.clamp(min=_LEAST), (1 - probabilities).clamp(min=_LEAST)
     maps = (p, q, p.log(), q.log(), class_masks(target, num_classes=logits.shape[1]))
-    # Each direction makes several maps as large as the logits; they are computed again when they are needed.
+    # Each direction makes several maps as large as the logits; they are recomputed for the gradients.
     sums = [
         checkpoint(
             _pair_sums,
@@ -71,18 +71,18 @@ def field_sums(logits: Tensor, target: Tensor, *, side: int = 3, margin: float =
 def affinity_loss(
     fields: Sequence[FieldSums], *, edge_weights: Tensor, non_edge_weights: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Mean weighted loss over the edges and over the other triples, each added up over the fields.
+    """Return the mean weighted loss over edges and over other triples, each summed over the fields.
 
     Args:
-        fields: K of them.
+        fields: sums of K fields.
         edge_weights: (C, K), factors of each field's edge losses by the class of the centre pixel.
         non_edge_weights: likewise of the other triples.
 
     Returns:
-        Two scalars; of a field without triples of a kind that kind's mean is 0.
+        Two scalars; the mean of a kind is 0 for a field without triples of that kind.
     """
     edge, non_edge, edges, non_edges = (torch.stack(each, -1) for each in zip(*fields, strict=True))
-    # No matrix products: under autocast they would be rounded.
+    # No matrix products, which autocast would round.
     of_edges = (edge * edge_weights).sum(0) / edges.clamp(min=1)
     of_rest = (non_edge * non_edge_weights).sum(0) / non_edges.clamp(min=1)
     return of_edges.sum(), of_rest.sum()
@@ -91,7 +91,7 @@ def affinity_loss(
 def _pair_sums(
     p: Tensor, q: Tensor, log_p: Tensor, log_q: Tensor, masks: Tensor, *, offset: tuple[int, int], margin: float
 ) -> FieldSums:
-    """The sums of one direction.
+    """Sum the losses of one direction.
 
     Args:
         p: (N, C, H, W), as q and the logarithms of both.
@@ -107,13 +107,13 @@ def _pair_sums(
     divergence = p[neighbour] * (log_p[neighbour] - log_p[centre]) + q[neighbour] * (log_q[neighbour] - log_q[centre])
     of_edges = torch.where(edge, (margin - divergence).clamp(min=0), 0).sum(1, keepdim=True)
     of_rest = torch.where(rest, divergence, 0).sum(1, keepdim=True)
-    # Multiplied and added up, not scattered: the order of the terms is the same every time.
+    # Multiplied and summed, not scattered, so that the order of terms is deterministic.
     members = masks[centre]
     return FieldSums((members * of_edges).sum((0, 2, 3)), (members * of_rest).sum((0, 2, 3)), edge.sum(), rest.sum())
 
 
 def _places(maps: Tensor, offset: tuple[int, int], at: int) -> tuple[slice, ...]:
-    """Where the pixels lie that are ``at`` offsets away from centres with both neighbours inside the map."""
+    """Return the indices of the pixels ``at`` offsets away from centres with both neighbours inside the map."""
     places = [slice(None), slice(None)]
     for length, step in zip(maps.shape[-2:], offset, strict=True):
         start = abs(step) + at * step

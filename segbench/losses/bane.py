@@ -1,4 +1,4 @@
-"""Boundary-aware negative sampling (BANE) of Contextrast: which pixels serve as negatives.
+"""Boundary-aware negative sampling (BANE) of Contextrast: selection of the pixels that serve as negatives.
 
 Facts: Contextrast++ eq. 13-14, which restates the CVPR 2024 method. Errors of a class are its pixels that are
 predicted as something else; of these the K percent that lie nearest to the border of their error region are kept.
@@ -13,7 +13,7 @@ from .sampling import image_class_groups, rank_in_groups
 
 
 def error_map(labels: Tensor, predictions: Tensor, *, num_classes: int) -> Tensor:
-    """All error maps B^n of eq. 13 in one label image: the label where it is missed, -1 elsewhere.
+    """Return all error maps B^n of eq. 13 in one label image: the label where it is missed, -1 elsewhere.
 
     Args:
         labels: (N, h, w) integers; those outside 0..C-1 are ignored.
@@ -27,7 +27,7 @@ def error_map(labels: Tensor, predictions: Tensor, *, num_classes: int) -> Tenso
 
 
 def share_of(counts: Tensor, percent: float) -> Tensor:
-    """ceil(counts * percent / 100) in integers, with ``percent`` exact to two decimals."""
+    """Return ceil(counts * percent / 100) in integers, with ``percent`` exact to two decimals."""
     return (counts * round(percent * 100) + 9999) // 10000
 
 
@@ -50,8 +50,8 @@ def select_pixels(
     - ``semi_hard``: errors drawn at random, wherever they lie.
     - ``random``: drawn at random from all pixels with that label, right or wrong.
 
-    The last two only carry the names of the published ablation; what exactly was compared there is not published.
-    Each takes one ingredient of BANE away and keeps the number of negatives.
+    The last two carry the names of the published ablation, whose exact definition is not published. Each removes one
+    ingredient of BANE and keeps the number of negatives.
 
     Args:
         labels: (N, h, w) integers at the resolution of the layer; those outside 0..C-1 are ignored.
@@ -59,7 +59,7 @@ def select_pixels(
         percent: K, in (0, 100].
         distance: ``edt``, to the nearest pixel outside the error region; ``edge``, to its nearest edge pixel (eq. 14).
         percentile: whether the lowest K percent are taken within an image or within the batch.
-        generator: draws the order of equals; None keeps raster order (and makes random samplers meaningless).
+        generator: draws the order of ties; None keeps raster order, which suits no random sampler.
 
     Returns:
         (N, h, w) bool.

@@ -1,4 +1,4 @@
-"""Words that options and losses share; free of torch, so that recipes validate without it."""
+"""Choices that options and losses share; free of torch, so that recipes validate without it."""
 
 from typing import Literal
 

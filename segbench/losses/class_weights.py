@@ -11,7 +11,7 @@ CLASS_WEIGHTS: dict[str, tuple[float, ...]] = {
 
 
 def resolve_class_weights(weights: str | tuple[float, ...] | None) -> tuple[float, ...] | None:
-    """The weights themselves, whether given or named.
+    """Return class weights that are given directly or by name.
 
     Raises:
         ValueError: no weights of that name are known.

@@ -14,7 +14,7 @@ _OFFSETS_AT_ONCE = 8
 
 
 def squared_distance_to_other(groups: Tensor) -> Tensor:
-    """Squared distance of every pixel to the nearest pixel of another group; the image border is no background.
+    """Return the squared distance of every pixel to the nearest pixel of another group; the border is no background.
 
     For a pixel of group g this equals a Euclidean distance transform of the mask ``groups == g``.
 
@@ -33,11 +33,11 @@ def squared_distance_to_other(groups: Tensor) -> Tensor:
 
 
 def squared_distance_to_edge(groups: Tensor) -> Tensor:
-    """Squared distance of every pixel to the nearest edge pixel of its own group (an edge pixel has distance 0).
+    """Return the squared distance of every pixel to the nearest edge pixel of its own group, 0 for edge pixels.
 
     Edge pixels are those with one of their four neighbours in another group; the image border makes no edge.
-    Edges of other groups need not be told apart: the straight way to one of them leaves the pixel's own group, and
-    the last pixel of its own group on that way is an edge pixel and nearer.
+    Edges of other groups need no mask: the straight line to one of them leaves the pixel's own group, and the last
+    pixel of its own group on that line is an edge pixel and nearer.
 
     Args and returns as in `squared_distance_to_other`.
     """
@@ -53,7 +53,7 @@ def squared_distance_to_edge(groups: Tensor) -> Tensor:
 
 
 def _to_change(groups: Tensor, dim: int) -> Tensor:
-    """Distance along ``dim`` to the nearest pixel of another group; large where there is none."""
+    """Return the distance along ``dim`` to the nearest pixel of another group; large if there is none."""
     length = groups.shape[dim]
     marks = torch.zeros_like(groups, dtype=torch.bool)  # first pixels of runs, the border excepted
     changes = groups.narrow(dim, 1, length - 1) != groups.narrow(dim, 0, length - 1)
@@ -73,31 +73,31 @@ def _index(marks: Tensor, dim: int) -> Tensor:
 
 
 def _last_mark(marks: Tensor, dim: int) -> Tensor:
-    """Index along ``dim`` of the last mark up to here, int32; far below zero before the first one."""
+    """Return the index along ``dim`` of the last mark up to here, int32; far below zero before the first one."""
     return torch.where(marks, _index(marks, dim), -FAR).cummax(dim).values
 
 
 def _next_mark(marks: Tensor, dim: int) -> Tensor:
-    """Index along ``dim`` of the first mark from here on, int32; far above the size after the last one."""
+    """Return the index along ``dim`` of the first mark from here on, int32; far above the size after the last one."""
     return torch.where(marks, _index(marks, dim), FAR).flip(dim).cummin(dim).values.flip(dim)
 
 
 def _square(distance: Tensor) -> Tensor:
-    """Squares of int32 distances, ``FAR`` for those that stand for "none"."""
+    """Square int32 distances; ``FAR`` for those that stand for "none"."""
     return torch.where(distance < 2**15, distance.clamp(max=2**15) ** 2, FAR).clamp(max=FAR)
 
 
 def _under_parabolas(heights: Tensor, bound: Tensor) -> Tensor:
-    """min of ``bound[..., i]`` and ``heights[..., j] + (i - j)**2`` over j, for each i of the last dimension."""
+    """Return the minimum of ``bound[..., i]`` and all ``heights[..., j] + (i - j)**2``, along the last dimension."""
     if heights.device.type == "cpu":
         return _by_offsets(heights, bound)
     return _dense(heights, bound)
 
 
 def _by_offsets(heights: Tensor, bound: Tensor) -> Tensor:
-    """One offset after the other, no further than the largest bound can still be lowered.
+    """Try one offset after the other, as long as the largest bound can still be lowered.
 
-    Looking at that largest value costs nothing here; on an accelerator it would stop the queue, see `_dense`.
+    Reading that value costs nothing on a CPU; on an accelerator it would stall the queue, see `_dense`.
     """
     lowest = bound.clone()
     width = heights.shape[-1]
@@ -112,11 +112,11 @@ def _by_offsets(heights: Tensor, bound: Tensor) -> Tensor:
 
 
 def _dense(heights: Tensor, bound: Tensor) -> Tensor:
-    """All pairs of a row at once, as many rows at a time as memory allows; no value is looked at."""
+    """Compare all pairs of a row at once, as many rows at a time as memory allows, without reading any value."""
     width = heights.shape[-1]
     index = torch.arange(width, dtype=torch.int32, device=heights.device)
     parabolas = (index[:, None] - index) ** 2
     rows = heights.reshape(-1, 1, width)
-    parts = rows.split(max(1, _DENSE_ELEMENTS // width**2))
-    lowest = torch.cat([(part + parabolas).amin(-1) for part in parts])
+    chunks = rows.split(max(1, _DENSE_ELEMENTS // width**2))
+    lowest = torch.cat([(chunk + parabolas).amin(-1) for chunk in chunks])
     return torch.minimum(lowest.view_as(heights), bound)

@@ -1,7 +1,7 @@
 """Multi-scale and cross-scale contrastive losses of Pissas et al. (ECCV 2022, arXiv 2203.13409).
 
 Facts: the authors' released code. Samples of a scale are balanced over the (image, class) pairs of the batch; all
-tensors have static shapes with masks, because how many samples there are is known to the device alone.
+tensors have static shapes with masks, as only the device knows the number of samples.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from .precision import NEGLIGIBLE, at_least_float32, without_autocast
 from .sampling import image_class_groups, rank_in_groups
 
-_CHUNK_ELEMENTS = 2**24  # similarities that exist at a time
+_CHUNK_ELEMENTS = 2**24  # similarities at a time
 
 
 class Samples(NamedTuple):
@@ -76,7 +76,7 @@ def draw_samples(
 def scale_contrast(
     anchors: Samples, others: Samples, *, temperature: float = 0.1, within: bool, chunk: int | None = None
 ) -> Tensor:
-    """Contrast each anchor with the other samples; exact, in chunks of anchors that are computed again for gradients.
+    """Contrast each anchor with the other samples, exactly, in chunks of anchors that are recomputed for gradients.
 
     For anchor a: mean over positives p (same class) of -log(e^{s(a,p)} / (e^{s(a,p)} + sum over n of other classes of
     e^{s(a,n)})) with s the cosine over tau; then mean over all anchors. An anchor without a positive contributes 0
@@ -84,7 +84,7 @@ def scale_contrast(
 
     Args:
         within: whether ``others`` are the anchors themselves, so that an anchor is not its own positive.
-        chunk: anchors at a time; None fits them to memory.
+        chunk: anchors at a time; None: as memory allows.
 
     Returns:
         A scalar; 0 without valid anchors.
@@ -93,16 +93,16 @@ def scale_contrast(
     total = anchors.features.new_zeros(())
     with without_autocast(anchors.features):
         for start in range(0, len(anchors.valid), size):
-            part = Samples(*(values[start : start + size] for values in anchors))
+            chunked = Samples(*(values[start : start + size] for values in anchors))
             offset = start if within else None
             total = total + checkpoint(
-                _contrast, part, others, offset, temperature, use_reentrant=False, preserve_rng_state=False
+                _contrast, chunked, others, offset, temperature, use_reentrant=False, preserve_rng_state=False
             )
     return total / anchors.valid.sum().clamp(min=1)
 
 
 def _contrast(anchors: Samples, others: Samples, offset: int | None, temperature: float) -> Tensor:
-    """Sum over the valid anchors; ``offset`` is the place of the first anchor among the others, if it is there."""
+    """Sum the losses of the valid anchors; ``offset`` is the index of the first anchor among the others, if any."""
     similarity = anchors.features @ others.features.T / temperature
     same = anchors.labels[:, None] == others.labels
     positives = same & others.valid

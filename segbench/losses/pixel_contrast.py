@@ -1,8 +1,8 @@
 """Pixel contrast of ContrastiveSeg (ICCV 2021, arXiv 2101.11939) among the anchors of a group of images.
 
 Facts: the released code, whose groups are the images of one GPU. Anchors are drawn by segmentation-aware hard sampling:
-a pixel is hard where the network predicts another class. All shapes are static with masks, because how many anchors
-there are is known to the device alone.
+a pixel is hard where the network predicts another class. All shapes are static with masks, as only the device
+knows the number of anchors.
 """
 
 from typing import NamedTuple
@@ -18,12 +18,12 @@ _SHORTEST = 1e-12
 
 
 class Pixels(NamedTuple):
-    """Drawn pixels of some label maps (N, h, w), in slots of which some stay empty.
+    """Pixels drawn from label maps (N, h, w), in slots of which some stay empty.
 
     Attributes:
         places: (S,) int64 into the flattened maps.
         labels: (S,) int64 in 0..C-1.
-        valid: (S,) bool; what an empty slot holds means nothing.
+        valid: (S,) bool; empty slots hold arbitrary values.
     """
 
     places: Tensor
@@ -32,18 +32,18 @@ class Pixels(NamedTuple):
 
 
 class AnchorLosses(NamedTuple):
-    """Losses anchor by anchor.
+    """Losses by anchor.
 
     Attributes:
-        values: (..., S), 0 where the anchor does not count.
-        counted: (..., S) bool: the slot is filled and the anchor has a positive.
+        values: (..., S), 0 for anchors that do not count.
+        counted: (..., S) bool; whether the slot is filled and the anchor has a positive.
     """
 
     values: Tensor
     counted: Tensor
 
     def mean(self) -> Tensor:
-        """Mean over all anchors that count; 0 where none does."""
+        """Return the mean over all anchors that count; 0 if none does."""
         return self.values.sum() / self.counted.sum().clamp(min=1)
 
 
@@ -66,7 +66,7 @@ def draw_views(
     Args:
         labels: (N, h, w) integers at the resolution of the embedding; those outside 0..C-1 are ignored.
         predictions: (N, h, w) integers in 0..C-1.
-        min_pixels: not below ``max_views``; the release wants strictly more.
+        min_pixels: not below ``max_views``; the released code wants strictly more.
         generator: draws the pixels; None takes the first ones in raster order.
 
     Returns:
@@ -100,9 +100,9 @@ def draw_anchors(
     hard_share: float = 0.5,
     generator: torch.Generator | None = None,
 ) -> Pixels:
-    """Draw ``per_class`` pixels of every class of the images, or all that it has (the paper, as recalled).
+    """Draw ``per_class`` pixels of every class of the images, or all if it has fewer (the paper, as recalled).
 
-    floor(hard_share * per_class) of them are drawn from the hard ones, the rest from all that are left.
+    floor(hard_share * per_class) of them are drawn from the hard pixels, the rest from all that remain.
 
     Args:
         labels: (N, h, w) integers at the resolution of the embedding; those outside 0..C-1 are ignored.
@@ -134,13 +134,13 @@ def _fill(labels: Tensor, slots: Tensor, chosen: Tensor, *, size: int) -> Pixels
 
 
 def indices_at(places: Tensor, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Image, row and column of places (...) in the flattened (N, h, w) of maps (N, D, h, w)."""
+    """Return image, row and column of places (...) in the flattened (N, h, w) of maps (N, D, h, w)."""
     height, width = maps.shape[-2:]
     return places // (height * width), places // width % height, places % width
 
 
 def vectors_at(maps: Tensor, places: Tensor) -> Tensor:
-    """Single pixels of (N, D, h, w) maps, (..., D), by their places (...) int64 in the flattened (N, h, w)."""
+    """Return single pixels (..., D) of maps (N, D, h, w) by their places (...) int64 in the flattened (N, h, w)."""
     images, rows, columns = indices_at(places, maps)
     if maps.stride(1) == 1:  # channels last: whole vectors, and the gradient keeps the layout
         return maps.movedim(1, -1)[images, rows, columns]
@@ -148,15 +148,15 @@ def vectors_at(maps: Tensor, places: Tensor) -> Tensor:
 
 
 def at_unit_length(vectors: Tensor) -> Tensor:
-    """(..., D) vectors of any floating type and length, in float32 (float64 where they are)."""
+    """L2-normalise vectors (..., D) of any floating type, in float32 (float64 stays)."""
     vectors = at_least_float32(vectors)
     length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    # Without a direction: 0 and no gradient, which dividing by a tiny number would blow up.
+    # Vectors without a direction become 0 without a gradient, which a division by a tiny number would blow up.
     return torch.where(length <= _SHORTEST, 0, vectors / length.clamp(min=_SHORTEST))
 
 
 def unit_vectors_at(embeddings: Tensor, places: Tensor) -> Tensor:
-    """Embeddings of single pixels at unit length, so that nothing else of the maps is normalised or copied.
+    """Return L2-normalised embeddings of single pixels; the rest of the maps is neither normalised nor copied.
 
     Args:
         embeddings: (N, D, h, w) of any floating type and length.
@@ -169,21 +169,21 @@ def unit_vectors_at(embeddings: Tensor, places: Tensor) -> Tensor:
 
 
 def against_crowd(similarity: Tensor, crowd: Tensor, positive: Tensor) -> AnchorLosses:
-    """Mean over the positives p of each anchor of -log(e^{s_p} / (e^{s_p} + e^{crowd})).
+    """Return the mean over the positives p of each anchor of -log(e^{s_p} / (e^{s_p} + e^{crowd})).
 
     Args:
-        similarity: (..., S, K) cosines over the temperature; may be anything where there is no positive.
+        similarity: (..., S, K) cosines over the temperature; arbitrary where there is no positive.
         crowd: (..., S), the log-sum-exp of the similarities of the negatives.
         positive: bool, broadcast to (..., S, K).
     """
-    # Of the masked places even the gradient is 0: softplus is flat there.
+    # Even the gradient of masked places is 0, as softplus is flat there.
     losses = F.softplus(crowd[..., None] - torch.where(positive, similarity, -NEGLIGIBLE))
     count = positive.sum(-1)
     return AnchorLosses(losses.sum(-1) / count.clamp(min=1), (count > 0).expand(crowd.shape))
 
 
 def contrast_within(features: Tensor, labels: Tensor, valid: Tensor, *, temperature: float = 0.1) -> AnchorLosses:
-    """Each anchor against all other anchors of its group: those of its class attract, all others repel.
+    """Contrast each anchor with all others of its group, attracting those of its class.
 
     Args:
         features: (S, D) unit vectors.
@@ -200,6 +200,6 @@ def contrast_within(features: Tensor, labels: Tensor, valid: Tensor, *, temperat
 
 
 def only(losses: AnchorLosses, valid: Tensor) -> AnchorLosses:
-    """Losses of the filled slots (..., S) bool."""
+    """Keep the losses of the filled slots (..., S) bool."""
     counted = losses.counted & valid
     return AnchorLosses(torch.where(counted, losses.values, 0), counted)

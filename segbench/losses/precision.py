@@ -1,4 +1,4 @@
-"""In which arithmetic losses are computed: float32 at least, also under autocast."""
+"""Arithmetic of losses: float32 at least, also under autocast."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -9,12 +9,12 @@ NEGLIGIBLE = -1e30  # stands for -inf in masked log-sum-exp: its exponential is 
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """``values`` in float32, or as they are in float64."""
+    """Return ``values`` in float32; float64 stays."""
     return values if values.dtype == torch.float64 else values.float()
 
 
 def without_autocast(values: Tensor) -> AbstractContextManager[object]:
-    """A context in which matrix products of float32 tensors on the device of ``values`` stay in float32."""
+    """Return a context in which matrix products of float32 tensors on the device of ``values`` stay in float32."""
     device_type = values.device.type
     if not torch.amp.is_autocast_available(device_type):
         return nullcontext()

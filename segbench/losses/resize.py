@@ -5,9 +5,9 @@ from torch import Tensor
 
 
 def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Nearest neighbour by torch's ``nearest`` rule: output pixel i reads input pixel floor(i * in / out).
+    """Resize by torch's ``nearest`` rule: output pixel i reads input pixel floor(i * in / out).
 
-    The rule is evaluated in integers, hence exact; ids such as the ignored 255 are never mixed.
+    Indices are integers, hence exact; ids such as the ignored 255 are never mixed.
 
     Args:
         labels: (N, H, W), any integer type.

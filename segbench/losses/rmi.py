@@ -23,7 +23,7 @@ _LEAST = 1e-6  # added to every score
 
 
 def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """RMI's companion: over the labelled pixels the sum over all classes, divided by one more than their number.
+    """Return RMI's companion loss: the sum over labelled pixels and classes, divided by the number of pixels plus 1.
 
     Args:
         logits: (N, C, H, W), any floating type.
@@ -48,15 +48,15 @@ def region_mutual_information(
     pool_size: int = 3,
     alpha: float = 1e-3,
 ) -> Tensor:
-    """Sum over classes, mean over images of I / side^2, computed in float64.
+    """Return the sum over classes and mean over images of I / side^2, computed in float64.
 
-    A class without labelled pixels gives log(alpha) / 2 and no gradient.
+    A class without labelled pixels contributes log(alpha) / 2 and no gradient.
 
     Args:
         logits: (N, C, H, W), any floating type.
         target: (N, H, W) integers; those outside 0..C-1 are ignored: their labels and scores are 0.
-        side: r, of the windows.
-        pool: how maps are shrunk; zeros around the map count in means.
+        side: r, side of the windows.
+        pool: how maps are downsampled; zeros around the map count in means.
         pool_size: side and stride of the pooling, with half of it as padding; 1 for none.
         alpha: regularisation.
 
@@ -73,13 +73,13 @@ def region_mutual_information(
     points = _windows(_shrunk(maps, pool, pool_size).double(), side)
     points = points - points.mean(-1, keepdim=True)
     scatter = points @ points.mT + alpha * torch.eye(points.shape[-2], dtype=points.dtype, device=points.device)
-    factor = torch.linalg.cholesky_ex(scatter).L  # the plain one waits for the device to say whether it succeeded
+    factor = torch.linalg.cholesky_ex(scatter).L  # the plain one waits for the device to check success
     halves = factor.diagonal(dim1=-2, dim2=-1)[..., side**2 :].log().sum(-1)
     return (halves.sum(1).mean() / side**2).to(logits.dtype)
 
 
 def _shrunk(maps: Tensor, pool: Literal["max", "mean"], size: int) -> Tensor:
-    """(N, C, 2, H, W) to (N, C, 2, h, w)."""
+    """Pool (N, C, 2, H, W) to (N, C, 2, h, w)."""
     if size == 1:
         return maps
     pooling = F.max_pool2d if pool == "max" else F.avg_pool2d
@@ -88,7 +88,7 @@ def _shrunk(maps: Tensor, pool: Literal["max", "mean"], size: int) -> Tensor:
 
 
 def _windows(maps: Tensor, side: int) -> Tensor:
-    """All windows of (N, C, 2, h, w) maps as points, (N, C, 2 * side^2, P); the first half are of the first map."""
+    """Return all windows of (N, C, 2, h, w) maps as points (N, C, 2 * side^2, P), those of the first map first."""
     height, width = (length - side + 1 for length in maps.shape[-2:])
     if min(height, width) < 1:
         raise ValueError(f"no window of {side}x{side} fits into a map of {tuple(maps.shape[-2:])}")

@@ -1,6 +1,6 @@
-"""Ranks within groups: what every draw "so many of each (image, class)" comes down to.
+"""Ranks within groups, the basis of every draw of so many pixels per (image, class).
 
-One sort ranks all groups at once, so nothing here loops over classes or looks at a value of a tensor.
+One sort ranks all groups at once, without a loop over classes and without reading a value of a tensor.
 """
 
 from typing import NamedTuple
@@ -13,9 +13,11 @@ _LEAST_TIE_BITS = 16
 
 
 class Ranks(NamedTuple):
-    """Attributes:
-    ranks: (P,) int64, 0 for the first element of its group.
-    sizes: (num_groups + 1,) int64, the number of elements of each group; the last is that of the elements outside.
+    """Ranks within groups.
+
+    Attributes:
+        ranks: (P,) int64, 0 for the first element of its group.
+        sizes: (num_groups + 1,) int64, number of elements of each group; the last counts those in no group.
     """
 
     ranks: Tensor
@@ -30,14 +32,14 @@ def rank_in_groups(
     order_limit: int = 1,
     generator: torch.Generator | None = None,
 ) -> Ranks:
-    """Rank every element within its group, the smallest order first.
+    """Rank every element within its group by ascending order.
 
     Args:
         groups: (P,) int64 in 0..num_groups; ``num_groups`` stands for "in no group".
-        order: (P,) integers >= 0, or None for equal ones; values from ``order_limit`` on count as equal.
+        order: (P,) integers >= 0, or None if all are equal; values from ``order_limit`` on count as equal.
         num_groups: number of groups.
-        order_limit: largest order that is told apart, plus one.
-        generator: draws the order of equals, on the device of ``groups``; None keeps them as they stand.
+        order_limit: largest distinguished order plus one.
+        generator: draws the order of ties, on the device of ``groups``; None keeps their order.
 
     Raises:
         ValueError: groups times orders leave too few bits for the draw.
@@ -60,10 +62,10 @@ def rank_in_groups(
 
 
 def image_class_groups(labels: Tensor, *, num_classes: int) -> Tensor:
-    """Group ids ``image * num_classes + label`` of all pixels.
+    """Return the group ids ``image * num_classes + label`` of all pixels.
 
     Args:
-        labels: (N, h, w) integers; those outside 0..C-1, the ignored ones among them, are in no group.
+        labels: (N, h, w) integers; those outside 0..C-1, such as ignored ones, are in no group.
 
     Returns:
         (N * h * w,) int64; ``N * num_classes`` for pixels in no group.

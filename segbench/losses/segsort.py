@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .precision import NEGLIGIBLE, at_least_float32, without_autocast
 
-_CHUNK_ELEMENTS = 2**25  # similarities that exist at a time
+_CHUNK_ELEMENTS = 2**25  # similarities at a time
 _LEAST_NORM = 1e-6
 
 
@@ -21,7 +21,7 @@ class Segments(NamedTuple):
     Attributes:
         pixels: (S, D) embeddings of the labelled pixels.
         labels: (S,) int64, their classes.
-        own: (S,) int64 in 0..M-1, the prototype that each of them is part of.
+        own: (S,) int64 in 0..M-1, the prototype that each of them belongs to.
         prototypes: (M, D) unit vectors; they have a gradient.
         classes: (M,) int64.
     """
@@ -36,7 +36,7 @@ class Segments(NamedTuple):
 def segments_of(
     embeddings: Tensor, labels: Tensor, clusters: Tensor, *, num_clusters: int, num_classes: int
 ) -> Segments:
-    """Split clusters by class. How many prototypes there are is looked at, for which an accelerator is waited.
+    """Split clusters by class. Reading the number of prototypes waits for the device.
 
     Args:
         embeddings: (N, D, h, w) unit vectors.
@@ -58,52 +58,52 @@ def segments_of(
 def segsort_loss(
     segments: Segments,
     *,
-    memory: tuple[Tensor, Tensor] | None = None,
+    earlier: tuple[Tensor, Tensor] | None = None,
     concentration: float = 10.0,
     chunk: int | None = None,
 ) -> Tensor:
-    """Mean over the labelled pixels i of -log(P / (P + Q)) with s(i, k) = exp(kappa e_i . p_k).
+    """Return the mean over the labelled pixels i of -log(P / (P + Q)) with s(i, k) = exp(kappa e_i . p_k).
 
-    P is the sum of s over the prototypes of the pixel's class without its own, or that of its own alone if there is no
-    other one; Q is the sum over the prototypes of other classes. All images of a batch share their prototypes.
+    P is the sum of s over the prototypes of the pixel's class except its own, or s of its own if it is the only one; Q
+    is the sum over the prototypes of other classes. All images of a batch share their prototypes.
 
     Args:
-        segments: of the batch.
-        memory: prototypes (L, D) of earlier batches, which are constants, and their classes (L,).
+        segments: segments of the batch.
+        earlier: prototypes (L, D) of earlier batches, which are constants, and their classes (L,).
         concentration: kappa > 0.
-        chunk: pixels at a time; None fits them to memory.
+        chunk: pixels at a time; None: as memory allows.
 
     Returns:
-        A scalar, 0 where nothing is labelled, that can always be differentiated.
+        A scalar, 0 if nothing is labelled, always differentiable.
     """
     pixels, labels, own, keys, classes = segments
-    if memory is not None:
-        keys = torch.cat([keys, memory[0].detach().to(keys)])
-        classes = torch.cat([classes, memory[1].to(classes)])
+    if earlier is not None:
+        keys = torch.cat([keys, earlier[0].detach().to(keys)])
+        classes = torch.cat([classes, earlier[1].to(classes)])
     if not len(pixels):
         return pixels.sum()
-    alone = torch.bincount(classes)[labels] == 1  # a pixel's own prototype is always there
+    only_own = torch.bincount(classes)[labels] == 1  # a pixel's own prototype always exists
     size = chunk or max(1, _CHUNK_ELEMENTS // len(classes))
     losses = []
     with without_autocast(pixels):
         for start in range(0, len(pixels), size):
             place = slice(start, start + size)
-            arguments = (pixels[place], labels[place], own[place], alone[place], keys, classes, concentration)
+            arguments = (pixels[place], labels[place], own[place], only_own[place], keys, classes, concentration)
             if size >= len(pixels):
                 losses.append(_of_pixels(*arguments))
-            else:  # all similarities at once need not fit
+            else:  # all similarities at once may not fit into memory
                 losses.append(checkpoint(_of_pixels, *arguments, use_reentrant=False, preserve_rng_state=False))
     return torch.cat(losses).mean()
 
 
 def _of_pixels(
-    pixels: Tensor, labels: Tensor, own: Tensor, alone: Tensor, keys: Tensor, classes: Tensor, concentration: float
+    pixels: Tensor, labels: Tensor, own: Tensor, only_own: Tensor, keys: Tensor, classes: Tensor, concentration: float
 ) -> Tensor:
-    """Loss of each pixel, (S,)."""
+    """Return the loss of each pixel, (S,)."""
     scores = (concentration * pixels) @ keys.T
     same = labels[:, None] == classes
     mine = own[:, None] == torch.arange(len(classes), device=own.device)
     others = scores.masked_fill(~same | mine, NEGLIGIBLE).logsumexp(1)
-    attract = torch.where(alone, scores.gather(1, own[:, None])[:, 0], others)
+    attract = torch.where(only_own, scores.gather(1, own[:, None])[:, 0], others)
     repel = scores.masked_fill(same, NEGLIGIBLE).logsumexp(1)
     return -F.logsigmoid(attract - repel)

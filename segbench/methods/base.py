@@ -1,17 +1,21 @@
-"""What every training method is: a module that turns a step's batches into named losses."""
+"""Base class of training methods: a module that turns the batches of a step into named losses."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from segbench.models.scheduled import tell_progress
 from segbench.models.segmentor import Decoder
+
+from .step import StepInfo
 
 if TYPE_CHECKING:
     from segbench.data.batch import Batch
@@ -20,56 +24,62 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ParamGroup:
-    """Parameters that share a learning rate.
+    """Parameters that share optimiser settings.
 
     Attributes:
-        name: name of the group, unique in its method.
-        params: (name, parameter) pairs; names are those of `Method.named_parameters`.
+        name: unique within the method.
+        params: (name, parameter) pairs, named as in `Method.named_parameters`.
         lr_multiplier: factor on the schedule's learning rate.
-        weight_decay: theirs; None: the schedule's.
+        weight_decay: overrides the schedule's; None keeps it.
+        updates_per_step: optimiser updates per training step, all with the same gradient. More than 1 equals listing
+            the parameters several times in one group under torch 1.6: each update adds its own weight decay, moves the
+            momentum and subtracts the learning rate times it.
     """
 
     name: str
     params: list[tuple[str, nn.Parameter]] = field(repr=False)
     lr_multiplier: float = 1.0
     weight_decay: float | None = None
+    updates_per_step: int = 1
 
 
 class Gatherer(ABC):
-    """Takes from the training images what a network needs that its steps do not give it.
+    """Collector of what a network needs from the training images beyond its training steps.
 
     Attributes:
-        images: about how many images it wants, evenly spread; None: all.
+        images: approximate number of images wanted, evenly spread; None: all.
     """
 
     images: int | None = None
 
     @abstractmethod
     def embed(self, images: Tensor) -> Tensor:
-        """What is kept of normalised images (N, 3, h, w), windows of whole ones: (N, D, h', w')."""
+        """Embed normalised windows of whole images, (N, 3, h, w) to (N, D, h', w')."""
 
     @abstractmethod
     def add(self, embedding: Tensor, target: Tensor) -> None:
-        """Take one image: the sum over its windows, enlarged, (1, D, H, W) and its labels (1, H, W) int64."""
+        """Add one image: the upsampled sum over its windows, (1, D, H, W), and its labels, (1, H, W) int64."""
 
     @abstractmethod
     def finish(self) -> None:
-        """Give the network what was gathered.
+        """Hand the collected values to the network.
 
         Raises:
-            RunFault: that is nothing.
+            RunFault: nothing was collected.
         """
 
 
 class Method(nn.Module, ABC):
-    """Owns the segmentor and whatever else a training trains or keeps.
+    """A segmentor with everything else that its training needs: losses, heads, teachers, memory banks.
+
+    Calling a method first tells all its networks how far the training is (`Scheduled`).
 
     Args:
         segmentor: the network that is evaluated in the end.
-        seed: of all random draws of the method.
+        seed: seed of all random draws of the method.
 
     Attributes:
-        wants_logits: whether it trains a classifier, so that it cannot do with a network that has none.
+        wants_logits: whether a classifier is trained, so that a network without one is refused.
     """
 
     wants_logits: bool = True
@@ -78,35 +88,46 @@ class Method(nn.Module, ABC):
         super().__init__()
         self.segmentor = segmentor
         self.seed = seed
-        self.steps = 1  # of the whole training; `build_method` says it
-        self.part = 0  # which part of the step's batch ``forward`` is given, where a batch is cut into several
+        self.register_forward_pre_hook(_tell_progress)
 
     @abstractmethod
-    def forward(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
-        """Named scalar losses, already weighted; their sum is minimised.
+    def forward(self, batches: dict[str, Batch], info: StepInfo, /) -> dict[str, Tensor]:
+        """Return named scalar losses, already weighted; their sum is minimised.
 
         Args:
-            batches: one batch a stream; a training with one stream calls it ``labelled``.
-            step: optimiser steps done so far.
+            batches: one batch per stream; a training with one stream calls it ``labelled``.
+            info: position within the training.
         """
 
-    def mean_over(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
-        """By name of a loss, the weight that it takes its mean over, e.g. the number of labelled pixels.
+    def loss_normalizers(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
+        """Return the denominator of each mean loss, e.g. the number of labelled pixels, as scalars by loss name.
 
-        A batch that is cut into parts then has the mean of the parts' losses, weighted so, for its loss. A loss that
-        is not named here counts alike in every part, which is another loss unless each image has its own; the
-        options' ``across_images_of`` says so.
+        Every loss needs one. The loop weights the losses of each micro-batch and process by its share of the sum of
+        these, so that they add up to the loss of the whole batch. Where a loss is a mean over images or groups of
+        images it is their number; so it is where all images are compared with one another, whose loss changes with a
+        split anyway (`Options.across_images_of`).
+
+        Args:
+            batches: of one micro-batch. They are of the same size as those of the last forward pass, so a method may
+                use what it has seen there, such as the resolution of the logits.
         """
         return {}
 
-    def progress(self, step: int) -> float:
-        """Share of the training that is done, 0 at its first step and 1 after its last."""
-        return min(step / self.steps, 1.0)
+    def receive(self, networks: Mapping[str, Segmentor], *, pseudo_labels: Path | None) -> None:
+        """Take over results of the earlier stages that `Options.needs_stages` names; not called if it names none.
+
+        Called once per run, also when a training resumes: after construction, before parameters are grouped and before
+        saved state is loaded.
+
+        Args:
+            networks: the networks by stage name, on the CPU, in evaluation mode, without gradients.
+            pseudo_labels: folder that one of these stages has filled; None if none has.
+        """
 
     def param_groups(self) -> list[ParamGroup]:
-        """All parameters that are trained, each in exactly one group.
+        """Return all trained parameters, each in exactly one group.
 
-        A decoder with a learning rate of its own is one, and its parameters with weight decay of their own are others.
+        By default a decoder with its own learning rate gets a group, and so do parameters with their own weight decay.
         """
         trained = [item for item in self.named_parameters() if item[1].requires_grad]
         factors = {
@@ -124,37 +145,55 @@ class Method(nn.Module, ABC):
             if isinstance(module, Decoder)
             for prefix, decay in module.weight_decays.items()
         }
-        return [part for group in groups for part in _by_decay(group, decays)]
+        return [split for group in groups for split in _split_by_decay(group, decays)]
 
-    def before_step(self, step: int) -> None:
-        """Called before each step's first forward pass: every network is told how far the training is."""
-        tell_progress(self, self.progress(step))
+    def after_step(self, info: StepInfo) -> None:
+        """Update what is not trained by gradients, after each optimiser step; ``info.step`` is that step's."""
 
-    def after_step(self, step: int) -> None:
-        """Called after each optimiser step; nothing by default."""
+    def on_validation(self, info: StepInfo, miou: float | None) -> None:
+        """React to a validation, before the next step; not called after the last one.
+
+        Args:
+            info: of the next step.
+            miou: of the validation split in percent; None if there is none, NaN if none of it is labelled.
+        """
+
+    def finish_stage(self, folder: Path, images: Callable[[str], Iterator[Batch]]) -> None:
+        """Write what the stage emits beside its weights; called once, after the last validation.
+
+        Gradients are off and all modules are in evaluation mode. A run that is killed meanwhile calls it again.
+
+        Args:
+            folder: folder to write into, empty; it exists only if the stage emits more than weights.
+            images: function of a stream's name that yields its images whole, one at a time, in order.
+        """
 
     def training_pass(self, images: Tensor) -> object:
-        """Everything that training computes from images before the losses: what the cost of training counts."""
+        """Compute everything that precedes the losses in training; the cost of training is counted on it."""
         return self.segmentor(images)
 
     def gatherer(self) -> Gatherer | None:
-        """What is shown the training images before the network is evaluated; None if it needs nothing of them."""
+        """Return what is shown the training images before the network is evaluated; None if nothing is needed."""
         return None
 
     def predictor(self) -> Segmentor:
-        """The network to evaluate."""
+        """Return the network to evaluate."""
         return self.segmentor
 
-    def generator(self, step: int, *, group: int = 0, stream: str = "") -> torch.Generator:
-        """A generator on the parameters' device whose draws depend on the arguments, the seed and the part alone."""
-        words = f"{self.seed}/{step}/{group}/{stream}" + (f"/{self.part}" if self.part else "")
-        key = hashlib.blake2b(words.encode(), digest_size=8).digest()
+    def generator(self, info: StepInfo, *, group: int = 0, stream: str = "") -> torch.Generator:
+        """Return a generator on the parameters' device, seeded by the arguments and the method's seed, not by rank."""
+        key = f"{self.seed}/{info.step}/{group}/{stream}" + (f"/{info.micro_batch}" if info.micro_batch else "")
+        digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
         generator = torch.Generator(device=next(self.parameters()).device)
-        return generator.manual_seed(int.from_bytes(key) >> 1)
+        return generator.manual_seed(int.from_bytes(digest) >> 1)
 
 
-def _by_decay(group: ParamGroup, decays: dict[str, float]) -> list[ParamGroup]:
-    """A group cut into the parameters whose names begin so, with their own weight decay, and the others."""
+def _tell_progress(method: nn.Module, arguments: tuple[Any, ...]) -> None:
+    tell_progress(method, arguments[1].progress)
+
+
+def _split_by_decay(group: ParamGroup, decays: dict[str, float]) -> list[ParamGroup]:
+    """Split off the parameters whose names begin with a key of ``decays``, each with its weight decay."""
     if not decays:
         return [group]
     own = [

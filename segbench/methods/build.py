@@ -1,4 +1,4 @@
-"""A stage's method from its spec."""
+"""Construction of a stage's method from its spec."""
 
 from segbench.core import registry
 from segbench.core.errors import InvalidFault
@@ -9,17 +9,17 @@ from .base import Method
 
 
 def build_method(stage: StageSpec, *, num_classes: int, seed: int = 0) -> Method:
-    """The method around a randomly initialised network; draws come from torch's global generator.
+    """Build the method with a randomly initialised network; draws come from torch's global generator.
 
     Raises:
-        UsageFault: a part is not registered.
+        UsageFault: a method, backbone or decoder is not registered.
         InvalidFault: an option does not exist or has an impossible value, the batches would lack what the network
-            asks for, or the method trains a classifier where the network has none.
+            needs, or the method trains a classifier and the network has none.
     """
     segmentor = build_segmentor(stage.model, num_classes=num_classes)
     lost = [name for name, stream in stage.streams.items() if stream.augmentation.decisions == "batch"]
     if segmentor.wants_rows and lost:
-        reason = f"decoder {stage.model.decoder.name} asks where a crop's rows lie, which decisions of a batch lose"
+        reason = f"decoder {stage.model.decoder.name} needs the places of a crop's rows, which decisions per batch lose"
         raise InvalidFault(*(f"stream {name!r}: {reason}." for name in lost), next="segbench list")
     options = registry.options_of("method", stage.method.name).model_validate(stage.method.options)
     module = registry.implementation("method", stage.method.name, "method")
@@ -27,5 +27,4 @@ def build_method(stage: StageSpec, *, num_classes: int, seed: int = 0) -> Method
     if segmentor.votes and method.wants_logits:
         fault = f"The method {stage.method.name} trains a classifier; the decoder {stage.model.decoder.name} has none."
         raise InvalidFault(fault, next="segbench list")
-    method.steps = stage.schedule.steps
     return method

@@ -1,4 +1,4 @@
-"""Projection heads: what contrastive methods train beside the segmentor and drop at inference."""
+"""Projection heads, which contrastive methods train beside the segmentor and drop at inference."""
 
 from collections.abc import Iterable, Sequence
 
@@ -13,9 +13,9 @@ class ProjectionHead(nn.Module):
     """1x1 convolution, ReLU, BatchNorm, 1x1 convolution, in this order (released code of Pissas et al.).
 
     Args:
-        channels: of the feature map.
-        dim: of the embedding.
-        normalise: whether embeddings are brought to unit length (in float32).
+        channels: channels of the feature map.
+        dim: channels of the embedding.
+        normalise: whether embeddings are L2-normalised (in float32).
     """
 
     def __init__(self, channels: int, dim: int = 256, *, normalise: bool = False) -> None:
@@ -29,22 +29,22 @@ class ProjectionHead(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, channels, h, w) to (N, dim, h, w)."""
+        """Project (N, channels, h, w) to (N, dim, h, w)."""
         embedding = self.layers(features)
         return F.normalize(at_least_float32(embedding), dim=1) if self.normalise else embedding
 
 
 class ProjectionHeads(nn.Module):
-    """One head for each of some encoder layers, counted from 1, the finest.
+    """One projection head per selected encoder layer, numbered from 1, the finest.
 
     Args:
         layer_channels: channels of all encoder layers, finest first.
-        layers: which of them get a head.
-        dim: of the embeddings.
-        normalise: whether embeddings are brought to unit length.
+        layers: numbers of the layers that get a head.
+        dim: channels of the embeddings.
+        normalise: whether embeddings are L2-normalised.
 
     Raises:
-        InvalidFault: a layer that the encoder does not have.
+        InvalidFault: the encoder does not have one of the layers.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class ProjectionHeads(nn.Module):
         )
 
     def forward(self, layers: Sequence[Tensor]) -> dict[int, Tensor]:
-        """Embeddings (N, dim, h, w) by layer number."""
+        """Return embeddings (N, dim, h, w) by layer number."""
         return {int(layer): head(layers[int(layer) - 1]) for layer, head in self.heads.items()}
 
-    def nothing(self) -> Tensor:
-        """0, with every parameter in its graph: parallel training expects a gradient for each in every step."""
+    def zero(self) -> Tensor:
+        """Return 0 with every parameter in its graph: data-parallel training expects a gradient for each per step."""
         terms = [parameter.sum() * 0 for parameter in self.parameters()]
         return sum(terms[1:], start=terms[0])

@@ -1,4 +1,4 @@
-"""The Cityscapes benchmark's scores from counts alone (numpy, no torch): IoU and iIoU of classes and of categories.
+"""Scores of the Cityscapes benchmark from counts alone (numpy, no torch): IoU and iIoU of classes and categories.
 
 The definitions are those of the benchmark's evaluator (cityscapesScripts 2.3.0, evalPixelLevelSemanticLabeling). With
 M the pixel counts of (labelled id, predicted id) over the data set and E the ids that are scored:
@@ -23,18 +23,18 @@ from numpy.typing import NDArray
 
 from .scores import Absent, Counts, class_mean
 
-GROUP = 1000  # instance maps hold id * 1000 + number; up to here, a label without instances or a group of them
+GROUP = 1000  # instance maps hold id * 1000 + number; values up to here are labels without instances, or groups
 
 
 @dataclass(frozen=True)
 class LabelIds:
-    """What the scores need to know of label ids 0..L-1.
+    """Properties of the label ids 0..L-1.
 
     Attributes:
         names: name of every id.
         categories: category of every id.
         scored: whether an id's pixels are scored; the others are ignored.
-        average_sizes: average pixels of an instance, of every id that has instances.
+        average_sizes: average number of pixels of an instance, by id, for ids that have instances.
         train_ids: the label id of each train id.
     """
 
@@ -47,7 +47,7 @@ class LabelIds:
     def __post_init__(self) -> None:
         count = len(self.names)
         if not count == len(self.categories) == len(self.scored):
-            raise ValueError("names, categories and scored must be of one length")
+            raise ValueError("names, categories and scored must have the same length")
         known = [*self.average_sizes, *self.train_ids]
         if any(not 0 <= label < count for label in known):
             raise ValueError(f"label ids must be in 0..{count - 1}")
@@ -74,23 +74,23 @@ class LabelIds:
 
     @cached_property
     def category_numbers(self) -> NDArray[np.int64]:
-        """(L,) a number for the category of every id."""
+        """Number of the category of every id, (L,)."""
         numbers = {name: number for number, name in enumerate(dict.fromkeys(self.categories))}
         return np.array([numbers[name] for name in self.categories])
 
     def of(self, category: str) -> list[int]:
-        """All ids of a category, ignored ones included."""
+        """Return all ids of a category, ignored ones included."""
         return [label for label, name in enumerate(self.categories) if name == category]
 
 
 @dataclass(frozen=True)
 class Tallies:
-    """What is counted of each image; tallies of several images are put together by ``join``.
+    """Counts of images; ``join`` combines those of several images.
 
     Attributes:
-        matrices: (N, L, L) int64 pixels, rows labelled ids, columns predicted ids.
-        instances: (n, 5) int64, a row for each instance of a scored class: number of its image, value in the instance
-            map, pixels, pixels predicted as its class, pixels predicted as any id of its category.
+        matrices: (N, L, L) int64 confusion matrices, rows labelled ids, columns predicted ids.
+        instances: (n, 5) int64, a row per instance of a scored class: number of its image, value in the instance map,
+            pixels, pixels predicted as its class, pixels predicted as any id of its category.
     """
 
     matrices: Counts
@@ -98,26 +98,26 @@ class Tallies:
 
     @classmethod
     def of_train_ids(cls, matrices: Counts, instances: Counts, labels: LabelIds) -> "Tallies":
-        """From confusion matrices (N, C, C) over train ids. Ignored ids have no counts then; no score needs them."""
+        """Return tallies of confusion matrices (N, C, C) over train ids; ignored ids, which no score needs, stay 0."""
         ids, count = np.array(labels.train_ids), len(labels.names)
         spread = np.zeros((len(matrices), count, count), np.int64)
         spread[:, ids[:, None], ids] = matrices
         return cls(spread, instances)
 
     @classmethod
-    def join(cls, parts: Sequence["Tallies"]) -> "Tallies":
-        """One after the other, images numbered on."""
-        instances = [part.instances.copy() for part in parts]
-        before = 0
-        for part, rows in zip(parts, instances, strict=True):
-            rows[:, 0] += before
-            before += len(part.matrices)
-        return cls(np.concatenate([part.matrices for part in parts]), np.concatenate(instances))
+    def join(cls, tallies: Sequence["Tallies"]) -> "Tallies":
+        """Concatenate tallies and number their images consecutively."""
+        instances = [tally.instances.copy() for tally in tallies]
+        images = 0
+        for tally, rows in zip(tallies, instances, strict=True):
+            rows[:, 0] += images
+            images += len(tally.matrices)
+        return cls(np.concatenate([tally.matrices for tally in tallies]), np.concatenate(instances))
 
 
 @dataclass(frozen=True)
 class CityscapesScores:
-    """Scores by name as shares in 0..1, NaN where there is nothing to score: in the order of the ids."""
+    """Scores in 0..1 by name, in the order of the ids; NaN where there is nothing to score."""
 
     class_iou: dict[str, float]
     class_iiou: dict[str, float]
@@ -125,18 +125,18 @@ class CityscapesScores:
     category_iiou: dict[str, float]
 
     def means(self, *, absent: Absent) -> dict[str, float]:
-        """The four averages; the benchmark's own rule is ``exclude``."""
-        every = {
+        """Return the four averages; the benchmark's own rule is ``exclude``."""
+        scores = {
             "miou": self.class_iou,
             "iiou": self.class_iiou,
             "category_miou": self.category_iou,
             "category_iiou": self.category_iiou,
         }
-        return {name: float(class_mean(np.array([*part.values()]), absent=absent)) for name, part in every.items()}
+        return {name: float(class_mean(np.array([*own.values()]), absent=absent)) for name, own in scores.items()}
 
 
 def cityscapes_scores(tallies: Tallies, labels: LabelIds) -> CityscapesScores:
-    """All scores of a data set."""
+    """Return all scores of a data set."""
     matrix = tallies.matrices.sum(0)
     class_iou, class_iiou, category_iou, category_iiou = {}, {}, {}, {}
     for label in labels.classes:
@@ -154,14 +154,14 @@ def cityscapes_scores(tallies: Tallies, labels: LabelIds) -> CityscapesScores:
 
 
 def _counts(matrix: Counts, own: list[int], right: list[int], scored: list[int]) -> tuple[int, int, int]:
-    """TP, FN and FP of labels ``own`` where predictions in ``right`` are right."""
+    """Return TP, FN and FP of the labels ``own``, for which predictions in ``right`` are correct."""
     others = [label for label in scored if label not in own]
     true = int(matrix[np.ix_(own, right)].sum())
     return true, int(matrix[own].sum()) - true, int(matrix[np.ix_(others, right)].sum())
 
 
 def _weighted(instances: Counts, own: list[int], labels: LabelIds, *, column: int) -> tuple[float, float]:
-    """Weighted TP and FN of the instances of labels ``own``; ``column`` holds what is right.
+    """Return weighted TP and FN of the instances of labels ``own``; ``column`` holds the correct pixels.
 
     ``math.fsum`` rounds once, so that the order of images does not matter.
     """

@@ -1,9 +1,8 @@
-"""Counting labels against predictions into one int64 confusion matrix, where the maps lie.
+"""Confusion matrices, counted in int64 on the device of the label and prediction maps.
 
-On a CPU both maps become one 16-bit index (label * C + prediction) that OpenCV's histogram counts, several
-times as fast as ``numpy.bincount``. Ignored and invalid labels get rows of their own, so nothing is masked and
-nothing is missed.
-On CUDA a histogram with fixed bounds counts without the host waiting.
+On a CPU both maps become one 16-bit index (label * C + prediction) that OpenCV's histogram counts, several times as
+fast as ``numpy.bincount``. Ignored and invalid labels get rows of their own, so nothing is masked and nothing missed.
+On CUDA a histogram with fixed bounds counts without synchronising with the host.
 """
 
 from collections.abc import Sequence
@@ -19,18 +18,18 @@ from segbench.core.errors import MissingFault
 from .scores import Tally
 
 IGNORE_INDEX = 255
-_VALUES = 256  # of a uint8 label
-_SMALL = 1 << 16  # below this many pixels numpy.bincount has less overhead
-_EXACT = 1 << 24  # OpenCV returns float32 counts, exact up to here
+_VALUES = 256  # values of a uint8 label
+_SMALL = 1 << 16  # pixels below which numpy.bincount has less overhead
+_EXACT = 1 << 24  # largest exact count: OpenCV counts in float32
 
 
 class Confusion:
-    """Running counts of an evaluation: the data set's confusion matrix and every image's counts per class.
+    """Running confusion matrix of a data set, with every image's counts per class.
 
     Args:
         num_classes: C, at most 255.
-        device: where the maps lie; on CUDA faults in the labels are raised by ``matrix`` and ``per_image``, so
-            that ``update`` never waits for the device.
+        device: device of the maps. On CUDA, invalid values are raised by ``matrix`` and ``per_image``, so that
+            ``update`` never synchronises.
         keep_matrices: keep the matrix of every image, for ``matrices``.
     """
 
@@ -41,18 +40,18 @@ class Confusion:
         self._total = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
         self._counts: list[Tensor] = []  # (3, C) each
         self._matrices: list[Tensor] | None = [] if keep_matrices else None
-        self._invalid: list[Tensor] = []  # scalars on the device, only where checks are put off
+        self._invalid: list[Tensor] = []  # scalars on CUDA, checked later
 
     def update(self, target: Tensor, prediction: Tensor, *, keys: Sequence[str] = ()) -> None:
         """Count a batch.
 
         Args:
-            target: (N, H, W) or (H, W) labels 0..C-1 or 255, integer.
-            prediction: the same shape, 0..C-1, integer.
+            target: (N, H, W) or (H, W) integer labels, 0..C-1 or 255 (ignored).
+            prediction: integer classes of the same shape, 0..C-1.
             keys: names of the images, for messages and for ``keys``.
 
         Raises:
-            MissingFault: a value lies outside its range (at once on a CPU).
+            MissingFault: a value is out of range; on CUDA raised later.
             ValueError: shapes differ.
         """
         if target.ndim == 2:
@@ -71,19 +70,19 @@ class Confusion:
             self.keys.append(name)
 
     def matrix(self) -> NDArray[np.int64]:
-        """The confusion matrix of everything so far, (C, C) int64, rows labels, columns predictions.
+        """Return the confusion matrix of all images so far, (C, C) int64, rows labels, columns predictions.
 
         Raises:
-            MissingFault: an image had a value outside its range.
+            MissingFault: an image had a value out of range.
         """
         self._check()
         return self._total.cpu().numpy().copy()
 
     def per_image(self) -> Tally:
-        """Counts of every image, (N, C) int64 each, in the order of ``keys``; they sum to the matrix's tally.
+        """Return the counts of every image, (N, C) int64 each, in the order of ``keys``.
 
         Raises:
-            MissingFault: an image had a value outside its range.
+            MissingFault: an image had a value out of range.
         """
         self._check()
         if not self._counts:
@@ -93,11 +92,11 @@ class Confusion:
         return Tally(counts[:, 0], counts[:, 1], counts[:, 2])
 
     def matrices(self) -> NDArray[np.int64]:
-        """The confusion matrix of every image, (N, C, C) int64, if they were to be kept.
+        """Return the confusion matrix of every image, (N, C, C) int64, in the order of ``keys``.
 
         Raises:
-            MissingFault: an image had a value outside its range.
-            ValueError: they were not kept.
+            MissingFault: an image had a value out of range.
+            ValueError: ``keep_matrices`` was off.
         """
         if self._matrices is None:
             raise ValueError("the matrices of single images were not kept")
@@ -110,32 +109,32 @@ class Confusion:
         if not self._invalid:
             return
         invalid = torch.stack(self._invalid).cpu().tolist()
-        bad = [(key, count) for key, count in zip(self.keys, invalid, strict=True) if count]
-        if bad:
+        faulty = [(key, count) for key, count in zip(self.keys, invalid, strict=True) if count]
+        if faulty:
             raise MissingFault(
                 *(
                     f"{key}: {count} pixels have a prediction outside 0..{self.num_classes - 1}, "
                     f"or a label that is neither there nor {IGNORE_INDEX}."
-                    for key, count in bad
+                    for key, count in faulty
                 ),
                 next="segbench data verify",
             )
 
 
 def confusion_matrix(target: Tensor, prediction: Tensor, *, num_classes: int, name: str = "") -> Tensor:
-    """Count label and prediction maps; on CUDA this waits for the device (``Confusion`` does not).
+    """Count a confusion matrix; on CUDA this synchronises with the host, unlike ``Confusion``.
 
     Args:
-        target: labels of any shape, integer; 0..C-1 or 255 (ignored).
-        prediction: the same shape, integer, 0..C-1 (also where the label is ignored).
+        target: integer labels of any shape; 0..C-1 or 255 (ignored).
+        prediction: integer classes of the same shape, 0..C-1, also where the label is ignored.
         num_classes: C, at most 255.
-        name: of the image, for messages.
+        name: name of the image, for messages.
 
     Returns:
         (C, C) int64 on the maps' device; rows labels, columns predictions.
 
     Raises:
-        MissingFault: a value lies outside its range; the message says which and how often.
+        MissingFault: a value is out of range; the message says which and how often.
         ValueError: shapes or devices differ, maps are not integer, or C is out of range.
     """
     _check_classes(num_classes)
@@ -150,8 +149,8 @@ def confusion_matrix(target: Tensor, prediction: Tensor, *, num_classes: int, na
         matrix, invalid = _count_cuda(target, prediction, num_classes=num_classes)
         if not int(invalid):
             return matrix
-        target, prediction = target.cpu(), prediction.cpu()  # the slow way words the fault
-    labels, predicted = _bytes(target, "label", name), _bytes(prediction, "prediction", name)
+        target, prediction = target.cpu(), prediction.cpu()  # for the message
+    labels, predicted = _as_uint8(target, "label", name), _as_uint8(prediction, "prediction", name)
     return torch.from_numpy(_count_cpu(labels, predicted, num_classes, name))
 
 
@@ -168,7 +167,7 @@ def _count_cpu(target: NDArray[np.uint8], prediction: NDArray[np.uint8], classes
 
 
 def _histogram(target: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    """Pairs (label, prediction) of (H, W) maps, predictions < classes; (256, classes) int64."""
+    """Count pairs (label, prediction) of (H, W) maps with predictions < classes, (256, classes) int64."""
     if target.size > _EXACT:
         axis = int(target.shape[1] > target.shape[0])
         halves = zip(np.array_split(target, 2, axis), np.array_split(prediction, 2, axis), strict=True)
@@ -180,8 +179,8 @@ def _histogram(target: NDArray[np.uint8], prediction: NDArray[np.uint8], classes
     index += prediction
     if target.size < _SMALL:
         return np.bincount(index.ravel(), minlength=bins).reshape(_VALUES, classes)
-    # Neighbouring pixels mostly fall into one bin, and a processor waits for its own last write to it.
-    # Neighbouring columns therefore count in different copies of the histogram, if 16 bits leave room for them.
+    # Neighbouring pixels mostly fall into the same bin, whose increments depend on each other. Neighbouring columns
+    # therefore count in different copies of the histogram, if 16 bits leave room for them.
     copies = min(4, (1 << 16) // bins)
     if copies > 1:
         index += (np.arange(index.shape[1]) % copies * bins).astype(np.uint16)
@@ -190,12 +189,12 @@ def _histogram(target: NDArray[np.uint8], prediction: NDArray[np.uint8], classes
 
 
 def _count_cuda(target: Tensor, prediction: Tensor, *, num_classes: int) -> tuple[Tensor, Tensor]:
-    """(C, C) matrix and the number of pixels that are neither counted nor ignored, both on the device."""
+    """Return the (C, C) matrix and the number of pixels that are neither counted nor ignored, both on the device."""
     bins = num_classes * num_classes
     labels = target.to(torch.int32)
     predicted = prediction.to(torch.int32)
     valid = (labels >= 0) & (labels < num_classes) & (predicted >= 0) & (predicted < num_classes)
-    # one spare bin takes everything else; fixed bounds keep the device from asking the host
+    # One spare bin takes everything else; fixed bounds avoid a synchronisation.
     index = torch.where(valid, labels * num_classes + predicted, bins)
     counts = torch.histc(_countable(index), bins=bins + 1, min=0, max=bins + 1)
     matrix = counts[:bins].reshape(num_classes, num_classes).to(torch.int64)
@@ -204,11 +203,11 @@ def _count_cuda(target: Tensor, prediction: Tensor, *, num_classes: int) -> tupl
 
 
 def _countable(index: Tensor) -> Tensor:
-    return index if index.is_cuda else index.double()  # a CPU's histc knows no integers; tests only
+    return index if index.is_cuda else index.double()  # histc on a CPU takes no integers; tests only
 
 
-def _bytes(values: Tensor, what: str, name: str) -> NDArray[np.uint8]:
-    """A map as uint8, two-dimensional and contiguous, after checking that nothing is lost."""
+def _as_uint8(values: Tensor, what: str, name: str) -> NDArray[np.uint8]:
+    """Return a map as uint8, two-dimensional and contiguous; raise if a value does not fit."""
     if values.dtype != torch.uint8:
         if values.numel():
             low, high = (int(v) for v in values.aminmax())

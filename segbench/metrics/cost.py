@@ -21,15 +21,15 @@ _FLOAT32_BYTES = 4
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network costs at one input size.
+    """Cost of a network at one input size.
 
     Attributes:
-        parameters: number of trainable and frozen parameters.
-        multiply_adds: by ``rule``.
-        flops: floating-point operations as ``torch.utils.flop_counter`` counts them.
-        activation_bytes: float32 outputs of all innermost modules together; about what a training step keeps of
-            one image for its backward pass.
-        rule: name of the rule (``rules.COST_RULES``).
+        parameters: number of parameters, trainable and frozen.
+        multiply_adds: number of multiply-adds by ``rule``.
+        flops: floating-point operations as counted by ``torch.utils.flop_counter``.
+        activation_bytes: bytes of the float32 outputs of all innermost modules; roughly the activations that a
+            training step saves of one image for its backward pass.
+        rule: name of the rule, see ``rules.COST_RULES``.
     """
 
     parameters: int
@@ -40,17 +40,17 @@ class Cost:
 
 
 def count_cost(module: nn.Module, size: Size, *, rule: str = "thop", channels: int = 3) -> Cost:
-    """Count one forward pass in evaluation mode for one image.
+    """Count parameters, multiply-adds and FLOPs of one forward pass in evaluation mode for one image.
 
     Args:
-        module: any network that takes (1, ``channels``, H, W); on any device, left untouched. Built under
-            ``torch.device("meta")`` it never costs memory.
-        size: (H, W) of the image.
+        module: network that takes (1, ``channels``, H, W), on any device; it is not changed. Built under
+            ``torch.device("meta")`` it takes no memory.
+        size: (H, W) of the image in pixels.
         rule: name of a rule.
-        channels: channels of the image.
+        channels: number of channels of the image.
 
     Raises:
-        KeyError: the rule is unknown.
+        KeyError: unknown rule.
     """
     count_module = _COUNTERS[COST_RULES[rule].name]
     skeleton = _meta_copy(module).eval()
@@ -71,7 +71,7 @@ def count_cost(module: nn.Module, size: Size, *, rule: str = "thop", channels: i
 
 
 def _meta_copy(module: nn.Module) -> nn.Module:
-    """A deep copy whose tensors carry shapes only; shared tensors stay shared."""
+    """Return a deep copy on the meta device; shared tensors stay shared."""
     memo: dict[int, Any] = {}
     for parameter in module.parameters():
         memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
@@ -81,7 +81,7 @@ def _meta_copy(module: nn.Module) -> nn.Module:
 
 
 def _thop(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> int:
-    """The rule of the ``thop`` package, which published tables use (``rules.COST_RULES``)."""
+    """Count the multiply-adds of a layer as the ``thop`` package does, which published tables use."""
     if isinstance(layer, _ConvNd):
         return output.numel() * (layer.in_channels // layer.groups) * prod(layer.kernel_size)
     if isinstance(layer, nn.Linear):

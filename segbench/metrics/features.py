@@ -1,8 +1,8 @@
-"""Features of a split's pixels by class, in bounded memory: the centre of all of them and a sample of each class.
+"""Features of a split's pixels by class, in bounded memory: the mean of all of them and a sample of each class.
 
-The mean distance within a class runs over all pairs of its pixels, which no split allows; a sample is drawn instead.
-Every pixel has a random priority that follows from the seed, its image's name and its place, and a class keeps its
-pixels of lowest priority: a simple random sample of all of them that no order of the images changes.
+The mean distance within a class is over all pairs of its pixels, which are too many; a sample is drawn instead. Every
+pixel has a random priority that follows from the seed, the name of its image and its position, and a class keeps the
+pixels of lowest priority: a simple random sample that does not depend on the order of the images.
 """
 
 import hashlib
@@ -19,21 +19,21 @@ from .geometry import alignment, neighborhood_uniformity, uniformity
 
 Length = Literal["raw", "unit"]
 LENGTHS: tuple[Length, ...] = ("raw", "unit")
-NEIGHBOURS = (3, 5)  # those that are printed
-_VALUES_AT_ONCE = 1 << 22  # in double precision
-_SMALLEST = 1e-12  # length that a feature is divided by: one of zeros stays
+NEIGHBOURS = (3, 5)  # numbers of neighbours in published tables
+_VALUES_AT_ONCE = 1 << 22  # values converted to double precision at once
+_EPS = 1e-12  # smallest norm to divide by, so that a zero feature stays zero
 
 
 @dataclass(frozen=True)
 class FeatureScores:
-    """What the features of a split come to.
+    """Scores of the features of a split.
 
     Attributes:
-        length: which features were asked for.
-        values: alignment A, uniformity U, their quotient and U_3 and U_5, of raw features and of those of unit length;
-            what is undefined is NaN.
-        pixels: (C,) pixels of each class on the map of features.
-        sampled: (C,) how many of them the alignment knows.
+        length: length of the features whose scores have the plain names.
+        values: alignment A, uniformity U, their ratio, U_3 and U_5, of raw features and of unit features; NaN if
+            undefined.
+        pixels: (C,) number of pixels of each class on the feature maps.
+        sampled: (C,) number of pixels of each class in the sample.
     """
 
     length: Length
@@ -42,7 +42,7 @@ class FeatureScores:
     sampled: NDArray[np.int64]
 
     def figures(self) -> dict[str, float]:
-        """All that is defined: as asked for by name, of the other length with ``_raw`` or ``_unit`` behind it."""
+        """Return all defined scores; names of the other length end in ``_raw`` or ``_unit``."""
         return {
             name if each == self.length else f"{name}_{each}": value
             for each, values in self.values.items()
@@ -51,20 +51,20 @@ class FeatureScores:
         }
 
     def about(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """How many pixels the figures rest on, by class; a class without any counts nowhere."""
+        """Return the numbers of pixels behind the scores, by class name; a class without pixels enters no score."""
         rows = zip(names, self.pixels.tolist(), self.sampled.tolist(), strict=True)
         return {name: {"pixels": pixels, "sampled": sampled} for name, pixels, sampled in rows}
 
 
 class ClassFeatures:
-    """Gathers features image by image.
+    """Accumulator of the features of images.
 
     Args:
-        num_classes: C; other labels count nowhere.
-        length: which features bear the names of the figures; both are gathered.
-        per_class: most pixels of a class in the sample.
-        seed: of the sample.
-        device: where features are kept, per_class * C * K numbers of them.
+        num_classes: C; pixels with other labels are ignored.
+        length: length of the features whose scores have the plain names; both are computed.
+        per_class: largest number of pixels of a class in the sample.
+        seed: seed of the sample.
+        device: device of the sample, which has per_class * C * K values.
     """
 
     def __init__(
@@ -77,20 +77,20 @@ class ClassFeatures:
         device: torch.device | str = "cpu",
     ) -> None:
         self._classes, self._length, self._per_class, self._seed = num_classes, length, per_class, seed
-        kind = torch.device(device)
-        self._device = torch.device("cpu") if kind.type == "mps" else kind  # which has no double precision
+        wanted = torch.device(device)
+        self._device = torch.device("cpu") if wanted.type == "mps" else wanted  # MPS has no double precision
         self._pixels = np.zeros(num_classes, np.int64)
         self._priorities = [np.zeros(0, np.uint64) for _ in range(num_classes)]  # by slot
         self._samples: Tensor | None = None  # (C * per_class, K)
         self._sums: dict[Length, Tensor] = {}  # (K, C) each, double precision
 
     def update(self, features: Tensor, labels: NDArray[np.uint8], *, key: str) -> None:
-        """Add an image. Which pixels are kept is decided on the host; the device is told once and never asked.
+        """Add an image. The host decides which pixels to keep; there is no synchronisation with the device.
 
         Args:
-            features: (K, h, w), any float type.
+            features: (K, h, w), any float dtype.
             labels: (h, w) train ids.
-            key: name of the image; each name is to be added once.
+            key: name of the image; add each image once.
 
         Raises:
             ValueError: shapes differ.
@@ -109,14 +109,14 @@ class ClassFeatures:
             chosen = values[:, torch.from_numpy(places).to(self._device)]
             self._samples[torch.from_numpy(slots).to(self._device)] = chosen.T.float()
 
-    def sample(self, each: int) -> Tensor:
-        """Features (n, K) of a class in double precision, by priority: the order of the images leaves no trace."""
+    def sample(self, label: int) -> Tensor:
+        """Return the sampled features of a class, (n, K) float64, by priority, hence in no order of the images."""
         assert self._samples is not None
-        order = np.argsort(self._priorities[each]) + each * self._per_class
+        order = np.argsort(self._priorities[label]) + label * self._per_class
         return self._samples[torch.from_numpy(order).to(self._device)].double()
 
     def scores(self) -> FeatureScores:
-        """All figures of what was added."""
+        """Return the scores of all images so far."""
         present = np.flatnonzero(self._pixels).tolist()
         sampled = np.array([len(each) for each in self._priorities])
         values: dict[Length, dict[str, float]] = {}
@@ -138,7 +138,7 @@ class ClassFeatures:
     def _add(self, values: Tensor, labels: NDArray[np.uint8]) -> None:
         """Add (K, P) features to the sums of their classes.
 
-        As products of matrices in double precision: unlike sums by index, these come out alike on every run.
+        Matrix products in double precision are deterministic, unlike ``index_add_``.
         """
         if not self._sums:
             zeros = torch.zeros(len(values), self._classes, dtype=torch.float64, device=self._device)
@@ -147,17 +147,17 @@ class ClassFeatures:
         classes = torch.arange(self._classes, device=self._device)
         step = max(1, _VALUES_AT_ONCE // len(values))
         for start in range(0, values.shape[1], step):
-            part = values[:, start : start + step].double()
+            chunk = values[:, start : start + step].double()
             members = (index[start : start + step, None] == classes).double()
-            norms = part.square().sum(0).sqrt_().clamp_(min=_SMALLEST)
-            sums = part @ torch.cat([members, members / norms[:, None]], 1)
+            norms = chunk.square().sum(0).sqrt_().clamp_(min=_EPS)
+            sums = chunk @ torch.cat([members, members / norms[:, None]], 1)
             for length, sum_ in zip(LENGTHS, sums.split(self._classes, 1), strict=True):
                 self._sums[length] += sum_
 
     def _draw(
         self, labels: NDArray[np.uint8], present: NDArray[np.int64], key: str
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Slots that pixels of an image take in the sample, and the places of these pixels in it."""
+        """Draw pixels of an image: return the slots that they take in the sample, and their positions in the image."""
         priorities = _priorities(labels.size, self._seed, key)
         slots, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for each in present:
@@ -183,12 +183,12 @@ class ClassFeatures:
 
 
 def _of_length(features: Tensor, length: Length) -> Tensor:
-    """(n, K) features as they are or brought to unit length; a feature of zeros stays."""
-    return features if length == "raw" else features / features.norm(dim=1, keepdim=True).clamp_(min=_SMALLEST)
+    """Return (n, K) features unchanged or scaled to unit length; a zero feature stays zero."""
+    return features if length == "raw" else features / features.norm(dim=1, keepdim=True).clamp_(min=_EPS)
 
 
 def _priorities(number: int, seed: int, key: str) -> NDArray[np.uint64]:
-    """Random whole numbers for the pixels of an image, the same on every machine."""
+    """Return a random integer for each pixel of an image, the same on every machine."""
     words = hashlib.sha256(f"{seed}/{key}".encode()).digest()
     found: NDArray[np.uint64] = np.random.PCG64(int.from_bytes(words, "big")).random_raw(number)
     return found

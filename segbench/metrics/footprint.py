@@ -1,7 +1,7 @@
-"""Bytes that tensors take, counted by shapes on the meta device: no memory, no arithmetic.
+"""Bytes of activations, counted by shapes on the meta device: without memory or arithmetic.
 
-Two instruments: what a forward pass keeps for its gradients, and the most that lives at once where none are wanted.
-Both count storages, so that views and tensors changed in place count once.
+``count_saved`` counts the tensors that a forward pass saves for its backward pass, ``count_peak`` the most bytes alive
+at once in inference. Both count storages, so that views and tensors changed in place count once.
 """
 
 import weakref
@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-# What autocast on CUDA computes in the low precision, and what in float32, as far as networks here use it
+# Functions that autocast on CUDA runs in the low precision, and in float32, as far as networks here use them
 # (PyTorch's documentation, "CUDA Ops that can autocast").
 _LOW = {
     torch.conv1d, torch.conv2d, torch.conv_transpose2d, F.linear, torch.matmul, torch.bmm, torch.mm, torch.addmm,
@@ -30,55 +30,55 @@ _HIGH = {
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What a forward pass keeps for its gradients, in bytes.
+class SavedBytes:
+    """Activations that a forward pass saves for its backward pass, in bytes.
 
     Attributes:
-        everything: all of it; parameters and buffers are not counted, their copies in a low precision are.
-        checkpointed: with activation checkpointing, the most of: what is kept in the end, and what is there when a
-            piece has been computed again, everything after it being done with.
-        largest: the largest tensor that is kept.
-        passing: what the forward pass needs for a moment beyond what it has kept in the end.
+        everything: all saved tensors; without parameters and buffers, but with their copies in a low precision.
+        checkpointed: peak with activation checkpointing: the larger of what is saved after the forward pass and what
+            is alive when a piece has been recomputed, its successors being freed.
+        largest: the largest saved tensor.
+        transient: peak of the forward pass beyond the bytes that it has saved in the end.
     """
 
     everything: int
     checkpointed: int
     largest: int
-    passing: int
+    transient: int
 
 
-def count_kept(run: Callable[[], object], *, owned: Iterable[Tensor], pieces: Sequence[nn.Module] = ()) -> Kept:
-    """Count what ``run`` keeps.
+def count_saved(run: Callable[[], object], *, owned: Iterable[Tensor], pieces: Sequence[nn.Module] = ()) -> SavedBytes:
+    """Count the activations that a forward pass saves.
 
     Args:
-        run: a forward pass with gradients.
-        owned: tensors that are there anyway, parameters and buffers.
-        pieces: modules that checkpointing would compute again, none inside another.
+        run: a forward pass with gradients, on the meta device.
+        owned: tensors that are not activations: parameters and buffers.
+        pieces: modules that checkpointing would recompute, none inside another.
     """
     counter, live = _Counter(owned), _Live()
     hooks = [piece.register_forward_pre_hook(counter.enter) for piece in pieces]
     hooks += [piece.register_forward_hook(counter.leave) for piece in pieces]
     try:
-        with torch.autograd.graph.saved_tensors_hooks(counter.keep, _unpack), live:
+        with torch.autograd.graph.saved_tensors_hooks(counter.pack, _unpack), live:
             result = run()
     finally:
         for hook in hooks:
             hook.remove()
     del result
-    return counter.kept(passing=live.peak - live.now)
+    return counter.saved(transient=live.peak - live.now)
 
 
 class _Counter:
-    """Storages by identity, each held so that no other takes its place."""
+    """Storages by identity; each is held so that its id is not reused."""
 
     def __init__(self, owned: Iterable[Tensor]) -> None:
         self._owned = {id(tensor.untyped_storage()): tensor.untyped_storage() for tensor in owned}
-        self._outside: dict[int, Any] = {}  # what is kept by whatever is no piece
-        self._handed: dict[int, Any] = {}  # that, and the inputs of pieces: what checkpointing keeps
-        self._pieces: list[tuple[dict[int, Any], dict[int, Any]]] = []  # what was handed before each; what it keeps
+        self._outside: dict[int, Any] = {}  # saved outside of the pieces
+        self._handed: dict[int, Any] = {}  # the same and the inputs of pieces: saved with checkpointing
+        self._pieces: list[tuple[dict[int, Any], dict[int, Any]]] = []  # for each, what is saved before and in it
         self._within = False
 
-    def keep(self, tensor: Tensor) -> Tensor:
+    def pack(self, tensor: Tensor) -> Tensor:
         for place in (self._pieces[-1][1],) if self._within else (self._outside, self._handed):
             self._put(tensor, place)
         return tensor
@@ -93,14 +93,14 @@ class _Counter:
     def leave(self, piece: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         self._within = False
 
-    def kept(self, *, passing: int) -> Kept:
+    def saved(self, *, transient: int) -> SavedBytes:
         everything = self._outside.copy()
         moments = [_bytes(self._handed)]
         for before, inside in self._pieces:
             everything |= inside
             moments.append(_bytes(before | inside))
         largest = max((storage.nbytes() for storage in everything.values()), default=0)
-        return Kept(_bytes(everything), max(moments), largest, passing)
+        return SavedBytes(_bytes(everything), max(moments), largest, transient)
 
     def _put(self, tensor: Tensor, place: dict[int, Any]) -> None:
         storage = tensor.untyped_storage()
@@ -117,7 +117,7 @@ def _unpack(tensor: Tensor) -> Tensor:
 
 
 def count_peak(run: Callable[[], object]) -> int:
-    """Most bytes that are alive at once of the tensors that ``run`` makes; what was there before is not counted."""
+    """Return the most bytes alive at once of the tensors that ``run`` makes, without gradients."""
     live = _Live()
     with torch.no_grad(), live:
         run()
@@ -125,7 +125,7 @@ def count_peak(run: Callable[[], object]) -> int:
 
 
 class _Live(TorchDispatchMode):
-    """Bytes of all tensors made within that are alive."""
+    """Bytes of all live tensors that were made in this mode."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,10 +154,10 @@ class _Live(TorchDispatchMode):
         self.now -= self._known.pop(key)
 
 
-def cast_within(modules: Iterable[nn.Module], dtype: torch.dtype) -> None:
-    """Let modules compute on the meta device as they do on CUDA under autocast to ``dtype``, in place and for good.
+def emulate_autocast(modules: Iterable[nn.Module], dtype: torch.dtype) -> None:
+    """Patch modules in place to compute on the meta device as they do on CUDA under autocast to ``dtype``.
 
-    The meta device has no autocast of its own. Attention keeps what its fused kernels do, not the matrix of scores.
+    The meta device has no autocast of its own. Attention saves what fused kernels do, not the matrix of scores.
     """
     mode = _Cast(dtype)
     for module in modules:
@@ -173,10 +173,12 @@ def _within(mode: TorchFunctionMode, forward: Callable[..., Any]) -> Callable[..
 
 
 class _Cast(TorchFunctionMode):
+    """Autocast by function, as on CUDA."""
+
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
         self._dtype = dtype
-        self._copies: dict[nn.Parameter, Tensor] = {}  # autocast casts a weight once
+        self._copies: dict[nn.Parameter, Tensor] = {}  # autocast casts each weight once
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -216,7 +218,7 @@ def _normalised(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """`torch.nn.functional.batch_norm` of shapes, in a tenth of the time, and as strict."""
+    """Compute the shapes of ``torch.nn.functional.batch_norm`` in a tenth of the time, with its check."""
     if training and x.numel() == x.shape[1]:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {x.shape}")
     normalised: Tensor = _Normalisation.apply(x, weight, bias)
@@ -224,7 +226,7 @@ def _normalised(
 
 
 class _Normalisation(torch.autograd.Function):
-    """Shapes of batch normalisation: its input, scale, mean and deviation are kept."""
+    """Shapes of batch normalisation, which saves its input, scale, mean and deviation."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -234,7 +236,7 @@ class _Normalisation(torch.autograd.Function):
 
 
 class _Attention(torch.autograd.Function):
-    """Shapes of fused attention: its inputs, its output and a log-sum-exp of each row of scores are kept."""
+    """Shapes of fused attention, which saves its inputs, its output and a log-sum-exp of each row of scores."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:

@@ -1,8 +1,8 @@
-"""How classes lie in feature space: alignment, uniformity and neighbourhood uniformity.
+"""Geometry of classes in feature space: alignment, uniformity and neighbourhood uniformity.
 
 Contextrast supplement, section 2, eq. (1) to (3), after Li et al., CVPR 2022. Distances are Euclidean and not squared.
-Features are taken as they are; whether they have unit length is the caller's choice. Of N classes whose features have
-unit length the uniformity is at most sqrt(2N / (N - 1)).
+Features are not normalised; that is the caller's choice. With N classes of unit features the uniformity is at most
+sqrt(2N / (N - 1)).
 """
 
 import math
@@ -11,28 +11,27 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-_ROWS = 512  # of distances at once
+_ROWS = 512  # rows of the distance matrix that are computed at once
 
 
 def mean_distance(features: Tensor, *, population: int) -> float:
-    """Mean distance of a class's features, the inner term of eq. (1): over all pairs, a feature with itself included.
+    """Return the mean distance of a class's features over all pairs, each with itself included: inner term of eq. (1).
 
-    Of a sample it is the unbiased estimate for the population that it was drawn from; of the population itself it is
-    the term.
+    For a sample it is the unbiased estimate for the population that it was drawn from.
 
     Args:
         features: (n, K), n >= 1.
-        population: how many pixels the class has, at least n.
+        population: number of pixels of the class, at least n.
 
     Returns:
-        The mean; NaN where one feature of several is known.
+        The mean; NaN for a sample of one out of several pixels.
     """
     number = len(features)
     if population == 1:
         return 0.0
     if number < 2:
         return math.nan
-    # Around their mean, lest the products below lose what is small beside it.
+    # Centred, so that the products below do not cancel small distances.
     features = features.double()
     features = features - features.mean(0)
     squares = features.square().sum(1)
@@ -40,17 +39,17 @@ def mean_distance(features: Tensor, *, population: int) -> float:
     for start in range(0, number, _ROWS):
         rows = features[start : start + _ROWS]
         distances = squares[start : start + _ROWS, None] + squares - 2 * rows @ features.T
-        distances.diagonal(start).zero_()  # its rounding would not be small after the root
+        distances.diagonal(start).zero_()  # the root would enlarge its rounding error
         total += distances.clamp_(min=0).sqrt_().sum()
     return float(total) / (number * (number - 1)) * (population - 1) / population
 
 
 def alignment(samples: Iterable[Tensor], populations: Sequence[int]) -> float:
-    """Intra-class alignment A, eq. (1); small where the features of a class lie close together.
+    """Return the intra-class alignment A, eq. (1); small if the features of a class lie close together.
 
     Args:
-        samples: (n_i, K) of each class that occurs.
-        populations: pixels of each of them.
+        samples: (n_i, K) features of each class that occurs.
+        populations: number of pixels of each of these classes.
 
     Returns:
         The mean over classes; NaN without any.
@@ -60,10 +59,10 @@ def alignment(samples: Iterable[Tensor], populations: Sequence[int]) -> float:
 
 
 def uniformity(centres: Tensor) -> float:
-    """Inter-class uniformity U, eq. (2); large where the centres lie far from each other.
+    """Return the inter-class uniformity U, eq. (2); large if the centres lie far from each other.
 
     Args:
-        centres: (N, K), of the classes that occur.
+        centres: (N, K) mean features of the classes that occur.
 
     Returns:
         The mean distance of two centres; NaN with fewer than two.
@@ -72,16 +71,16 @@ def uniformity(centres: Tensor) -> float:
 
 
 def neighborhood_uniformity(centres: Tensor, neighbours: int) -> float:
-    """Neighbourhood uniformity U_l, eq. (3): mean distance of a centre to its l closest others.
+    """Return the neighbourhood uniformity U_l, eq. (3): mean distance of a centre to its l nearest neighbours.
 
-    The upper limit of the inner sum is printed as l with j = i left out; l others are meant, as the text says.
+    The inner sum is printed up to l with j = i left out; l neighbours are meant, as the text says.
 
     Args:
-        centres: (N, K), of the classes that occur.
+        centres: (N, K) mean features of the classes that occur.
         neighbours: l.
 
     Returns:
-        The mean; NaN where a class has fewer than l others.
+        The mean; NaN with fewer than l + 1 classes.
     """
     number = len(centres)
     if not 0 < neighbours < number:

@@ -1,4 +1,4 @@
-"""Counting what the Cityscapes benchmark scores, image by image, in two passes over the pixels of instances."""
+"""Counts of images for the Cityscapes benchmark, in two passes over the pixels of instances."""
 
 import numpy as np
 import torch
@@ -15,16 +15,16 @@ _ADVICE = "segbench data verify"
 def count_image(
     target: NDArray[np.uint8], prediction: NDArray[np.uint8], instances: NDArray[np.int32], labels: LabelIds
 ) -> Tallies:
-    """Tallies of one image.
+    """Count one image.
 
     Args:
         target: (H, W) label ids 0..L-1.
-        prediction: (H, W) label ids 0..L-1; ignored ids may be predicted and are wrong.
-        instances: (H, W) integers, id * 1000 + number; values up to 1000 are no instance.
-        labels: what the ids mean.
+        prediction: (H, W) label ids 0..L-1; ignored ids may be predicted and count as wrong.
+        instances: (H, W) integers, id * 1000 + number; values up to 1000 are not instances.
+        labels: properties of the ids.
 
     Raises:
-        MissingFault: a value lies outside its range.
+        MissingFault: a value is out of range.
         ValueError: shapes differ.
     """
     matrix = confusion_matrix(torch.from_numpy(target), torch.from_numpy(prediction), num_classes=len(labels.names))
@@ -40,24 +40,24 @@ def count_instances(
     image: int = 0,
     name: str = "",
 ) -> NDArray[np.int64]:
-    """How well every instance of a scored class is predicted.
+    """Count how many pixels of every instance of a scored class are predicted correctly.
 
     A histogram over instance values finds the instances and their sizes, a second one over (instance, predicted id)
-    all that is right of them: no pass over the image for each of them.
+    the correct pixels of all of them: there is no pass over the image per instance.
 
     Args:
-        instances: (H, W) integers, id * 1000 + number; values up to 1000 are no instance.
+        instances: (H, W) integers, id * 1000 + number; values up to 1000 are not instances.
         prediction: (H, W) label ids, or train ids.
-        labels: what the ids mean.
-        train_ids: whether train ids are predicted.
+        labels: properties of the ids.
+        train_ids: whether ``prediction`` holds train ids.
         image: number of the image, for the rows.
-        name: of the image, for messages.
+        name: name of the image, for messages.
 
     Returns:
-        (n, 5) rows as in ``Tallies.instances``, by value.
+        (n, 5) int64 rows as in ``Tallies.instances``, ordered by value.
 
     Raises:
-        MissingFault: an instance of a class that has none, or a prediction outside its range.
+        MissingFault: an instance of a class without instances, or a prediction out of range.
         ValueError: shapes differ.
     """
     if instances.shape != prediction.shape:
@@ -71,7 +71,7 @@ def count_instances(
     sizes = _sizes(values, labels, name)
     chosen = np.flatnonzero(sizes)
     chosen = chosen[np.array(labels.scored)[chosen // GROUP]]
-    # instances of ignored classes share one row more, which is left out
+    # Instances of ignored classes share one extra row, which is dropped.
     first = np.full(len(sizes), len(chosen) * len(columns))
     first[chosen] = np.arange(len(chosen)) * len(columns)
     counts = np.bincount(first[values] + predicted, minlength=(len(chosen) + 1) * len(columns))
@@ -84,15 +84,15 @@ def count_instances(
 
 
 def _sizes(values: NDArray[np.int32], labels: LabelIds, name: str) -> NDArray[np.int64]:
-    """Pixels of every instance value, after checking that the value can be one."""
+    """Count the pixels of every instance value; raise on values of classes without instances."""
     limit = len(labels.names) * GROUP
     worst = int(values.max(initial=0))
     sizes = np.bincount(values if worst < limit else values[values < limit], minlength=1)
     found = np.flatnonzero(sizes)
     sized = np.isin(found // GROUP, list(labels.average_sizes)) | ~np.array(labels.scored)[found // GROUP]
-    bad = [*found[~sized].tolist(), *([worst] if worst >= limit else [])]
-    if bad:
-        shown = ", ".join(str(value) for value in bad[:5])
+    invalid = [*found[~sized].tolist(), *([worst] if worst >= limit else [])]
+    if invalid:
+        shown = ", ".join(str(value) for value in invalid[:5])
         raise MissingFault(f"{_where(name)}instance values {shown} are of no class that has instances.", next=_ADVICE)
     return sizes
 

@@ -1,11 +1,16 @@
-"""Named rules by which the cost of a network is counted. Free of torch; the counting is in ``cost.py``."""
+"""Named rules for counting the cost of a network. Free of torch; ``cost`` counts by them."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class CostRule:
-    """A counting rule: its name and what it counts, in a sentence."""
+    """A counting rule.
+
+    Attributes:
+        name: its name in recipes.
+        sentence: a sentence on what it counts.
+    """
 
     name: str
     sentence: str

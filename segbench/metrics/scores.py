@@ -26,72 +26,75 @@ class Tally:
 
     @classmethod
     def of(cls, matrix: Counts) -> "Tally":
-        """Counts of confusion matrices (..., C, C), rows labels, columns predictions."""
+        """Return the counts of confusion matrices (..., C, C), int64, rows labels, columns predictions."""
         matrix = np.asarray(matrix)
         return cls(np.diagonal(matrix, axis1=-2, axis2=-1).copy(), matrix.sum(-2), matrix.sum(-1))
 
     def total(self) -> "Tally":
-        """The sum over all leading axes: from images to the data set."""
+        """Sum over all leading axes: from images to the data set."""
         axes = tuple(range(self.target.ndim - 1))
         return Tally(self.true_positive.sum(axes), self.predicted.sum(axes), self.target.sum(axes))
 
 
 def iou_per_class(tally: Tally) -> Scores:
-    """TP / (P + T - TP), (..., C); NaN where a class is neither labelled nor predicted."""
+    """Return TP / (P + T - TP), (..., C); NaN where a class is neither labelled nor predicted."""
     return _ratio(tally.true_positive, tally.predicted + tally.target - tally.true_positive)
 
 
 def dice_per_class(tally: Tally) -> Scores:
-    """2 TP / (P + T), (..., C); NaN where a class is neither labelled nor predicted."""
+    """Return 2 TP / (P + T), (..., C); NaN where a class is neither labelled nor predicted."""
     return _ratio(2 * tally.true_positive, tally.predicted + tally.target)
 
 
 def accuracy_per_class(tally: Tally) -> Scores:
-    """TP / T (recall), (..., C); NaN where a class is not labelled."""
+    """Return TP / T (recall), (..., C); NaN where a class is not labelled."""
     return _ratio(tally.true_positive, tally.target)
 
 
 def class_mean(scores: Scores, *, absent: Absent) -> Scores:
-    """Mean over the classes, (...): (..., C) scores with NaN for absent classes.
+    """Average scores over the classes.
 
     Args:
-        scores: scores per class.
+        scores: (..., C) scores per class, NaN for absent classes.
         absent: absent classes are left out (``exclude``), or count as 0 (``zero``) or 1 (``one``).
 
     Returns:
-        The mean; NaN where ``exclude`` leaves nothing.
+        (...) means; NaN where ``exclude`` leaves nothing.
+
+    Raises:
+        ValueError: unknown rule.
     """
     scores = np.asarray(scores, dtype=np.float64)
-    gone = np.isnan(scores)
+    missing = np.isnan(scores)
     if absent == "exclude":
-        return _ratio(np.where(gone, 0.0, scores).sum(-1), (~gone).sum(-1))
+        return _ratio(np.where(missing, 0.0, scores).sum(-1), (~missing).sum(-1))
     if absent not in ("zero", "one"):
         raise ValueError(f"absent must be 'exclude', 'zero' or 'one', not {absent!r}")
-    return np.where(gone, float(absent == "one"), scores).mean(-1)
+    return np.where(missing, float(absent == "one"), scores).mean(-1)
 
 
 def miou(tally: Tally, *, absent: Absent) -> Scores:
-    """Mean intersection over union, (...). A class that is predicted but not labelled has IoU 0 and counts."""
+    """Return the mean IoU, (...). A class that is predicted but not labelled has IoU 0 and counts."""
     return class_mean(iou_per_class(tally), absent=absent)
 
 
 def mean_dice(tally: Tally, *, absent: Absent) -> Scores:
-    """Mean Dice coefficient over the classes (macro), (...)."""
+    """Return the mean Dice coefficient over the classes (macro), (...)."""
     return class_mean(dice_per_class(tally), absent=absent)
 
 
 def mean_class_accuracy(tally: Tally, *, absent: Absent) -> Scores:
-    """Mean recall over the classes, (...); here ``absent`` is about classes without any label."""
+    """Return the mean recall over the classes, (...); a class is ``absent`` here if it is never labelled."""
     return class_mean(accuracy_per_class(tally), absent=absent)
 
 
 def pixel_accuracy(tally: Tally) -> Scores:
-    """Share of labelled pixels that are right, (...); NaN without a labelled pixel."""
+    """Return the share of labelled pixels that are predicted correctly, (...); NaN without a labelled pixel."""
     return _ratio(tally.true_positive.sum(-1), tally.target.sum(-1))
 
 
 def best_constant_miou(tally: Tally, *, absent: Absent) -> Scores:
-    """Best mIoU of predicting one class everywhere, (...): the floor that a network must leave behind.
+    """Return the best mIoU of predicting one class everywhere, (...): a lower bound for any useful network.
 
     Predicting class k on every one of the A scored pixels gives IoU_k = T_k / A and 0 for every other labelled class.
     """
@@ -109,12 +112,13 @@ def best_constant_miou(tally: Tally, *, absent: Absent) -> Scores:
 
 
 def frequency_weighted_iou(tally: Tally) -> Scores:
-    """IoU of each class weighted by its share of the labelled pixels, (...); NaN without a labelled pixel."""
+    """Return the IoU weighted by each class's share of the labelled pixels, (...); NaN without a labelled pixel."""
     weighted = np.where(tally.target > 0, tally.target * np.nan_to_num(iou_per_class(tally)), 0.0)
     return _ratio(weighted.sum(-1), tally.target.sum(-1))
 
 
-def _ratio(part: Counts | Scores, whole: Counts | Scores) -> Scores:
-    divisor = np.asarray(whole, dtype=np.float64)
-    empty = np.full(divisor.shape, np.nan)
-    return np.divide(part, divisor, out=empty, where=divisor > 0)
+def _ratio(numerator: Counts | Scores, denominator: Counts | Scores) -> Scores:
+    """Divide; NaN where the denominator is 0."""
+    divisor = np.asarray(denominator, dtype=np.float64)
+    nan = np.full(divisor.shape, np.nan)
+    return np.divide(numerator, divisor, out=nan, where=divisor > 0)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -146,8 +147,8 @@ class Segmentor(nn.Module):
         return SegmentorOutput(decoded.logits, own, decoded.embedding, decoded.aux, decoded.joined)
 
     def resize(self, logits: Tensor, size: Size) -> Tensor:
-        """Resize (N, C, h, w) logits bilinearly to ``size`` in float32, corners as in the network."""
-        logits = logits.float()
+        """Resize (N, C, h, w) logits bilinearly to ``size`` in float32 (float64 stays), corners as in the network."""
+        logits = logits if logits.dtype == torch.float64 else logits.float()
         if logits.shape[-2:] == tuple(size):
             return logits
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=self.align_corners)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from segbench.core import strict_yaml
+from segbench.core import registry, strict_yaml
 from segbench.core.errors import InvalidFault, SegbenchError
 from segbench.core.typed_yaml import parse
 
@@ -40,10 +40,11 @@ def user_catalog(extra_folders: Sequence[Path] = ()) -> Catalog:
     Personal files with faults are left out and listed in ``Catalog.broken``.
 
     Args:
-        extra_folders: further folders of personal recipes, such as those of installed packages.
+        extra_folders: further folders of personal recipes, beside those of installed packages.
     """
     root = recipes_root()
-    return load_catalog(root, personal=personal_folders(extra_folders, without=root))
+    folders = (*extra_folders, *registry.installed_folders(registry.RECIPES_GROUP).values())
+    return load_catalog(root, personal=personal_folders(folders, without=root))
 
 
 def load_catalog(root: Path, *, personal: Sequence[Path] = ()) -> Catalog:

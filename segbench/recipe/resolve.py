@@ -16,7 +16,7 @@ from . import budgets, deviations, readings
 from .deviations import Deviation
 from .figures import Figure
 from .layers import layers
-from .protocol import STREAM, Protocol, build
+from .protocol import Protocol, build
 from .readings import ReadingUse
 from .retarget import retarget
 from .tables import Catalog, Table
@@ -157,10 +157,12 @@ def resolve_all(catalog: Catalog, table: str, request: Request | None = None) ->
 
 
 def _added_entries() -> Hashable:
-    """Return what the user has registered, such as data sets of their own: a protocol is checked against it."""
-    return tuple(
-        (kind, name, registry.options_of(kind, name)) for kind in registry.KINDS for name in registry.added(kind)
-    )
+    """Return what the user has registered, such as data sets of their own: a protocol is checked against it.
+
+    Modules and not their options, as those of a faulty description raise, also for rows that do not use it.
+    """
+    added = ((kind, name) for kind in registry.KINDS for name in registry.added(kind))
+    return tuple((kind, name, registry.implementation(kind, name, "options")) for kind, name in added)
 
 
 def _resolve(catalog: Catalog, table: str, row: str, dataset: str, request: Request) -> Resolved:
@@ -271,7 +273,7 @@ def typed_values(protocol: Protocol) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if protocol.training is not None and len(protocol.training.stages) == 1:
         stage = protocol.training.stages[0]
-        stream = stage.streams.get(STREAM) or next(iter(stage.streams.values()))
+        stream = stage.primary_stream
         found |= flatten({"data": stream.data.model_dump(), "augmentation": stream.augmentation.model_dump()})
         found |= flatten({"schedule": stage.schedule.model_dump(), "weights": stage.weights.model_dump()})
         model = stage.model

@@ -7,11 +7,11 @@ from itertools import product
 
 from segbench.recipe.figures import INCREASE, Figure
 
-from .verdicts import Judged, Verdict
+from .verdicts import FigureVerdict, Verdict
 
 
 def relate(figure: Figure, values: Sequence[float]) -> float:
-    """A figure from the values of its row and of the row that it is over: itself, a gain, or an increase in percent."""
+    """Return a figure from the values of its row and its baseline row: the value, a gain, or an increase in percent."""
     if not figure.is_relative:
         return values[0]
     if figure.metric.endswith(INCREASE):
@@ -20,46 +20,49 @@ def relate(figure: Figure, values: Sequence[float]) -> float:
 
 
 def prints_as(value: float, figure: Figure) -> bool:
-    """Whether ``value`` rounds to the digits printed; a tie may go to even or up."""
+    """Return whether ``value`` rounds to the digits printed; a tie may go to even or up."""
     printed = Decimal(figure.read_as or figure.printed)
     return printed in _roundings(value, figure.decimals)
 
 
-def judge_exact(entry: Judged, values: Sequence[float], *, bases: Sequence[Figure] = ()) -> Judged:
-    """Reproduced if the measured value prints as the publication's, else higher or lower.
+def judge_exact(entry: FigureVerdict, values: Sequence[float], *, bases: Sequence[Figure] = ()) -> FigureVerdict:
+    """Judge a count: reproduced if it prints as in the publication, else higher or lower.
 
     An increase or gain may have been computed by the authors from counts or from their own rounded figures; the
     difference shows in the last digit. Where the rounded ones give the printed value, that is what they did.
 
     Args:
-        values: measured, unrounded: of the row, and of the row that it is over.
-        bases: the printed figures behind a gain or increase, in the same order.
+        entry: verdict to complete.
+        values: measured and unrounded: of the row, and of its baseline row.
+        bases: printed figures behind a gain or increase, in the same order.
     """
     figure = entry.figure
     measured = relate(figure, values)
     if prints_as(measured, figure):
-        return _entry(entry, measured, "reproduced", "")
+        return _completed(entry, measured, "reproduced", "")
     if figure.is_relative and len(bases) == 2:
         for pair in product(*(_roundings(value, base.decimals) for value, base in zip(values, bases, strict=True))):
             rounded = relate(figure, [float(side) for side in pair])
             if prints_as(rounded, figure):
                 reason = f"from the rounded {pair[0]} and {pair[1]}; the unrounded give {measured:+.{figure.decimals}f}"
-                return _entry(entry, rounded, "reproduced", reason)
-    word: Verdict = "higher" if measured > figure.value else "lower"
-    return _entry(entry, measured, word, "must match to the printed digit")
+                return _completed(entry, rounded, "reproduced", reason)
+    verdict: Verdict = "higher" if measured > figure.value else "lower"
+    return _completed(entry, measured, verdict, "must match to the printed digit")
 
 
-def judge_time(entry: Judged, values: Sequence[float], *, device: str, bases: Sequence[Figure] = ()) -> Judged:
-    """Faster or slower than printed; seconds on other hardware are shown as their ratio.
+def judge_time(
+    entry: FigureVerdict, values: Sequence[float], *, device: str, bases: Sequence[Figure] = ()
+) -> FigureVerdict:
+    """Judge a time: faster or slower than printed; seconds on other hardware are shown as their ratio.
 
     Where both rows of a pair are printed, their ratio is judged: it is reproduced if the printed one, with the rounding
     of both, holds it.
 
     Args:
-        entry: of a time.
-        values: measured seconds: of the row, and of the row that it is over.
-        device: where.
-        bases: the printed figures of the two rows.
+        entry: verdict to complete.
+        values: measured seconds: of the row, and of its baseline row.
+        device: name of the device that measured.
+        bases: printed figures of the two rows.
     """
     figure = entry.figure
     measured = relate(figure, values)
@@ -70,24 +73,24 @@ def judge_time(entry: Judged, values: Sequence[float], *, device: str, bases: Se
             (row.value + sign * row.half_digit) / (over.value - sign * over.half_digit) for sign in (-1.0, 1.0)
         )
         share = values[0] / values[1]
-        word: Verdict = "slower" if share > high else "faster" if share < low else "reproduced"
-        return _entry(entry, measured, word, compared_times(figure, values, bases) + where)
+        verdict: Verdict = "slower" if share > high else "faster" if share < low else "reproduced"
+        return _completed(entry, measured, verdict, compared_times(figure, values, bases) + where)
     ratio = "measured" if figure.is_relative else f"{measured / figure.value:.2f} x the printed time"
     reason = ratio + where
     if abs(measured - figure.value) <= figure.half_digit:
-        return _entry(entry, measured, "reproduced", reason)
-    return _entry(entry, measured, "slower" if measured > figure.value else "faster", reason)
+        return _completed(entry, measured, "reproduced", reason)
+    return _completed(entry, measured, "slower" if measured > figure.value else "faster", reason)
 
 
 def compared_times(figure: Figure, values: Sequence[float], bases: Sequence[Figure]) -> str:
-    """A measured time beside the other row's, or beside the printed one where there is no other row."""
+    """Compare a measured time with the other row's, or with the printed one if there is no other row."""
     if len(values) < 2 or len(bases) < 2:
         return f"{values[0] / figure.value:.2f} x the printed time"
     printed = bases[0].value / bases[1].value
     return f"{values[0] / values[1]:.2f} x the time of {figure.over}, printed {printed:.2f} x"
 
 
-def _entry(entry: Judged, measured: float, verdict: Verdict, reason: str) -> Judged:
+def _completed(entry: FigureVerdict, measured: float, verdict: Verdict, reason: str) -> FigureVerdict:
     difference = measured - entry.figure.value
     return replace(entry, verdict=verdict, measured=measured, difference=difference, reason=reason)
 

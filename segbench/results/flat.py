@@ -1,10 +1,11 @@
-"""A report as flat rows: what CSV, JSON and data frames have in common."""
+"""A report as flat rows: the common ground of CSV, JSON and data frames."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .attempts import class_key
-from .verdicts import Judged, TableReport, Tried
+from .variants import class_key
+from .verdicts import FigureVerdict, RowVariant, TableReport
 
 ENTRY_FIELDS = (
     "table", "row", "dataset", "split", "metric", "class", "printed", "value", "baseline",
@@ -15,8 +16,8 @@ ENTRY_FIELDS = (
 )  # fmt: skip
 
 
-def entry_fields(entry: Judged) -> dict[str, Any]:
-    """One figure with its verdict, as plain data; lists stay lists."""
+def entry_fields(entry: FigureVerdict) -> dict[str, Any]:
+    """Return one figure with its verdict as plain data; lists stay lists."""
     figure, shown, spread = entry.figure, entry.shown, entry.spread
     return {
         **figure.as_json(),
@@ -50,26 +51,26 @@ def entry_fields(entry: Judged) -> dict[str, Any]:
         "settings": shown.settings if shown else {},
         "attempts": entry.attempts,
         "trainings": entry.trainings,
-        "contradictions": list(entry.daggers),
+        "contradictions": list(entry.contradictions),
     }
 
 
-def attempt_fields(tried: Tried) -> dict[str, Any]:
-    """One way in which a row was tried, with what came out."""
-    metrics = dict.fromkeys(name for record in tried.records for name in record.figures)
+def attempt_fields(variant: RowVariant) -> dict[str, Any]:
+    """Return one variant of a row with its figures by seed, as plain data."""
+    metrics = dict.fromkeys(name for record in variant.records for name in record.figures)
     return {
-        "budget": tried.budget,
-        "readings": tried.readings,
-        "settings": tried.settings,
-        "asked": tried.asked,
-        "seeds": list(tried.seeds),
-        "trainings": sorted(tried.trainings),
-        "figures": {name: [record.figures.get(name) for record in tried.records] for name in metrics},
+        "budget": variant.budget,
+        "readings": variant.readings,
+        "settings": variant.settings,
+        "asked": variant.requested,
+        "seeds": list(variant.seeds),
+        "trainings": sorted(variant.trainings),
+        "figures": {name: [record.figures.get(name) for record in variant.records] for name in metrics},
     }
 
 
 def class_rows(report: TableReport, *, dataset: str | None = None) -> Iterator[dict[str, Any]]:
-    """IoU of every class of every row: published where printed, measured where measured, in percent."""
+    """Yield the IoU of every class of every row that printed or measured it, in percent."""
     for row in report.rows:
         if dataset not in (None, row.dataset):
             continue
@@ -94,3 +95,14 @@ def class_rows(report: TableReport, *, dataset: str | None = None) -> Iterator[d
                 "measured": value,
                 "difference": value - figure.value if both else None,  # type: ignore[operator, union-attr]
             }
+
+
+def plain(value: Any) -> Any:
+    """Return JSON data: tuples become lists, keys strings, and numbers that are not finite None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(inner) for inner in value]
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

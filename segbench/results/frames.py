@@ -1,4 +1,4 @@
-"""Everything as pandas data frames."""
+"""Figures, verdicts and records as pandas data frames."""
 
 from typing import Any
 
@@ -17,22 +17,24 @@ _RECORDS = (
 
 
 def figures_frame(catalog: Catalog) -> pd.DataFrame:
-    """Every printed figure of every table; ``value`` is the number read, ``printed`` the string as printed."""
+    """Return every printed figure of every table; ``value`` is the number read, ``printed`` the string as printed."""
     return pd.DataFrame([figure.as_json() for table in catalog.tables.values() for figure in table.figures()])
 
 
-def report_frame(report: TableReport) -> pd.DataFrame:
-    """One line a printed figure with its verdict and everything behind it."""
-    return pd.DataFrame([entry_fields(entry) for entry in report.entries], columns=list(ENTRY_FIELDS))
+def report_frame(*reports: TableReport) -> pd.DataFrame:
+    """Return a line per printed figure with its verdict and everything behind it; columns: ``ENTRY_FIELDS``."""
+    rows = [entry_fields(entry) for report in reports for entry in report.entries]
+    return pd.DataFrame(rows, columns=list(ENTRY_FIELDS))
 
 
-def per_class_frame(report: TableReport) -> pd.DataFrame:
-    """IoU of every class of every row that printed or measured any, in percent; measured is the mean over seeds."""
-    return pd.DataFrame(list(class_rows(report)), columns=list(_CLASSES))
+def per_class_frame(*reports: TableReport) -> pd.DataFrame:
+    """Return the IoU of every class of every row that printed or measured it, in percent; measured: mean over seeds."""
+    rows = [row for report in reports for row in class_rows(report)]
+    return pd.DataFrame(rows, columns=list(_CLASSES))
 
 
 def records_frame(store: Store) -> pd.DataFrame:
-    """One line a record; figures and timings in columns of their own (``seconds_`` before a timing's name)."""
+    """Return a line per record; figures and timings have columns of their own (``seconds_`` before a timing's name)."""
     rows: list[dict[str, Any]] = []
     for record in store.records():
         own = {name: getattr(record, name) for name in _RECORDS[:-2]}

@@ -1,5 +1,6 @@
-"""One printed figure against the records: which attempt is shown, what was measured, and what that means."""
+"""Verdict of one printed figure: the variant to show, the values measured, and what follows from them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from segbench.recipe.catalog import Table
@@ -8,11 +9,11 @@ from segbench.recipe.figures import Figure
 from segbench.recipe.resolve import RANK, STAND_IN
 from segbench.recipe.schema import Contradiction
 
-from .attempts import Finder, Kind, value_of
 from .exact import compared_times, judge_exact, judge_time, relate
-from .pools import Pools, values_of
+from .pools import Pools
 from .statistics import Side, correlation, deviation, half_width, p_value, seeds_needed
-from .verdicts import Judged, Tried
+from .variants import Kind, VariantFinder, value_of, values_of
+from .verdicts import FigureVerdict, RowVariant
 
 DEFAULT_MARGIN = 1.0  # points, where a table claims no gain
 _KINDS: dict[str, tuple[Kind, ...]] = {"exact": ("cost", "training"), "time": ("training", "cost")}
@@ -20,18 +21,19 @@ _KINDS: dict[str, tuple[Kind, ...]] = {"exact": ("cost", "training"), "time": ("
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What was measured for a figure: one side, or for a gain two, each with its values by seed."""
+    """Measurements for a figure: one side, or two for a gain, each with its values by seed."""
 
     kind: Kind
-    sides: tuple[Tried, ...]
+    sides: tuple[RowVariant, ...]
     values: tuple[dict[int, float], ...]
 
     @property
     def means(self) -> list[float]:
+        """Mean over seeds of each side."""
         return [sum(side.values()) / len(side) for side in self.values]
 
     def deviations(self) -> list[Deviation]:
-        """From the publication; a count is always of the published network."""
+        """Return how the runs deviate from the publication; a count is always of the published network."""
         if self.kind == "cost":
             return []
         found = [side.resolved.deviations for side in self.sides]
@@ -39,23 +41,23 @@ class _Evidence:
 
 
 class Judge:
-    """Judges the figures of one table; trained figures get their word after Holm's correction over the table."""
+    """Judge of the figures of one table; trained figures stay open until Holm's correction over the whole table."""
 
-    def __init__(self, table: Table, finder: Finder, pools: Pools) -> None:
+    def __init__(self, table: Table, finder: VariantFinder, pools: Pools) -> None:
         self._table, self._finder, self._pools = table, finder, pools
 
-    def figure(self, figure: Figure) -> Judged:
-        """The entry of a figure. Where it has a p-value, the verdict is still open (``undecided``)."""
+    def figure(self, figure: Figure) -> FigureVerdict:
+        """Judge a figure. With a p-value the verdict is still open (``undecided``)."""
         row = self._table.row(figure.row)
-        every = self._finder.tried(figure.row, figure.dataset, _KINDS.get(figure.kind, ("training",))[0])
-        entry = Judged(
+        variants = self._finder.variants(figure.row, figure.dataset, _kinds(figure)[0])
+        entry = FigureVerdict(
             figure,
             row.title or figure.row,
             "not run",
-            confidence=every[0].resolved.weakest_confidence,
-            attempts=sum(bool(tried.records) or tried.asked for tried in every),
-            trainings=len(frozenset().union(*(tried.trainings for tried in every))),
-            daggers=daggers(self._table.file.contradictions, figure),
+            confidence=variants[0].resolved.weakest_confidence,
+            attempts=sum(bool(variant.records) or variant.requested for variant in variants),
+            trainings=len(frozenset().union(*(variant.trainings for variant in variants))),
+            contradictions=contradictions_of(figure, self._table.file.contradictions),
         )
         fault = self._split_fault(figure)
         if fault:
@@ -66,21 +68,21 @@ class Judge:
         return self._judged(self._described(entry, evidence), evidence)
 
     def _evidence(self, figure: Figure) -> _Evidence | None:
-        for kind in _KINDS.get(figure.kind, ("training",)):
-            candidates: list[tuple[Tried, ...]]
+        """Return the first variant, or pair of variants, that has values on every side."""
+        for kind in _kinds(figure):
+            candidates: Iterable[tuple[RowVariant, ...]]
             if figure.over is not None:
-                pairs = self._finder.pairs(figure.row, figure.over, figure.dataset, kind=kind)
-                candidates = list(pairs)
+                candidates = self._finder.pairs(figure.row, figure.over, figure.dataset, kind)
             else:
-                candidates = [(tried,) for tried in self._finder.tried(figure.row, figure.dataset, kind)]
+                candidates = ((variant,) for variant in self._finder.variants(figure.row, figure.dataset, kind))
             for sides in candidates:
                 values = tuple(values_of(side, figure) for side in sides)
                 if all(values):
                     return _Evidence(kind, sides, values)
         return None
 
-    def _described(self, entry: Judged, evidence: _Evidence) -> Judged:
-        """The entry with everything but its verdict."""
+    def _described(self, entry: FigureVerdict, evidence: _Evidence) -> FigureVerdict:
+        """Add everything but the verdict."""
         found = evidence.deviations()
         recorded = [str(each) for each in found if not each.material]
         confidences = [side.resolved.weakest_confidence for side in evidence.sides]
@@ -97,11 +99,11 @@ class Judge:
             deviation=_joined(own if entry.figure.is_relative else own[:1]),
             correlation=correlation([(a, b) for a, b in by_seed]) if entry.figure.is_relative else None,
             deviations=tuple(str(each) for each in found if each.material),
-            recorded=(*recorded, *runtime_words(evidence.sides)),
+            recorded=(*recorded, *runtime_facts(evidence.sides)),
             confidence=min((name for name in confidences if name), key=RANK.__getitem__, default=None),
         )
 
-    def _judged(self, entry: Judged, evidence: _Evidence) -> Judged:
+    def _judged(self, entry: FigureVerdict, evidence: _Evidence) -> FigureVerdict:
         figure = entry.figure
         if not figure.headline:
             return replace(entry, verdict="shown", reason="per class")
@@ -110,20 +112,21 @@ class Judge:
             command = "" if full else self._command(figure.row, figure.dataset)
             reason = str(evidence.sides[0])
             if figure.kind == "time" and len(evidence.means) == 2:
-                reason += f"; {self._times(figure, evidence)}"
+                reason += f"; {compared_times(figure, evidence.means, self._bases(figure))}"
             return replace(entry, verdict="not comparable", reason=reason, next=command)
         if figure.kind == "exact":
             return judge_exact(entry, evidence.means, bases=self._bases(figure))
         if figure.kind == "time":
             facts = evidence.sides[0].records[0].provenance
             if evidence.kind == "training" and not str(facts.get("device", "")).startswith("cuda"):
-                reason = f"training times compare on a CUDA device only; {self._times(figure, evidence)}"
+                times = compared_times(figure, evidence.means, self._bases(figure))
+                reason = f"training times compare on a CUDA device only; {times}"
                 return replace(entry, verdict="not comparable", reason=reason)
             device = str(facts.get("device_name", ""))
             return judge_time(entry, evidence.means, device=device, bases=self._bases(figure))
         return self._trained(entry, evidence)
 
-    def _trained(self, entry: Judged, evidence: _Evidence) -> Judged:
+    def _trained(self, entry: FigureVerdict, evidence: _Evidence) -> FigureVerdict:
         figure = entry.figure
         again = self._command(figure.row, figure.dataset)
         spreads = [self._pools.spread(side, figure) for side in evidence.sides]
@@ -138,7 +141,7 @@ class Judge:
         needed, reason = None, ""
         if half > margin:
             needed = seeds_needed(sides, figure.slack, margin)
-            reason = f"{needed:,} seeds would decide" if needed else _never(figure)
+            reason = f"{needed:,} seeds would decide" if needed else _undecidable(figure)
         return replace(
             entry,
             spread=known[0],
@@ -150,64 +153,61 @@ class Judge:
             next=f"{again} --seeds {needed}" if needed else "",
         )
 
-    def _unanswered(self, entry: Judged) -> Judged | None:
-        """The entry where only a server can score and has not: what val says here, and how to ask the server."""
+    def _unanswered(self, entry: FigureVerdict) -> FigureVerdict | None:
+        """Complete a figure that only a server can score and has not: its score on val, and how to submit."""
         figure = entry.figure
         name = next((name for name in reversed(_rows(figure)) if self._table.row(name).server), None)
         if name is None or figure.kind != "trained" or not figure.measured:
             return None
-        waits = self._finder.tried(name, figure.dataset)[0].resolved.unsupported
+        unsupported = self._finder.variants(name, figure.dataset)[0].resolved.unsupported
         reason = f"only {self._table.row(name).server} can score it"
         records = self._finder.stand_ins(name, figure.dataset)
         values = [value for record in records if (value := value_of(record, figure)) is not None]
         if values and figure.over is None:
             reason += f"; {STAND_IN} here: {sum(values) / len(values):.2f}"
-        if waits:
-            return replace(entry, verdict="unavailable", reason=f"{reason}; waits for {', '.join(waits)}")
+        if unsupported:
+            return replace(entry, verdict="unavailable", reason=f"{reason}; waits for {', '.join(unsupported)}")
         command = self._command(name, figure.dataset)
         if records:
             command = command.replace("segbench reproduce", "segbench export")
         return replace(entry, verdict="unavailable", reason=reason, next=command)
 
-    def _missing(self, entry: Judged) -> Judged:
-        """Why nothing was measured: it cannot be, it failed, or nobody asked."""
+    def _missing(self, entry: FigureVerdict) -> FigureVerdict:
+        """Give the reason why nothing was measured: it cannot be, it failed, or it was not run."""
         figure = entry.figure
         if not figure.measured:
             reason = f"{figure.base_metric} is not measured by this version"
             if figure.kind == "time":
                 reason = "whole epochs are not timed by this version"
             return replace(entry, verdict="unavailable", reason=reason)
-        rows, kind = _rows(figure), _KINDS.get(figure.kind, ("training",))[0]
-        tried = {name: self._finder.tried(name, figure.dataset, kind) for name in rows}
-        empty = [name for name in rows if not any(each.records for each in tried[name])]
+        rows, kind = _rows(figure), _kinds(figure)[0]
+        variants = {name: self._finder.variants(name, figure.dataset, kind) for name in rows}
+        empty = [name for name in rows if not any(each.records for each in variants[name])]
         for name in empty:
-            waits = tried[name][0].resolved.unsupported
-            if waits:
-                return replace(entry, verdict="unavailable", reason=f"waits for {', '.join(waits)}")
+            unsupported = variants[name][0].resolved.unsupported
+            if unsupported:
+                return replace(entry, verdict="unavailable", reason=f"waits for {', '.join(unsupported)}")
         if empty:
             failed = self._finder.failure(empty[0], figure.dataset)
             reason = f"failed: {failed}" if failed else "" if empty[0] == figure.row else f"{empty[0]} is not run"
             return replace(entry, reason=reason, next=self._command(empty[0], figure.dataset))
-        if not all(any(values_of(each, figure) for each in tried[name]) for name in rows):
+        if not all(any(values_of(each, figure) for each in variants[name]) for name in rows):
             reason = f"the records hold no {figure.class_name or figure.base_metric}"
             return replace(entry, verdict="unavailable", reason=reason)
-        other = next((name for name in rows if not tried[name][0].records), rows[-1])
+        other = next((name for name in rows if not variants[name][0].records), rows[-1])
         reason = "the two rows were not run alike"
         return replace(entry, reason=reason, next=self._command(other, figure.dataset))
 
     def _split_fault(self, figure: Figure) -> str:
-        """A figure for one split is never judged by a score on another."""
-        evaluation = self._finder.tried(figure.row, figure.dataset)[0].resolved.published.evaluation
+        """Describe a protocol that scores another split than the figure's; empty if it does not."""
+        evaluation = self._finder.variants(figure.row, figure.dataset)[0].resolved.published.evaluation
         if figure.kind not in ("trained", "feature") or figure.split == "unstated" or evaluation is None:
             return ""
         scored = evaluation.data.splits
         return "" if scored == (figure.split,) else f"the protocol scores {'+'.join(scored)}, not {figure.split}"
 
-    def _times(self, figure: Figure, evidence: _Evidence) -> str:
-        return compared_times(figure, evidence.means, self._bases(figure))
-
     def _bases(self, figure: Figure) -> list[Figure]:
-        """The printed figures that a gain, an increase or a ratio rests on, if both are printed."""
+        """Return the printed figures behind a gain, an increase or a ratio; empty unless both are printed."""
         found = {
             other.row: other
             for other in self._table.figures()
@@ -222,20 +222,20 @@ class Judge:
         return f"segbench reproduce {self._table.name}/{row}" + (f" --dataset {dataset}" if several else "")
 
 
-def daggers(contradictions: list[Contradiction], figure: Figure) -> tuple[str, ...]:
-    """What the publication says against itself about a figure; a recipe may name the figure, its group or its row."""
+def contradictions_of(figure: Figure, contradictions: list[Contradiction]) -> tuple[str, ...]:
+    """Return the contradictions of the publication that name a figure, its group or its row."""
     return tuple(each.says for each in contradictions if not {*figure.names}.isdisjoint(each.figures))
 
 
-def runtime_words(sides: tuple[Tried, ...]) -> list[str]:
-    """Device, precision and compilation of the runs: recorded, never material."""
+def runtime_facts(sides: tuple[RowVariant, ...]) -> list[str]:
+    """Describe device, precision and compilation of the runs: recorded, never material."""
     words: dict[str, None] = {}
     for side in sides:
         for record in side.records:
             facts = record.provenance
             device = str(facts.get("device", "")).split(":")[0]
             name = {"cpu": "CPU", "cuda": "CUDA"}.get(device, device)
-            words[" ".join(part for part in (name, str(facts.get("precision", ""))) if part)] = None
+            words[f"{name} {facts.get('precision', '')}".strip()] = None
             words["torch.compile" if facts.get("compile") else ""] = None
             words["activation checkpointing" if facts.get("checkpoint_activations") else ""] = None
             scored = facts.get("scored")
@@ -244,14 +244,20 @@ def runtime_words(sides: tuple[Tried, ...]) -> list[str]:
 
 
 def _joined(deviations: list[float | None]) -> float | None:
-    """The standard deviation of a difference; None if one of the sides has none."""
+    """Return the standard deviation of a difference; None if one of its sides has none."""
     return None if None in deviations else sum(s**2 for s in deviations if s is not None) ** 0.5
 
 
+def _kinds(figure: Figure) -> tuple[Kind, ...]:
+    """Return the kinds of records that can hold a figure, the preferred one first."""
+    return _KINDS.get(figure.kind, ("training",))
+
+
 def _rows(figure: Figure) -> list[str]:
+    """Return the figure's row and the one that it is over, if any."""
     return [figure.row, *([figure.over] if figure.over is not None else [])]
 
 
-def _never(figure: Figure) -> str:
+def _undecidable(figure: Figure) -> str:
     runs = "one run" if figure.runs == 1 else f"{figure.runs} runs"
     return f"no number of seeds can decide: the printed value is {runs}"

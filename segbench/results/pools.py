@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from segbench.core.spec import TrainingSpec, digest
 from segbench.recipe.figures import Figure
 
-from .attempts import Finder, value_of
 from .statistics import MIN_SEEDS, Spread, pool
-from .verdicts import Tried
+from .variants import VariantFinder, values_of
+from .verdicts import RowVariant
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,11 @@ class BorrowedSpread:
     """A spread measured elsewhere, for verdicts that are then provisional.
 
     Attributes:
+        dataset, metric: data set and metric that it was measured on.
         s: standard deviation over seeds, in the metric's unit.
         df: degrees of freedom behind it.
         source: where it was measured.
-        backbone: the network it holds for; None for any. Likewise ``decoder``.
+        backbone, decoder: the network that it holds for; None for any.
     """
 
     dataset: str
@@ -31,8 +32,9 @@ class BorrowedSpread:
     backbone: str | None = None
     decoder: str | None = None
 
-    def fits(self, tried: Tried, figure: Figure) -> bool:
-        training = tried.resolved.ran.training
+    def fits(self, variant: RowVariant, figure: Figure) -> bool:
+        """Return whether the spread was measured on a variant's data, metric and network."""
+        training = variant.resolved.ran.training
         if training is None or (self.dataset, self.metric) != (figure.dataset, figure.base_metric):
             return False
         model = training.stages[-1].model
@@ -40,44 +42,38 @@ class BorrowedSpread:
 
 
 class Pools:
-    """Spreads by data, network, evaluation, budget and settings; methods and readings are pooled.
+    """Spreads per data, network, evaluation, budget and settings; methods and readings are pooled.
 
     A training that several rows share counts once.
     """
 
     def __init__(
-        self, finder: Finder, rows: Iterable[tuple[str, str]], borrowed: Sequence[BorrowedSpread] = ()
+        self, finder: VariantFinder, rows: Iterable[tuple[str, str]], borrowed: Sequence[BorrowedSpread] = ()
     ) -> None:
         self._borrowed = borrowed
-        self._members: dict[str, dict[str, Tried]] = defaultdict(dict)
+        self._members: dict[str, dict[str, RowVariant]] = defaultdict(dict)
         for row, dataset in rows:
-            for tried in finder.tried(row, dataset):
-                if tried.records:
-                    first = tried.records[0]
-                    self._members[_key(tried)][digest([first.family, first.evaluation_spec])] = tried
+            for variant in finder.variants(row, dataset):
+                if variant.records:
+                    first = variant.records[0]
+                    self._members[_key(variant)][digest([first.family, first.evaluation_spec])] = variant
 
-    def spread(self, tried: Tried, figure: Figure) -> Spread | None:
-        """The spread that a row's interval rests on: pooled, else borrowed, else None."""
-        key = _key(tried)
+    def spread(self, variant: RowVariant, figure: Figure) -> Spread | None:
+        """Return the spread behind a variant's interval: pooled, else borrowed, else None."""
+        key = _key(variant)
         groups = [list(values_of(member, figure).values()) for member in self._members[key].values()]
         pooled = pool(groups, label=key)
-        seeds = len(values_of(tried, figure))
+        seeds = len(values_of(variant, figure))
         if pooled is not None and (seeds >= MIN_SEEDS or pooled.df > seeds - 1):
             return pooled
         for known in self._borrowed:
-            if known.fits(tried, figure):
+            if known.fits(variant, figure):
                 return Spread(known.s, known.df, source=known.source, label=known.source)
         return None
 
 
-def values_of(tried: Tried, figure: Figure) -> dict[int, float]:
-    """A figure's value by seed."""
-    found = {record.seed: value_of(record, figure) for record in tried.records}
-    return {seed: value for seed, value in found.items() if value is not None}
-
-
-def _key(tried: Tried) -> str:
-    ran, request = tried.resolved.ran, tried.resolved.request
+def _key(variant: RowVariant) -> str:
+    ran, request = variant.resolved.ran, variant.resolved.request
     return digest(
         {
             "network": _network(ran.training) if ran.training else None,

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind."""
+"""Records of evaluations, and of the attempts that asked for them."""
 
 from typing import Any, Literal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Record(BaseModel):
-    """One evaluation's figures, where they come from, and how they deviate from the publication.
+    """Figures of one evaluation with their provenance and their deviations from the publication.
 
     Attributes:
         id: id of the evaluation (training or checkpoint, and evaluation protocol).
@@ -14,17 +14,17 @@ class Record(BaseModel):
             ``cost`` (counted, nothing trained).
         training: id of the training, or the SHA-256 of the checkpoint or of the list of label files.
         family: the training's id with the seed left out; equal for runs that differ by seed alone.
-        figures: metric to value; shares in percent.
-        per_class: class name to IoU in percent; None where the class occurs neither in labels nor predictions.
-        benchmark: what the data set's own benchmark scores besides, in percent: ``class_iiou``, ``category_iou`` and
-            ``category_iiou`` by name of Cityscapes; None where a score is undefined.
+        figures: values by metric; shares in percent.
+        per_class: IoU by class name, in percent; None where the class occurs neither in labels nor predictions.
+        benchmark: further scores of the data set's own benchmark, in percent: of Cityscapes ``class_iiou``,
+            ``category_iou`` and ``category_iiou`` by name; None where a score is undefined.
         validation: best and last validation, as ``{"best": {"step": .., "miou": ..}, "last": ..., "curve": [...]}``.
-        labelled: which labelled images were chosen, where not all were: an entry for each stage and stream with rule,
+        labelled: the labelled images that were chosen, where not all were: an entry per stage and stream with rule,
             draw, number, ``sha256`` of the names (each with a line end), and every name.
         timings: seconds, by name.
-        deviations: from the published protocol of the row that asked first, as plain data.
+        deviations: deviations from the published protocol of the row that was first requested, as plain data.
         provenance: versions, device, precision, times.
-        counts: name of the file beside the record with the confusion matrix and per-image counts.
+        counts: name of the file beside the record with the confusion matrix and the counts per image.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,10 +53,10 @@ class Record(BaseModel):
 
 
 class Attempt(BaseModel):
-    """That somebody asked a row to be run so: kept for ever, so that nobody can quietly try until it fits.
+    """Request to run a row; kept for good, so that trying readings until one fits stays visible.
 
     Attributes:
-        dataset: of the figures; ``on`` is the data set that was used in its place, if any.
+        dataset: data set of the figures; ``on`` is the one that was used instead, if any.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,4 +1,4 @@
-"""The arithmetic of a verdict: spreads, intervals, seeds that would decide, and Holm's correction."""
+"""Statistics behind a verdict: spreads, intervals, seeds that would decide, and Holm's correction."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -7,20 +7,20 @@ from dataclasses import dataclass, replace
 from scipy import special
 
 LEVEL = 0.05
-MIN_SEEDS = 3  # fewer say nothing of the spread by themselves
+MIN_SEEDS = 3  # fewer do not give a spread by themselves
 _MANY = 10**9
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How far runs that differ by seed alone lie apart.
+    """Standard deviation over runs that differ by seed alone.
 
     Attributes:
         s: standard deviation.
         df: degrees of freedom behind ``s``.
-        groups: how many groups of seeds were pooled.
-        source: where it was borrowed; empty if measured here.
-        label: what was pooled; sides of one label share their degrees of freedom.
+        groups: number of groups of seeds that were pooled.
+        source: origin of a borrowed spread; empty if measured here.
+        label: name of the pool; sides of one label share their degrees of freedom.
     """
 
     s: float
@@ -40,16 +40,17 @@ class Side:
 
     @property
     def factor(self) -> float:
+        """Variance of the difference of both means, in units of the variance of one run."""
         return 1 / self.seeds + 1 / self.runs
 
 
 def t_quantile(df: float, probability: float = 1 - LEVEL / 2) -> float:
-    """Quantile of Student's t distribution."""
+    """Return a quantile of Student's t distribution."""
     return float(special.stdtrit(df, probability))
 
 
 def deviation(values: Sequence[float]) -> float | None:
-    """Sample standard deviation (n - 1 below); None for fewer than two values."""
+    """Return the sample standard deviation (divisor n - 1); None for fewer than two values."""
     if len(values) < 2:
         return None
     mean = math.fsum(values) / len(values)
@@ -57,7 +58,7 @@ def deviation(values: Sequence[float]) -> float | None:
 
 
 def pool(groups: Iterable[Sequence[float]], *, label: str = "") -> Spread | None:
-    """Pooled spread, s^2 = sum (n_g - 1) s_g^2 / sum (n_g - 1); None without a group of two or more."""
+    """Return the pooled spread, s^2 = sum (n_g - 1) s_g^2 / sum (n_g - 1); None without a group of two or more."""
     squares, df, used = 0.0, 0, 0
     for values in groups:
         own = deviation(values)
@@ -69,10 +70,10 @@ def pool(groups: Iterable[Sequence[float]], *, label: str = "") -> Spread | None
 
 
 def error_of(sides: Sequence[Side]) -> tuple[float, float]:
-    """Standard error of a difference and its degrees of freedom.
+    """Return the standard error of a difference and its degrees of freedom.
 
-    The variances of the sides add up: s^2 (1/n + 1/m) each. Sides of one spread share its degrees of freedom; unlike
-    spreads are joined by Satterthwaite's formula.
+    The variances of the sides add up: s^2 (1/n + 1/m) each. Sides of one spread share its degrees of freedom;
+    different spreads are combined by Satterthwaite's formula.
     """
     variances: dict[Spread, float] = {}
     for side in sides:
@@ -85,13 +86,13 @@ def error_of(sides: Sequence[Side]) -> tuple[float, float]:
 
 
 def half_width(sides: Sequence[Side], rounding: float) -> float:
-    """t(df, 97.5 %) * standard error + rounding; for one side t * s * sqrt(1/n + 1/m) + r."""
+    """Return t(df, 97.5 %) * standard error + rounding; for one side t * s * sqrt(1/n + 1/m) + r."""
     error, df = error_of(sides)
     return t_quantile(df) * error + rounding
 
 
 def p_value(difference: float, sides: Sequence[Side], rounding: float) -> float:
-    """Two-sided p of a difference beyond what rounding explains; below 5 % exactly where |d| > half-width."""
+    """Return the two-sided p-value of a difference beyond its rounding; below 5 % exactly where |d| > half-width."""
     beyond = abs(difference) - rounding
     if beyond <= 0:
         return 1.0
@@ -102,7 +103,7 @@ def p_value(difference: float, sides: Sequence[Side], rounding: float) -> float:
 
 
 def seeds_needed(sides: Sequence[Side], rounding: float, margin: float) -> int | None:
-    """Smallest number of seeds on every side with half-width <= margin, the spread staying as it is.
+    """Return the smallest number of seeds on every side with half-width <= margin, at an unchanged spread.
 
     Returns:
         None if none can: the printed value rests on too few runs, or its rounding is too coarse.
@@ -123,7 +124,7 @@ def seeds_needed(sides: Sequence[Side], rounding: float, margin: float) -> int |
 
 
 def _with_seeds(sides: Sequence[Side], seeds: int) -> list[Side]:
-    """The sides with at least so many seeds; new seeds add degrees of freedom to a spread that is measured here."""
+    """Return the sides with at least so many seeds; new ones add degrees of freedom to a spread measured here."""
     added: dict[Spread, int] = {}
     for side in sides:
         new = 0 if side.spread.source else max(0, seeds - side.seeds)
@@ -139,7 +140,7 @@ def _with_seeds(sides: Sequence[Side], seeds: int) -> list[Side]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p-values, in the order given."""
+    """Return Holm's step-down adjusted p-values, in the order given."""
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
     adjusted, highest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(order):
@@ -149,7 +150,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """Pearson's correlation; None for fewer than three pairs or a side that never varies."""
+    """Return Pearson's correlation; None for fewer than three pairs or a side that never varies."""
     if len(pairs) < 3:
         return None
     means = [math.fsum(side) / len(pairs) for side in zip(*pairs, strict=True)]

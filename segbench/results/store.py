@@ -1,4 +1,4 @@
-"""The folder of everything measured: records, attempts, and one folder a training."""
+"""The results folder: records, attempts, and one folder per training."""
 
 import io
 import json
@@ -23,19 +23,23 @@ Counts = dict[str, NDArray[np.int64]]
 
 
 def default_root() -> Path:
-    """``SEGBENCH_RESULTS``, or the user's own data folder."""
+    """Return ``SEGBENCH_RESULTS``, or a folder in the user's own data folder."""
     named = os.environ.get("SEGBENCH_RESULTS")
     return Path(named) if named else platformdirs.user_data_path("segbench") / "results"
 
 
 class Store:
-    """Reads and writes records; every write is atomic, so that a kill at any moment loses at most one."""
+    """Reader and writer of a results folder; every write is atomic, so that a kill loses at most one record.
+
+    Args:
+        root: the folder; ``default_root()`` unless given. It is made when something is written.
+    """
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root if root is not None else default_root()
 
     def check_writable(self) -> None:
-        """Fail before anything long starts.
+        """Raise before anything long starts.
 
         Raises:
             RunFault: the folder cannot be made or written.
@@ -44,14 +48,23 @@ class Store:
         atomic.write_text(probe, "")
         probe.unlink(missing_ok=True)
 
+    def is_empty(self) -> bool:
+        """Return whether there is neither a record nor an attempt."""
+        return not any(next((self.root / kind).glob("*.json"), None) for kind in ("records", "attempts"))
+
     def training_folder(self, training: str) -> Path:
+        """Return the folder of a training, by its id; it may not exist yet."""
         return self.root / "trainings" / training
 
     def record_path(self, evaluation: str) -> Path:
+        """Return the file of a record, by the id of its evaluation; it may not exist yet."""
         return self.root / "records" / f"{evaluation}.json"
 
     def write(self, record: Record, counts: Counts | None = None) -> Path:
-        """Write the counts first and the record last: a record that is there is whole.
+        """Write the counts first and the record last, so that a record that exists is complete.
+
+        Returns:
+            The record's file.
 
         Raises:
             RunFault: the disk is full or not writable.
@@ -65,20 +78,25 @@ class Store:
         return path
 
     def find(self, evaluation: str) -> Record | None:
+        """Return the record of an evaluation; None if there is none.
+
+        Raises:
+            InvalidFault: the file is not a valid record.
+        """
         path = self.record_path(evaluation)
         return _read(path, Record) if path.exists() else None
 
     def records(self) -> Iterator[Record]:
-        """All records, by file name.
+        """Yield all records in the order of their file names.
 
         Raises:
-            InvalidFault: a record does not read as one.
+            InvalidFault: a file is not a valid record.
         """
         for path in sorted((self.root / "records").glob("*.json")):
             yield _read(path, Record)
 
     def counts(self, record: Record) -> Counts | None:
-        """Confusion matrix and per-image counts of a record."""
+        """Return the confusion matrix and the counts per image of a record; None if they were not kept."""
         path = self.record_path(record.id).with_suffix(".npz")
         if not path.exists():
             return None
@@ -86,22 +104,28 @@ class Store:
             return {name: data[name] for name in data.files}
 
     def note_attempt(self, attempt: Attempt) -> None:
-        """Remember that a row was asked for under these readings, settings and seed."""
+        """Keep the request of a row under these readings, settings and seed."""
         data = attempt.model_dump(mode="json", exclude={"on"} if attempt.on is None else None)
         path = self.root / "attempts" / f"{digest(data)}.json"
         if not path.exists():
             atomic.write_json(path, data)
 
     def attempts(self, table: str | None = None) -> list[Attempt]:
+        """Return all attempts, or those at one table, in the order of their file names.
+
+        Raises:
+            InvalidFault: a file is not a valid attempt.
+        """
         found = [_read(path, Attempt) for path in sorted((self.root / "attempts").glob("*.json"))]
         return [attempt for attempt in found if table is None or attempt.table == table]
 
     def note_failure(self, training: str, reason: str) -> None:
-        """Remember why a training failed; a later success removes the note."""
+        """Keep the reason why a training failed; a later success removes it."""
         when = datetime.now(UTC).isoformat(timespec="seconds")
         atomic.write_json(self.training_folder(training) / "failed.json", {"reason": reason, "when": when})
 
     def failure(self, training: str) -> str | None:
+        """Return the reason why a training failed last; None if it did not."""
         path = self.training_folder(training) / "failed.json"
         try:
             return str(json.loads(path.read_text())["reason"])
@@ -109,6 +133,7 @@ class Store:
             return None
 
     def clear_failure(self, training: str) -> None:
+        """Remove the reason why a training failed, if there is one."""
         (self.training_folder(training) / "failed.json").unlink(missing_ok=True)
 
 

@@ -1,9 +1,11 @@
-"""The words of a verdict, and what a report of a table holds. Plain data: rendering needs nothing else."""
+"""Verdicts, and everything that the report of a table holds. Plain data: rendering needs nothing else."""
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
+from segbench.recipe.deviations import Deviation, between
 from segbench.recipe.figures import Figure
 from segbench.recipe.resolve import RANK, ReadingUse, Resolved
 
@@ -14,7 +16,7 @@ Verdict = Literal[
     "reproduced", "higher", "lower", "undecided", "faster", "slower",
     "not comparable", "unavailable", "not run", "shown",
 ]  # fmt: skip
-WORDS: dict[Verdict, str] = {
+VERDICTS: dict[Verdict, str] = {
     "reproduced": "the difference lies inside the interval, and the interval inside the margin",
     "higher": "measured higher, beyond the interval",
     "lower": "measured lower, beyond the interval",
@@ -26,33 +28,40 @@ WORDS: dict[Verdict, str] = {
     "not run": "nothing measured yet",
     "shown": "printed for one class, or without a rule to judge it: shown, not judged",
 }
+SectionKey = tuple[str, str, str]  # data set, split and metric
 
 
 @dataclass(frozen=True)
-class Tried:
-    """One way in which a row can be run (budget, readings, settings), and what the store holds of it.
+class RowVariant:
+    """A row under one request (budget, readings, settings), and its records in the store.
 
     Attributes:
         resolved: the row under this request; seed 0 stands for all seeds.
-        records: one a seed, by seed.
-        asked: whether somebody asked for it.
+        records: one per seed, by seed.
+        requested: whether the row was ever requested so.
     """
 
     resolved: Resolved
     records: tuple[Record, ...]
-    asked: bool = False
+    requested: bool = False
 
     @property
     def budget(self) -> str:
         return self.resolved.request.budget
 
     @property
+    def on(self) -> str | None:
+        """Data set that the row runs on instead of its own, if any."""
+        return self.resolved.request.on
+
+    @property
     def readings(self) -> dict[str, str]:
-        """Readings taken other than by default."""
+        """Readings other than the default ones."""
         return {use.name: use.option for use in self.resolved.readings if not use.is_default}
 
     @property
     def settings(self) -> dict[str, Any]:
+        """Settings of the command line."""
         return dict(self.resolved.request.settings)
 
     @property
@@ -61,37 +70,49 @@ class Tried:
 
     @property
     def trainings(self) -> frozenset[str]:
+        """Ids of the trainings behind the records."""
         return frozenset(record.training for record in self.records if record.kind == "training")
 
-    def __str__(self) -> str:
-        on = self.resolved.request.on
-        words = [f"budget {self.budget}", *([f"on {on}"] if on else [])]
+    @cached_property
+    def deviations(self) -> tuple[Deviation, ...]:
+        """Deviations of the protocol that runs from the published one, material or not."""
+        return tuple(between(self.resolved.published, self.resolved.ran))
+
+    @cached_property
+    def label(self) -> str:
+        """Request in words: ``budget small, on camvid, contrast-form=released``."""
+        words = [f"budget {self.budget}", *([f"on {self.on}"] if self.on else [])]
         words += [f"{name}={option}" for name, option in self.readings.items()]
         words += [f"--set {path}={value}" for path, value in self.settings.items()]
         return ", ".join(words)
 
+    def __str__(self) -> str:
+        return self.label
+
 
 @dataclass(frozen=True)
-class Judged:
-    """One printed figure and what the records say of it.
+class FigureVerdict:
+    """One printed figure, its verdict, and everything that the verdict rests on.
 
     Attributes:
         title: the row's title.
-        verdict: the word; ``provisional`` if it rests on a borrowed spread.
+        verdict: the verdict; ``provisional`` if it rests on a borrowed spread.
         measured: mean over seeds (of a gain: difference of means), unrounded.
         values: by seed, as ``seeds`` (of a gain: of the seeds that both rows have).
         deviation: standard deviation over this row's own seeds (of a gain: both rows' variances added).
-        spread: what the interval rests on, pooled or borrowed.
+        spread: spread behind the interval, pooled or borrowed.
         difference: measured less published.
-        half_width: of the interval around the difference.
+        half_width: half-width of the interval around the difference.
+        margin: largest difference that still counts as reproduced.
         seeds_needed: seeds that would decide an undecided verdict; None if none can, or nothing is known.
-        p: two-sided; ``p_holm`` is adjusted over the headline figures of the table.
+        p: two-sided p-value; ``p_holm`` is adjusted over the headline figures of the table.
         correlation: of a gain, between the two rows over common seeds.
-        reason: why this verdict; ``next`` is the command that helps.
-        deviations: material ones; ``recorded`` are the others.
-        confidence: weakest among the readings that the figure rests on.
-        attempts: ways in which the row was asked for or run; ``trainings`` how many trainings they have.
-        daggers: where the publication contradicts itself about this figure.
+        reason: reason for the verdict; ``next`` is the command that helps.
+        deviations: material deviations; ``recorded`` are the others.
+        confidence: weakest confidence among the readings that the figure rests on.
+        shown: the variant that was judged.
+        attempts: number of variants that were requested or run; ``trainings`` is the number of their trainings.
+        contradictions: statements of the publication that contradict this figure.
     """
 
     figure: Figure
@@ -115,14 +136,14 @@ class Judged:
     deviations: tuple[str, ...] = ()
     recorded: tuple[str, ...] = ()
     confidence: str | None = None
-    shown: Tried | None = None
+    shown: RowVariant | None = None
     attempts: int = 0
     trainings: int = 0
-    daggers: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
 
     @property
     def word(self) -> str:
-        """The verdict as it is printed."""
+        """Verdict as it is printed."""
         return f"{self.verdict} (provisional)" if self.provisional else self.verdict
 
 
@@ -132,8 +153,10 @@ class RowReport:
 
     Attributes:
         plain: the row as published.
-        shown: the attempt shown, ``attempts`` all of them, ``lost`` those that the recipe no longer understands.
-        per_class: the shown one's IoU of every class, in percent.
+        shown: the variant that the report shows, if any was run.
+        attempts: every variant that was requested or run.
+        lost: attempts that the recipe no longer understands, in words.
+        per_class: IoU of every class of the variant shown, in percent; mean over seeds.
         over: name of the row that this one improves on, if any.
     """
 
@@ -141,22 +164,26 @@ class RowReport:
     title: str
     dataset: str
     plain: Resolved
-    shown: Tried | None = None
-    attempts: tuple[Tried, ...] = ()
+    shown: RowVariant | None = None
+    attempts: tuple[RowVariant, ...] = ()
     lost: tuple[str, ...] = ()
     per_class: dict[str, float | None] = field(default_factory=dict)
     over: str | None = None
 
     @property
     def readings(self) -> tuple[ReadingUse, ...]:
+        """Readings of the variant shown; without one, those of the row as published."""
         return (self.shown.resolved if self.shown else self.plain).readings
 
 
 @dataclass(frozen=True)
 class TableReport:
-    """Everything that the store says of one published table.
+    """Verdicts and runs of one published table.
 
     Attributes:
+        entries: a verdict per printed figure, in the order printed.
+        rows: every row on each of its data sets.
+        contradictions: statements of the publication that contradict each other or a figure.
         repeat: options of the command line that a next command needs as well, each with its value.
     """
 
@@ -164,27 +191,28 @@ class TableReport:
     title: str
     source: str
     version: int
-    entries: tuple[Judged, ...]
+    entries: tuple[FigureVerdict, ...]
     rows: tuple[RowReport, ...]
     contradictions: tuple[str, ...] = ()
     repeat: tuple[tuple[str, str], ...] = ()
 
-    def sections(self) -> dict[tuple[str, str, str], list[Judged]]:
-        """Entries by data set, split and metric (gains with their metric), in the order printed."""
-        found: dict[tuple[str, str, str], list[Judged]] = {}
+    def sections(self) -> dict[SectionKey, list[FigureVerdict]]:
+        """Group the entries by data set, split and metric (gains with their metric), in the order printed."""
+        found: dict[SectionKey, list[FigureVerdict]] = {}
         for entry in self.entries:
             figure = entry.figure
             found.setdefault((figure.dataset, figure.split, figure.base_metric), []).append(entry)
         return found
 
     def row(self, row: str, dataset: str) -> RowReport:
+        """Return a row on one of its data sets."""
         return next(report for report in self.rows if (report.row, report.dataset) == (row, dataset))
 
     def readings(self) -> tuple[ReadingUse, ...]:
-        """The readings that the rows shown rest on, each option once, the least certain first."""
+        """Return the readings behind the rows that were run, each option once, the least certain first."""
         found = {(use.name, use.option): use for row in self.rows if row.shown for use in row.readings}
-        return sorted(found.values(), key=lambda use: RANK[use.confidence])
+        return tuple(sorted(found.values(), key=lambda use: RANK[use.confidence]))
 
     def counts(self) -> Counter[str]:
-        """How often each verdict was given to a headline figure."""
+        """Count the verdicts of the headline figures."""
         return Counter(entry.verdict for entry in self.entries if entry.figure.headline)

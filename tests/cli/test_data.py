@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from segbench.cli import common
-from segbench.core.download import Manners, fetch
 from segbench.core.registry import names
 from segbench.data.classes import class_table
 from segbench.data.facts import facts
@@ -137,7 +136,7 @@ def test_verify_names_every_fault(camvid: Path) -> None:
     ]
     assert done.out.splitlines()[-3:] == [
         " !!  train/labels/seq_00001.png: this label is missing; put it back or download again.",
-        " !!  train/images/seq_00003.png is not a PNG file; get it anew.",
+        " !!  train/images/seq_00003.png is not a PNG file; replace this file.",
         "     Next: segbench data download camvid --replace",
     ]
     assert " ok  2 val and 3 test images" in done.out, "what is right is said too"
@@ -180,7 +179,7 @@ def test_verify_fits_a_terminal(camvid: Path, columns: int, monkeypatch: pytest.
     done = segbench("data", "verify", "camvid", "--quiet", "--data-root", camvid)
     lines = done.out.splitlines()
     assert max(len(line) for line in lines if str(camvid) not in line) <= columns
-    assert " !!  train/labels/seq_00001.png is empty; get it anew." in lines
+    assert " !!  train/labels/seq_00001.png is empty; replace this file." in lines
     assert any(line.startswith(" ok  5 train, 2 val") for line in lines)
 
 
@@ -259,11 +258,11 @@ def test_download_that_is_cut_off_shows_what_is_there_and_how_to_go_on(server: F
     words = ["data", "download", "camvid", "--split", "train", "--data-root", parted]
     server.drops = [100_000, 5_000, 0, 0, 0, 0, 0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fetch, "__kwdefaults__", {**fetch.__kwdefaults__, "manners": Manners(backoff_seconds=0.001)})
+        patch.setattr("time.sleep", lambda seconds: None)
         done = segbench(*words)
     assert done.code == 3
     assert done.out.splitlines()[1].startswith("lists.zip ")
-    assert "is cut off at 5.0 kB of " in done.err and " are kept, the next try goes on from there." in done.err
+    assert "is cut off at 5.0 kB of " in done.err and " that were downloaded are kept." in done.err
     assert done.lines[-1] == f"Next: segbench {' '.join(map(str, words))}"
     assert segbench(*words).code == 0
 
@@ -288,4 +287,4 @@ def test_download_that_is_not_there(address: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for root in (tmp_path / "file", tmp_path / "file" / "below"):
         words = ["data", "download", "camvid", "--data-root", root, "--url", f"{address}/camvid.zip"]
-        assert f"{root} cannot be made" in segbench(*words).fails(5)
+        assert f"{root} cannot be created" in segbench(*words).fails(5)

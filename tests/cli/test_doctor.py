@@ -48,7 +48,7 @@ def test_one_page(recipe: Path, tmp_path: Path) -> None:
         assert f"{tmp_path / folder} " in done.out
     assert "missing: ade20k, camvid, " in text
     assert "HF_TOKEN not set" in text and "SEGBENCH_CITYSCAPES_PASSWORD not set" in text
-    assert "Nothing is amiss." in done.out
+    assert "No problems found." in done.out
     assert done.out.splitlines()[-1] == "Next: segbench reproduce own/plain --dry-run"
 
 
@@ -103,7 +103,7 @@ def test_the_gpu_that_is_here(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> 
     done = doctor(recipe)
     assert "cuda:0 A card, 8.0 GB, bfloat16" in squeezed(done)
     assert "on a (this) GPU of 8.0 GB" in done.out and "as published" in done.out
-    assert "Nothing is amiss." in done.out
+    assert "No problems found." in done.out
     monkeypatch.setattr(machine, "cuda_devices", lambda: [Device("cuda:0", "An old card", 8 * GB, False)])
     old = doctor(recipe, "--json").json
     assert {each["precision"] for each in old["fits"]} == {"float32"}

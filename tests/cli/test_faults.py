@@ -12,6 +12,7 @@ from torch import Tensor
 from segbench.core import atomic
 from segbench.data.batch import Batch
 from segbench.methods.contextrast.method import Contextrast
+from segbench.methods.step import StepInfo
 from segbench.results.store import Store
 from tests.data.camvid_tree import arrays, places, png
 from tests.program import ROW, Done, segbench, tiny
@@ -168,7 +169,7 @@ def test_incomplete_data_waits(camvid: Path, tmp_path: Path) -> None:
 def test_results_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = segbench(*tiny(out=tmp_path / "file" / "out"))
-    assert "cannot be written: a part of the path is no folder" in done.fails(5)
+    assert "cannot be written: a component of the path is not a folder" in done.fails(5)
     assert "train: " not in done.err
 
 
@@ -228,10 +229,10 @@ def test_one_training_fails_and_the_others_go_on(
 ) -> None:
     forward = Contextrast.forward
 
-    def fails(self: Contextrast, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
-        if self.seed == 1 and step < 10:  # not while the time is estimated
+    def fails(self: Contextrast, batches: dict[str, Batch], info: StepInfo) -> dict[str, Tensor]:
+        if self.seed == 1 and info.step < 10:  # not while the time is estimated
             raise error
-        return forward(self, batches, step)
+        return forward(self, batches, info)
 
     with monkeypatch.context() as patch:
         patch.setattr(Contextrast, "forward", fails)

@@ -3,31 +3,15 @@
 import os
 import re
 import signal
-import subprocess
-import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from segbench.results.store import Store
 from tests.program import ROW, start, tiny, wait
+from tests.waiting import until
 
 LONG = {"schedule__steps": 400, "schedule__validate_every": 10}
-
-
-def until(process: subprocess.Popen[str], pattern: str) -> str:
-    """Read the log until a line matches; the process is killed after a minute."""
-    guard = threading.Timer(60, process.kill)
-    guard.start()
-    seen = []
-    assert process.stderr is not None
-    for line in process.stderr:
-        seen.append(line)
-        if re.search(pattern, line):
-            guard.cancel()
-            return line
-    raise AssertionError("".join(seen))
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
@@ -46,8 +30,8 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
     again = start(*tiny(out=tmp_path, **LONG))
     assert f"goes on from step {step}" in until(again, r"goes on from step")
     again.send_signal(signal.SIGINT)
-    time.sleep(0.05)
-    again.send_signal(signal.SIGINT)
+    until(again, r"^Stopping after this step, and saving\.")
+    again.send_signal(signal.SIGINT)  # stops at once, or finds it stopped already
     done = wait(again)
     assert done.code == 130
     assert "Traceback" not in done.err
@@ -66,8 +50,8 @@ def test_ctrl_c_while_scoring(tmp_path: Path, weights: Path) -> None:
 
 
 def test_ctrl_c_before_anything_runs(tmp_path: Path) -> None:
-    process = start(*tiny(out=tmp_path))
-    time.sleep(0.6)  # while it imports
+    process = start(*tiny(out=tmp_path), PYTHONPROFILEIMPORTTIME="1")
+    until(process, r"\| +torch\._utils$")  # of many modules that torch consists of, one of the first
     process.send_signal(signal.SIGINT)
     done = wait(process)
     assert done.code in (130, -signal.SIGINT)

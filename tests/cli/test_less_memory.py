@@ -61,7 +61,7 @@ def test_what_cannot_be_cut_is_refused(tmp_path: Path) -> None:
 
 def test_compiling_and_checkpointing_do_not_go_together(tmp_path: Path) -> None:
     done = segbench(*tiny(ROW, "--compile", "--checkpoint-activations", out=tmp_path))
-    assert "do not go together" in done.fails(2)
+    assert "cannot be combined with" in done.fails(2)
     assert done.lines[-1] == "Next: the same command with --no-compile"
 
 

@@ -168,10 +168,11 @@ def test_begun_with_init(root: Path) -> None:
     assert done.code == 0, done.err
     assert done.out.splitlines()[-1] == "Next: segbench data verify mine"
     assert segbench("data", "verify", "mine", "--data-root", root).code == 0
-    assert "is there already" in segbench("data", "init", "mine", *given).fails(2)
+    assert "is not overwritten" in segbench("data", "init", "mine", *given).fails(2)
     assert "segbench has one of its own" in segbench("data", "init", "CamVid", *given).fails(2)
     assert "letters, digits" in segbench("data", "init", "a.b", *given).fails(2)
 
 
 def test_small_files_are_no_data_set(root: Path) -> None:
-    assert "no option for archives" in segbench("data", "download", "semiseg-splits", "--replace").fails(2)
+    done = segbench("data", "download", "semiseg-splits", "--replace")
+    assert "options for archives cannot be combined" in done.fails(2)

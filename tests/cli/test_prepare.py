@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from segbench.core.spec import DataSpec
+from segbench.data.handle import find_dataset
 from segbench.data.open import list_splits
 from segbench.data.prepared import cache, decode, prepare, space
 from segbench.data.prepared.cache import Prepared
@@ -21,7 +22,7 @@ Usage = namedtuple("Usage", "total used free")
 
 
 def found(root: Path, split: str, *, scale: float = 1.0) -> Prepared | None:
-    (wanted,) = list_splits(DataSpec(name="camvid", splits=(split,), scale=scale), root=root)
+    (wanted,) = list_splits(find_dataset("camvid", root), DataSpec(name="camvid", splits=(split,), scale=scale))
     return cache.find(wanted)[0]
 
 
@@ -39,7 +40,7 @@ def test_prepare_says_what_it_will_do_and_what_it_did(camvid: Path) -> None:
     assert all(found(camvid, split) for split in ("train", "val", "test"))
     again = segbench("data", "prepare", "camvid", "--data-root", camvid, "--quiet")
     assert again.err == ""
-    assert again.out.splitlines()[0] == " ok  train: 5 images, 1 MB, as prepared before: every checksum holds"
+    assert again.out.splitlines()[0] == " ok  train: 5 images, 1 MB, prepared before: every checksum matches"
 
 
 def test_choice_and_json(camvid: Path) -> None:
@@ -94,7 +95,7 @@ def test_refusals(camvid: Path, tmp_path: Path) -> None:
     words = ["data", "prepare", "camvid", "--data-root", camvid]
     assert "no split 'dev'" in segbench(*words, "--split", "dev").fails(2)
     assert "does not fit" in segbench(*words, "--classes", "cityscapes").fails(4)
-    assert "--remove goes with none" in segbench(*words, "--remove", "--redo").fails(2)
+    assert "--remove cannot be combined with" in segbench(*words, "--remove", "--redo").fails(2)
     assert "No dataset 'camvit'" in segbench("data", "prepare", "camvit").fails(2)
     absent = segbench("data", "prepare", "camvid", "--data-root", tmp_path / "nowhere").fails(3)
     assert "Next: segbench data download camvid" in absent

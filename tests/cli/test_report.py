@@ -86,7 +86,7 @@ def test_strict(trained: tuple[Path, Done], tmp_path: Path) -> None:
     ("words", "says"),
     [
         (["contextrast-table66"], "No table 'contextrast-table66'. Close: contextrast-table6"),
-        (["--format", "latex"], "No format 'latex'. Known: terminal, markdown, csv, json."),
+        (["--format", "latex"], "No format 'latex'. Known: csv, json, markdown, terminal."),
         (["contextrast-table6", "--dataset", "ade"], "contextrast-table6 has no figures on 'ade'"),
     ],
 )

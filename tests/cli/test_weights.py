@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,14 +14,15 @@ import pytest
 from segbench.checkpoints import published as checkpoints
 from segbench.checkpoints.find import fetch_checkpoint, find_checkpoint, known_sha256, local_path
 from segbench.checkpoints.published import checkpoint
-from segbench.core.download import Manners
+from segbench.core.download import RetryPolicy
 from segbench.core.errors import MissingFault
 from tests.file_server import CONTENT, FileServer, serving
 from tests.hub_server import HubServer
 from tests.program import Done, segbench, start, wait
+from tests.waiting import until, wait_for
 
 SUM = hashlib.sha256(CONTENT).hexdigest()
-QUICK = Manners(attempts=2, backoff_seconds=0.001)
+QUICK = RetryPolicy(attempts=2, backoff_seconds=0.001)
 TABLE = """
 protocols:
   whole: {{short: whole, words: the whole image, fields: {{}}}}
@@ -91,10 +93,10 @@ def test_downloads_once_and_says_what_it_got(server: FileServer, tmp_path: Path)
 def test_goes_on_where_it_stopped(server: FileServer, tmp_path: Path) -> None:
     server.drops = [1000, 0, 0]
     with pytest.raises(MissingFault, match="are kept") as caught:
-        fetch_checkpoint(checkpoint("one-true"), manners=QUICK)
+        fetch_checkpoint(checkpoint("one-true"), policy=QUICK)
     assert caught.value.next == "segbench weights download one-true"
     assert local_path(checkpoint("one-true")) is None
-    path = fetch_checkpoint(checkpoint("one-true"), manners=QUICK)
+    path = fetch_checkpoint(checkpoint("one-true"), policy=QUICK)
     assert server.asked[0] is None and set(server.asked[1:]) == {"bytes=1000-"}
     assert path.read_bytes() == CONTENT
 
@@ -175,7 +177,7 @@ def test_a_cache_that_cannot_be_written_to(server: FileServer, tmp_path: Path, m
 
 
 def test_no_name_and_wrong_names(server: FileServer) -> None:
-    assert "names are wanted" in segbench("weights", "download").fails(2)
+    assert "Name the weights to download." in segbench("weights", "download").fails(2)
     assert "Close: one-true." in segbench("weights", "download", "one-treu").fails(2)
     assert "Close: one-true." in segbench("weights", "list", "one-t").fails(2), "the beginning of a name"
     assert segbench("weights", "download", "one-true", "?").fails(2)
@@ -183,27 +185,31 @@ def test_no_name_and_wrong_names(server: FileServer) -> None:
 
 
 def test_two_processes_share_one_download(server: FileServer, tmp_path: Path) -> None:
-    server.pace = 1e6  # about a second
+    server.held = threading.Event()
     table = tmp_path / "table.yaml"
     program = (
-        "import sys, pathlib; from segbench.models import checkpoints; "
+        "import sys, pathlib; from segbench.checkpoints import published as checkpoints; "
         f"checkpoints._TABLE = pathlib.Path({str(table)!r}); "
         "from segbench.cli.main import main; sys.exit(main(['weights', 'download', 'one-true']))"
     )
-    both = [
-        subprocess.Popen(
+
+    def begin() -> subprocess.Popen[str]:
+        return subprocess.Popen(
             [sys.executable, "-c", program],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         )
-        for _ in range(2)
-    ]
-    done = [wait(process) for process in both]
+
+    first = begin()
+    wait_for(lambda: server.asked, process=first)
+    second = begin()
+    until(second, r"Another process is fetching one-true; waiting for it\.$")
+    server.held.set()
+    done = [wait(process) for process in (first, second)]
     assert [each.code for each in done] == [0, 0], done
     assert server.asked == [None]
-    assert "Another process is fetching one-true; waiting for it." in done[0].err + done[1].err
     assert all(SUM in each.out for each in done)
 
 

@@ -9,11 +9,17 @@ from pathlib import Path
 import pytest
 
 from tests.program import ROOT
+from tests.waiting import PATIENCE
 
 
 def run(*words: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        list(map(str, words)), cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
+        list(map(str, words)),
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done

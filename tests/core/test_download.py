@@ -1,4 +1,4 @@
-"""Downloads in one connection, against a server on this machine that can be told to misbehave."""
+"""Downloads, against a server on this machine that can be told to misbehave."""
 
 import errno
 import hashlib
@@ -8,8 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 
 import filelock
@@ -17,12 +20,13 @@ import httpx
 import pytest
 
 from segbench.core import disk
-from segbench.core.download import Manners, fetch
+from segbench.core.download import RetryPolicy, fetch
 from segbench.core.errors import Busy, MissingFault, RunFault
 from tests.file_server import CONTENT, FileServer, serving
+from tests.waiting import wait_for
 
 SUM = hashlib.sha256(CONTENT).hexdigest()
-QUICK = Manners(backoff_seconds=0.001)
+QUICK = RetryPolicy(backoff_seconds=0.001)
 
 
 @pytest.fixture
@@ -33,8 +37,8 @@ def server() -> Iterator[FileServer]:
 
 
 def get(server: FileServer, path: Path, *, attempts: int = 5, **more: object) -> str:
-    manners = Manners(attempts=attempts, backoff_seconds=0.001)
-    return fetch([server.url], path, **{"manners": manners, "next": "again", **more})  # type: ignore[arg-type]
+    policy = RetryPolicy(attempts=attempts, backoff_seconds=0.001)
+    return fetch([server.url], path, **{"policy": policy, "next": "again", **more})  # type: ignore[arg-type]
 
 
 def test_whole_file_with_checksum_and_progress(server: FileServer, tmp_path: Path) -> None:
@@ -63,7 +67,7 @@ def test_dropped_at_any_place_now_or_in_a_later_call(server: FileServer, tmp_pat
     with pytest.raises(MissingFault):
         get(server, tmp_path / "later.zip", attempts=1)
     get(server, tmp_path / "later.zip")
-    assert server.asked[-1] == f"bytes={place}-"
+    assert server.asked[-1] == (f"bytes={place}-" if place else None)
     assert (tmp_path / "later.zip").read_bytes() == server.content
 
 
@@ -116,31 +120,95 @@ def test_dates_guard_ranges_if_they_are_old_enough(server: FileServer, tmp_path:
     assert server.asked == [None, None]
 
 
-def test_part_that_is_complete_is_taken(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(path: Path, kinds: object) -> dict[str, str]:
-        raise KeyboardInterrupt
+def test_complete_partial_file_is_taken(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(done: int, total: int | None) -> None:
+        if done == total:
+            raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr("segbench.core.download.file_digests", killed)
-        with pytest.raises(KeyboardInterrupt):
-            get(server, tmp_path / "a.zip")
+    with pytest.raises(KeyboardInterrupt):
+        get(server, tmp_path / "a.zip", progress=kill)
     assert get(server, tmp_path / "a.zip") == SUM
     assert server.asked == [None]
 
 
-def test_part_that_its_note_does_not_fit_is_thrown_away(server: FileServer, tmp_path: Path) -> None:
+def test_partial_file_that_does_not_fit_its_note_is_begun_anew(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / "a.zip.part").write_bytes(b"of who knows what")
     assert get(server, tmp_path / "a.zip") == SUM
+    notes = ("[]", '{"schema": 1, "spans": [[0]]}', '{"schema": 2, "spans": [[0, null, 900]]}')
+    for number, note in enumerate(notes):
+        server.drops = [900]
+        with pytest.raises(MissingFault):
+            get(server, tmp_path / f"{number}.zip", attempts=1)
+        (tmp_path / f"{number}.zip.part.json").write_text(note)
+        assert get(server, tmp_path / f"{number}.zip") == SUM
     server.drops = [900]
     with pytest.raises(MissingFault):
         get(server, tmp_path / "b.zip", attempts=1)
     (tmp_path / "b.zip.part").write_bytes(CONTENT[:800])  # less than the note claims
     assert get(server, tmp_path / "b.zip") == SUM
+    assert set(server.asked) == {None}
+
+
+@pytest.mark.parametrize(
+    ("done", "begin"), [((0, 5, 9), 0), ((300, 5, 9), 300), ((1000, 5, 9), 1005), ((1000, 1000, 9), 2009)]
+)
+def test_partial_file_of_several_connections_is_continued_behind_its_first_gap(
+    server: FileServer, tmp_path: Path, done: tuple[int, ...], begin: int
+) -> None:
+    """Earlier versions fetched several spans of a file at once."""
+    edges = (0, 1000, 2000, len(CONTENT))
+    content, spans = bytearray(len(CONTENT)), []
+    for (first, end), count in zip(pairwise(edges), done, strict=True):
+        content[first : first + count] = CONTENT[first : first + count]
+        spans.append([first, end, count])
+    (tmp_path / "a.zip.part").write_bytes(content)
+    source = hashlib.sha256(server.url.encode()).hexdigest()
+    note = {"schema": 1, "source": source, "checksums": {}, "tag": server.tag, "total": len(CONTENT), "spans": spans}
+    (tmp_path / "a.zip.part.json").write_text(json.dumps(note))
+    assert get(server, tmp_path / "a.zip") == SUM
+    assert server.asked == [f"bytes={begin}-" if begin else None]
+
+
+def test_note_tells_no_secret_of_the_address(server: FileServer, tmp_path: Path) -> None:
     server.drops = [900]
     with pytest.raises(MissingFault):
-        get(server, tmp_path / "c.zip", attempts=1)
-    (tmp_path / "c.zip.part.json").write_text('{"schema": 1, "spans": [[0]]}')
-    assert get(server, tmp_path / "c.zip") == SUM
+        fetch([f"{server.url}?token=secret"], tmp_path / "a.zip", policy=RetryPolicy(attempts=1))
+    assert "secret" not in (tmp_path / "a.zip.part.json").read_text()
+
+
+MD5, SHA1 = hashlib.md5(CONTENT).hexdigest(), hashlib.sha1(CONTENT).hexdigest()
+KNOWN, OTHER = {"md5": MD5, "sha1": SHA1}, {"md5": "c" * 32, "sha1": SHA1}
+
+
+@pytest.mark.parametrize(
+    ("checksums", "tag", "later", "address", "continued"),
+    [
+        ({}, '"x"', {}, "archive.zip", True),
+        ({}, '"x"', {}, "mirror.zip", False),
+        ({}, None, {}, "archive.zip", False),
+        (KNOWN, None, KNOWN, "mirror.zip", True),
+        (KNOWN, None, {"md5": MD5.upper()}, "mirror.zip", True),
+        (KNOWN, '"x"', OTHER, "archive.zip", False),  # another file is wanted now
+        (KNOWN, '"x"', {}, "mirror.zip", False),
+        ({}, '"x"', KNOWN, "mirror.zip", False),
+        ({}, '"x"', KNOWN, "archive.zip", True),
+    ],
+)
+def test_what_is_continued(
+    server: FileServer,
+    tmp_path: Path,
+    checksums: dict[str, str],
+    tag: str | None,
+    later: dict[str, str],
+    address: str,
+    continued: bool,
+) -> None:
+    server.tag, server.drops = tag, [900]
+    with pytest.raises(MissingFault):
+        get(server, tmp_path / "a.zip", attempts=1, checksums=checksums)
+    with pytest.raises(MissingFault) if later is OTHER else nullcontext():
+        fetch([f"{server.site}/{address}"], tmp_path / "a.zip", checksums=later, policy=QUICK)
+    assert server.asked[1] == ("bytes=900-" if continued else None)
 
 
 @pytest.mark.parametrize(("kind", "name"), [("md5", "MD5"), ("sha1", "SHA-1"), ("sha256", "SHA-256")])
@@ -183,6 +251,17 @@ def test_busy_server_is_asked_again_and_a_refusal_is_final(server: FileServer, t
     assert len(server.asked) == 4
 
 
+@pytest.mark.parametrize(("said", "seconds"), [("7", 7.0), ("600", 60.0), ("soon", 0.001), (None, 0.001)])
+def test_server_says_how_long_to_wait(
+    server: FileServer, tmp_path: Path, said: str | None, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    server.codes, server.retry_after = [503], said
+    get(server, tmp_path / "a.zip")
+    assert waits == [seconds]
+
+
 def closed_port() -> str:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -192,11 +271,11 @@ def closed_port() -> str:
 def test_mirrors_in_their_order(server: FileServer, tmp_path: Path) -> None:
     server.missing = {"gone.zip"}
     urls = [f"{closed_port()}/a.zip", "http://no-such-host.invalid/a.zip", f"{server.site}/gone.zip", server.url]
-    assert fetch(urls, tmp_path / "a.zip", manners=QUICK) == SUM
+    assert fetch(urls, tmp_path / "a.zip", policy=QUICK) == SUM
     assert server.paths == ["/gone.zip", "/archive.zip"]
     server.missing |= {"archive.zip"}
     with pytest.raises(MissingFault) as caught:
-        fetch(urls, tmp_path / "b.zip", manners=QUICK)
+        fetch(urls, tmp_path / "b.zip", policy=QUICK)
     assert [next(url for url in urls if fault.startswith(url)) for fault in caught.value.faults] == urls
     assert "online" not in str(caught.value)  # somebody answered
 
@@ -206,12 +285,12 @@ def test_mirror_goes_on_only_with_what_is_certain_to_be_the_same(server: FileSer
     with serving(other):
         other.tag = '"of its own"'
         server.drops = [1000, 0, 0]
-        fetch([server.url, other.url], tmp_path / "a.zip", checksums={"sha256": SUM}, manners=QUICK)
+        fetch([server.url, other.url], tmp_path / "a.zip", checksums={"sha256": SUM}, policy=QUICK)
         assert other.asked == ["bytes=1000-"]
         server.drops, other.asked = [1000, 0, 0, 0, 0], []
         with pytest.raises(MissingFault, match="are kept"):  # and not thrown away for a mirror
-            fetch([server.url, other.url], tmp_path / "b.zip", manners=QUICK)
-        fetch([other.url], tmp_path / "b.zip", manners=QUICK)
+            fetch([server.url, other.url], tmp_path / "b.zip", policy=QUICK)
+        fetch([other.url], tmp_path / "b.zip", policy=QUICK)
         assert other.asked == [None]
         assert (tmp_path / "b.zip").read_bytes() == CONTENT
 
@@ -219,14 +298,14 @@ def test_mirror_goes_on_only_with_what_is_certain_to_be_the_same(server: FileSer
 def test_mirror_with_another_file_is_passed_over(server: FileServer, tmp_path: Path) -> None:
     server.files["bad.zip"] = b"another"
     urls = [f"{server.site}/bad.zip", server.url]
-    assert fetch(urls, tmp_path / "a.zip", checksums={"sha256": SUM}, manners=QUICK) == SUM
+    assert fetch(urls, tmp_path / "a.zip", checksums={"sha256": SUM}, policy=QUICK) == SUM
 
 
 def test_offline(tmp_path: Path) -> None:
     with pytest.raises(MissingFault, match="online"):
-        fetch([f"{closed_port()}/a.zip"], tmp_path / "a.zip", manners=Manners(attempts=2, backoff_seconds=0.001))
+        fetch([f"{closed_port()}/a.zip"], tmp_path / "a.zip", policy=RetryPolicy(attempts=2, backoff_seconds=0.001))
     with pytest.raises(MissingFault):
-        fetch(["ftp://127.0.0.1/a.zip"], tmp_path / "a.zip", manners=QUICK)
+        fetch(["ftp://127.0.0.1/a.zip"], tmp_path / "a.zip", policy=QUICK)
 
 
 def test_web_page_and_refusal(server: FileServer, tmp_path: Path) -> None:
@@ -261,19 +340,27 @@ def test_no_room_is_said_before_anything_is_fetched(
     assert get(server, tmp_path / "a.zip", room_bytes=1_000_000) == SUM  # only what still lacks needs room
 
 
-def test_disk_that_fills_up_keeps_what_there_is(
-    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(response: httpx.Response) -> Iterator[bytes]:
-        yield CONTENT[:500]
+def test_disk_that_fills_up_keeps_what_there_is(server: FileServer, tmp_path: Path) -> None:
+    def fill(done: int, total: int | None) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(httpx.Response, "iter_raw", full)
-        with pytest.raises(RunFault, match="full"):
-            get(server, tmp_path / "a.zip")
+    server.drops = [500]
+    with pytest.raises(RunFault, match=r"disk of .* is full; what was downloaded is kept"):
+        get(server, tmp_path / "a.zip", progress=fill)
     assert get(server, tmp_path / "a.zip", checksums={}) == SUM
     assert server.asked[-1] == "bytes=500-"
+
+
+def test_ctrl_c_keeps_what_there_is(server: FileServer, tmp_path: Path) -> None:
+    def stop(done: int, total: int | None) -> None:
+        if done >= 100_000:
+            raise KeyboardInterrupt
+
+    kept: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        get(server, tmp_path / "a.zip", progress=lambda done, total: (kept.append(done), stop(done, total)))
+    assert get(server, tmp_path / "a.zip") == SUM
+    assert server.asked == [None, f"bytes={kept[-1]}-"]
 
 
 def test_two_at_once(server: FileServer, tmp_path: Path) -> None:
@@ -284,39 +371,31 @@ def test_two_at_once(server: FileServer, tmp_path: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from segbench.core import parts
-from segbench.core.download import Manners, fetch
-parts._SAVE_SECONDS = 0.05
-fetch([sys.argv[1]], Path(sys.argv[2]), manners=Manners(connections=int(sys.argv[3]), parallel_from_bytes=1000))
+from segbench.core import partial
+from segbench.core.download import fetch
+partial._SAVE_SECONDS = 0.0
+fetch([sys.argv[1]], Path(sys.argv[2]))
 """
 
 
-@pytest.mark.parametrize("connections", [1, 3])
-def test_killed_and_started_again(server: FileServer, tmp_path: Path, connections: int) -> None:
-    """Kill -9 with connections under way: what was noted is not fetched again, and no byte is wrong."""
+def test_killed_and_started_again(server: FileServer, tmp_path: Path) -> None:
+    """Kill -9 while bytes arrive: what was noted is not fetched again, and no byte is wrong."""
+
+    def noted() -> int:
+        return int(json.loads(note.read_text())["spans"][0][2]) if note.exists() else 0
+
     path, note = tmp_path / "a.zip", tmp_path / "a.zip.part.json"
-    server.content, server.pace = os.urandom(6_000_000), 6_000_000
-    process = subprocess.Popen([sys.executable, "-c", KILLED, server.url, str(path), str(connections)])
-    noted = 0
-    while not noted:
-        assert process.poll() is None
-        time.sleep(0.02)
-        spans = json.loads(note.read_text())["spans"] if note.exists() else []
-        noted = sum(done for _, _, done in spans if done)
+    server.content, server.held = os.urandom(600_000), threading.Event()
+    process = subprocess.Popen([sys.executable, "-c", KILLED, server.url, str(path)], text=True)
+    wait_for(noted, process=process)
     process.kill()
     assert process.wait() == -signal.SIGKILL
-    spans = json.loads(note.read_text())["spans"]
-    assert len(spans) == connections
-    server.pace, server.asked = None, []
+    server.held.set()
+    server.held, server.asked = None, []
+    begin = noted()
     get(server, path)
     assert path.read_bytes() == server.content
-    asked = [(int(first), int(last or len(server.content) - 1)) for first, last in map(bounds, server.asked)]
-    assert sum(last + 1 - first for first, last in asked) == len(server.content) - sum(done for _, _, done in spans)
-
-
-def bounds(asked: str | None) -> list[str]:
-    assert asked is not None
-    return asked.removeprefix("bytes=").split("-")
+    assert server.asked == [f"bytes={begin}-"]
 
 
 def test_offline_says_what_to_fetch_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

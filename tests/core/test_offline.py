@@ -1,8 +1,8 @@
-"""What a fault of the network says, and how quiet the hub's library is meanwhile."""
+"""Messages of network errors, and the silence of the hub's library."""
 
 import logging
 
-from segbench.core.offline import hub_quiet, why
+from segbench.core.offline import hub_quiet, root_cause
 
 
 def wrapped(error: Exception, *messages: str) -> BaseException:
@@ -17,10 +17,10 @@ def wrapped(error: Exception, *messages: str) -> BaseException:
 
 def test_the_reason_is_at_the_bottom() -> None:
     root = TimeoutError("nobody\n answers")
-    assert why(root) == "nobody answers"
-    assert why(wrapped(root, "the hub is lost", "please check your connection")) == "nobody answers"
-    assert why(TimeoutError()) == "TimeoutError"
-    assert why(OSError("x" * 500), limit=20) == "x" * 20
+    assert root_cause(root) == "nobody answers"
+    assert root_cause(wrapped(root, "the hub is lost", "please check your connection")) == "nobody answers"
+    assert root_cause(TimeoutError()) == "TimeoutError"
+    assert root_cause(OSError("x" * 500), limit=20) == "x" * 20
 
 
 def test_an_error_raised_while_another_was_handled_counts_too() -> None:
@@ -30,13 +30,13 @@ def test_an_error_raised_while_another_was_handled_counts_too() -> None:
         except ConnectionError:
             raise OSError("not in the cache")  # noqa: B904
     except OSError as error:
-        assert why(error) == "refused"
+        assert root_cause(error) == "refused"
 
 
 def test_circles_end() -> None:
     one, other = OSError("one"), OSError("other")
     one.__cause__, other.__cause__ = other, one
-    assert why(one) == "other"
+    assert root_cause(one) == "other"
 
 
 def test_the_hub_is_quiet_and_then_as_before() -> None:

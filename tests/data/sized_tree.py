@@ -6,6 +6,7 @@ import numpy as np
 
 from segbench.core.spec import DataSpec
 from segbench.data.dataset import SegDataset
+from segbench.data.handle import find_dataset
 from segbench.data.open import list_splits, open_dataset
 from segbench.data.prepared.cache import Prepared, Split
 from tests.data.camvid_tree import places, png
@@ -30,7 +31,7 @@ def write_pair(root: Path, index: int, size: tuple[int, int], *, seed: int = 0) 
 
 
 def split_of(root: Path, **more: object) -> Split:
-    (split,) = list_splits(DataSpec(name="camvid", **more), root=root)  # type: ignore[arg-type]
+    (split,) = list_splits(find_dataset("camvid", root), DataSpec(name="camvid", **more))  # type: ignore[arg-type]
     return split
 
 

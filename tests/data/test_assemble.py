@@ -139,10 +139,10 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path, archives: dict[str, Pa
     own, root = write_tree(tmp_path / "own"), tmp_path / "data"
     there = write_tree(root / "camvid", counts={"train": 1})
     before = contents(there)
-    with pytest.raises(RunFault, match=r"camvid is there already; it is left alone") as caught:
+    with pytest.raises(RunFault, match=r"camvid exists and stays as it is") as caught:
         assemble("camvid", root, [own], options=options)
     assert caught.value.next == f"segbench data prepare camvid --from {own} --data-root {root} --replace"
-    with pytest.raises(RunFault, match="not of segbench's making"):
+    with pytest.raises(RunFault, match="was not made by segbench"):
         assemble("camvid", root, list(archives.values()), options=options)
     assert contents(there) == before
     assert assemble("camvid", root, [own], options=options, replace=True).is_symlink()

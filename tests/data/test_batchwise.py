@@ -12,7 +12,7 @@ from segbench.core.spec import AugmentationSpec, BlurSpec, JitterSpec
 from segbench.data.augmentation.batchwise import BatchAugmenter, BatchDraw, Place, augment_batch
 from segbench.data.augmentation.blur import gaussian_blur
 from segbench.data.augmentation.classmix import classmix
-from segbench.data.colour import JitterDraw, apply_jitter
+from segbench.data.augmentation.colour_jitter import JitterDraw, apply_jitter
 
 NO_JITTER = JitterDraw((), {}, None)
 FULL = AugmentationSpec(

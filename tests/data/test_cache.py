@@ -17,8 +17,8 @@ from segbench.data.open import open_dataset
 from segbench.data.prepared import cache, prepare, space
 from segbench.data.prepared.cache import Split
 from segbench.data.prepared.headers import header_size
-from segbench.data.watch import Watch
 from tests.data.camvid_tree import places, png
+from tests.data.observing import Seen
 from tests.data.sized_tree import SIZES, change_image, left_behind, same, split_of, streamed, write_pair
 
 OFFICIAL = sorted(
@@ -107,13 +107,13 @@ def test_changed_files_are_prepared_again(root: Path, change: Callable[[Path], N
     split = split_of(root)
     found, why = cache.find(split)
     assert found is None and ("changed" in why or "come or gone" in why)
-    notices: list[str] = []
-    used = open_dataset(DataSpec(name="camvid"), root=root, watch=Watch(notice=notices.append))
-    assert same(used, streamed(root)) and why in notices[0]
+    seen = Seen()
+    used = open_dataset(DataSpec(name="camvid"), root=root, observer=seen)
+    assert same(used, streamed(root)) and why in seen.notes[0]
     decoded.clear()
-    made = open_dataset(DataSpec(name="camvid"), root=root, cache="make", watch=Watch(notice=notices.append))
+    made = open_dataset(DataSpec(name="camvid"), root=root, cache="make", observer=seen)
     assert len(decoded) == len(made)
-    assert same(made, streamed(root)) and "is prepared again" in notices[1]
+    assert same(made, streamed(root)) and "is prepared again" in seen.notes[1]
     assert len(left_behind(split)) == 2, "the old one is gone"
     assert all(np.array_equal(*pair) for pair in zip(before, old.read(1), strict=True)), "whoever has it open goes on"
 

@@ -15,8 +15,8 @@ from segbench.data.facts import facts, native_size
 from segbench.data.images import read_image, read_label
 from segbench.data.open import open_dataset
 from segbench.data.reader import locate, pairs
+from segbench.data.truncation import png_fault
 from segbench.data.verify import Verified, verify
-from segbench.data.whole import png_fault
 from tests.data.camvid_tree import COUNTS, arrays, places, png, tree_options, write_tree
 
 LAYOUTS = {

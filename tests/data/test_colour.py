@@ -6,7 +6,8 @@ import torch
 from torchvision.transforms.v2 import functional as reference
 
 from segbench.core.spec import AugmentationSpec, InputSpec, JitterSpec
-from segbench.data.colour import JitterDraw, apply_jitter, draw_jitter, normalise
+from segbench.data.augmentation.colour_jitter import JitterDraw, apply_jitter, draw_jitter
+from segbench.data.colour import normalise
 
 JITTER = JitterSpec(brightness=(2 / 3, 1.5), contrast=(2 / 3, 1.5), saturation=(2 / 3, 1.5), hue=(-0.05, 0.05))
 TRUTH = {

@@ -11,6 +11,7 @@ import pytest
 
 from segbench.core import disk
 from segbench.core.errors import Busy, Interrupted, MissingFault, RunFault, UsageFault
+from segbench.core.progress import Count, Observer, ignore
 from segbench.data.facts import Archive, facts, member_path
 from segbench.data.fetching.download import download
 from segbench.data.fetching.ledger import Entry, Ledger
@@ -282,21 +283,20 @@ def test_no_room_is_said_before_anything_is_asked_for(
     assert server.paths == []
 
 
-def test_disk_that_fills_up_while_unpacking(
-    tmp_path: Path, server: FileServer, parted: Options, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from segbench.core import archive
+class FullDisk(Observer):
+    """Stands for a disk that fills up while ``train.zip`` is unpacked."""
 
-    def full(path: Path, name: str, *, comparing: bool) -> object:
-        if name.endswith("trainannot/seq_00003.png"):
+    def counter(self, title: str, unit: str) -> Count:
+        def full(done: int, total: int | None) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return opened(path, name, comparing=comparing)
 
-    root, opened = tmp_path / "data", archive._opened
-    with monkeypatch.context() as patch:
-        patch.setattr(archive, "_opened", full)
-        with pytest.raises(RunFault, match=r"is full; train\.zip was not unpacked"):
-            download("camvid", root, options=parted)
+        return full if title == "train.zip: unpack" else ignore
+
+
+def test_disk_that_fills_up_while_unpacking(tmp_path: Path, server: FileServer, parted: Options) -> None:
+    root = tmp_path / "data"
+    with pytest.raises(RunFault, match=r"is full; train\.zip was not unpacked"):
+        download("camvid", root, options=parted, observer=FullDisk())
     assert not (root / "camvid" / "train").exists()
     download("camvid", root, options=parted)
     assert server.paths == ["/lists.zip", "/train.zip", "/val.tar"]

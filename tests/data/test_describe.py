@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from segbench.core.errors import UsageFault
-from segbench.data import images
-from segbench.data.describe import NO_READER, State, data_status, describe, folder_bytes
+from segbench.data.describe import State, data_status, describe, folder_bytes
+from segbench.data.presence import NO_READER
 from tests.data.camvid_tree import places, tree_options, write_tree
 from tests.unread import unread_set
 
@@ -17,8 +17,9 @@ def state(root: Path, **facts: object) -> State:
     return describe("camvid", root, options=tree_options().model_copy(update=facts))
 
 
-def test_whole(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "_read", lambda path: pytest.fail(f"{path} is opened"))
+def test_complete_by_names_alone(tree: Path) -> None:
+    for folder in places(tree / "camvid", "train"):
+        (folder / "seq_00000.png").write_bytes(b"no image")  # for verify to find, which opens files
     found = state(tree)
     assert (found.status, found.folder, found.layout) == ("ready", tree / "camvid", "")
     assert [(part.split, part.found, part.status) for part in found.splits] == [

@@ -3,9 +3,10 @@
 import json
 import os
 import shutil
-import time
+import threading
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -18,10 +19,11 @@ from segbench.data.classes import class_table
 from segbench.data.doctor import pixels
 from segbench.data.doctor.case import Case
 from segbench.data.doctor.diagnose import diagnose
-from segbench.data.doctor.report import LINES_A_KIND, Report, shorten, spans
+from segbench.data.doctor.report import LINES_PER_KIND, Report, shorten, spans
 from segbench.data.sets.camvid.options import Options
 from segbench.data.verify import verify
 from tests.data.camvid_tree import COUNTS, SIZE, arrays, places, png, tree_options, write_tree
+from tests.waiting import PATIENCE
 
 AGAIN = "segbench data download camvid --replace"
 
@@ -128,7 +130,7 @@ BAD_LABELS: dict[str, tuple[Callable[[Path, np.ndarray], object], str, str]] = {
     "palette": (palette, "label format", "palette"),
     "colour": (lambda path, raw: path.write_bytes(png(np.stack([raw] * 3, -1))), "label format", "colour"),
     "another size": (lambda path, raw: path.write_bytes(png(raw[:-1])), "sizes", "is 23x32 but its image 24x32"),
-    "turned": (lambda path, raw: path.write_bytes(png(raw.T)), "sizes", "(one of them is turned)"),
+    "rotated": (lambda path, raw: path.write_bytes(png(raw.T)), "sizes", "(one of them is rotated)"),
     "foreign value": (stray_value, "values", "has label values 12, 200; allowed are 0..11."),
 }
 
@@ -197,7 +199,7 @@ def test_another_count(tree: Path) -> None:
     report = look(tree, options=either)
     assert not report.faults
     (note,) = report.of_level("note")
-    assert note.text == "train has 5 images, a number that is in use too; officially there are 6."
+    assert note.text == "train has 5 images, a number that is also in use; officially there are 6."
     exact = options.model_copy(update={"splits": {**options.splits, "train": (5, 6)}})
     assert not look(tree, options=exact).of_level("note")
 
@@ -221,7 +223,7 @@ def test_optional_splits_may_be_absent_but_not_half(tree: Path) -> None:
     report = look(tree, options=options)
     assert not report.faults
     assert [note.text for note in report.of_level("note")] == [
-        "test is not here (3 images); CamVid is whole without it."
+        "test is not here (3 images); CamVid is complete without it."
     ]
     assert kinds(look(tree, options=options, splits=("test",))) == {"count": 1}, "asked for, it must be there"
 
@@ -271,7 +273,7 @@ def test_a_class_that_is_in_no_label(tree: Path) -> None:
     assert fault.kind == "absent"
     assert fault.text.startswith("No label contains sign symbol: ")
     note = look(tree, splits=("val",)).of_level("note")[0]
-    assert note.text == "no label looked at contains sign symbol."
+    assert note.text == "no examined label contains sign symbol."
 
 
 def test_a_class_that_one_split_lacks(tree: Path) -> None:
@@ -312,7 +314,7 @@ def test_neighbours_of_a_split_name_may_share() -> None:
 
 
 def test_what_publishers_hold_twice_is_a_note(tmp_path: Path) -> None:
-    from segbench.data.doctor.duplicates import twins
+    from segbench.data.doctor.duplicates import duplicate_images
     from segbench.data.doctor.listing import Listing
     from segbench.data.reader import Pair
 
@@ -329,9 +331,9 @@ def test_what_publishers_hold_twice_is_a_note(tmp_path: Path) -> None:
     case = Case("camvid", tmp_path, tree_options(), class_table("camvid"))
     train = listing("train", [b"%06d" % number for number in range(400)])
     val = listing("val", [b"1%05d" % number for number in range(199)] + [b"000007"])
-    assert [finding.level for finding in twins([train, val], case)] == ["note"]
+    assert [finding.level for finding in duplicate_images([train, val], case)] == ["note"]
     (tmp_path / "val" / "val_0.png").write_bytes(b"000008")
-    assert [finding.level for finding in twins([train, val], case)] == ["fault", "fault"]
+    assert [finding.level for finding in duplicate_images([train, val], case)] == ["fault", "fault"]
 
 
 def test_five_of_a_kind_then_their_number(tmp_path: Path) -> None:
@@ -343,8 +345,8 @@ def test_five_of_a_kind_then_their_number(tmp_path: Path) -> None:
     report = look(tmp_path, options=tree_options(counts))
     assert kinds(report) == {"no label": 9, "broken image": 1}
     lines = shorten(report.faults)
-    assert len(lines) == LINES_A_KIND + 1 + 1
-    assert lines[LINES_A_KIND].text == "... and 4 more of this kind (no label)."
+    assert len(lines) == LINES_PER_KIND + 1 + 1
+    assert lines[LINES_PER_KIND].text == "... and 4 more of this kind (no label)."
 
 
 def test_strangers_among_the_data_are_notes(tree: Path) -> None:
@@ -376,83 +378,57 @@ def test_verify_is_yes_or_an_error(tree: Path) -> None:
         verify("camvid", tree, splits=("test",), options=tree_options())
 
 
-# What is remembered.
+# The verification cache.
 
 
-class Decoder:
-    """Counts which pairs are decoded."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.seen: list[str] = []
-        whole = pixels.look
-
-        def look_and_count(pair: pixels.Pair, case: Case) -> pixels.Seen:
-            self.seen.append(pair.key)
-            return whole(pair, case)
-
-        monkeypatch.setattr(pixels, "look", look_and_count)
-
-    def decoded(self) -> Counter[str]:
-        """Pairs decoded in each split since the last question."""
-        found = Counter(key.partition("/")[0] for key in self.seen)
-        self.seen.clear()
-        return found
+def read(root: Path, **more: object) -> int:
+    """Number of pairs that an examination reads."""
+    done = [0]
+    diagnose("camvid", root, **{"options": tree_options(), "progress": lambda now, _: done.append(now), **more})  # type: ignore[arg-type]
+    return done[-1]
 
 
-@pytest.fixture
-def decoder(monkeypatch: pytest.MonkeyPatch) -> Decoder:
-    return Decoder(monkeypatch)
+PAIRS = sum(COUNTS.values())
 
 
-def test_nothing_is_decoded_twice(tree: Path, decoder: Decoder) -> None:
+def test_nothing_is_decoded_twice(tree: Path) -> None:
     first = look(tree)
-    assert decoder.decoded() == COUNTS
+    assert read(tree) == 0
     again = look(tree)
-    assert decoder.decoded() == {}
     assert (first.remembered, again.remembered) == (False, True)
     assert {**again.as_json(), "remembered": False} == first.as_json(), "histograms and all"
     assert not look(tree, redo=True).remembered
-    assert decoder.decoded() == COUNTS
+    assert read(tree, redo=True) == PAIRS
 
 
-def test_only_what_changed_is_decoded_again(tree: Path, decoder: Decoder) -> None:
+def test_only_what_changed_is_decoded_again(tree: Path) -> None:
     look(tree)
-    decoder.decoded()
     image, label = pair(tree, "val", 0)
-    changes: list[Callable[[], object]] = [
-        lambda: os.utime(image),
-        lambda: label.write_bytes(png(arrays("val", 1)[1])),
-        lambda: image.rename(image.with_name("seq_00007.png")),
-        lambda: label.rename(label.with_name("seq_00007.png")),
+    changes: list[tuple[Callable[[], object], int]] = [
+        (lambda: os.utime(image), 2),
+        (lambda: label.write_bytes(png(arrays("val", 1)[1])), 2),
+        (lambda: image.rename(image.with_name("seq_00007.png")), 1),
+        (lambda: label.rename(label.with_name("seq_00007.png")), 2),
     ]
-    for change in changes:
+    for change, pairs in changes:
         change()
-        look(tree)
-        found = decoder.decoded()
-        assert set(found) <= {"val"}
-        assert found or not label.is_file()
-    look(tree, options=tree_options().model_copy(update={"native_size": None}))
-    assert decoder.decoded() == COUNTS, "what is expected has changed"
+        assert read(tree) == pairs
+    assert read(tree, options=tree_options().model_copy(update={"native_size": None})) == PAIRS
 
 
-def test_splits_are_remembered_one_by_one(tree: Path, decoder: Decoder) -> None:
-    look(tree, splits=("val",))
-    assert decoder.decoded() == {"val": 2}
+def test_splits_are_cached_one_by_one(tree: Path) -> None:
+    assert read(tree, splits=("val",)) == COUNTS["val"]
     pair(tree, "train", 0)[1].write_bytes(b"")
-    look(tree)
-    assert decoder.decoded() == {"train": 5, "test": 3}
-    look(tree)
-    assert decoder.decoded() == {"train": 5}, "a split with a fault is read again, the others are not"
+    assert read(tree) == COUNTS["train"] + COUNTS["test"]
+    assert read(tree) == COUNTS["train"], "a split with a fault is read again, the others are not"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"splits": {"val": 3}}', '{"splits": {}, "across": {"val": {}}}'])
-def test_a_memory_that_does_not_read_is_forgotten(tree: Path, decoder: Decoder, text: str) -> None:
+def test_a_damaged_cache_is_ignored(tree: Path, text: str) -> None:
     look(tree)
-    (stamp,) = (Path(os.environ["SEGBENCH_CACHE"]) / "verified").iterdir()
-    stamp.write_text(text)
-    decoder.decoded()
-    assert not look(tree).remembered
-    assert decoder.decoded() == COUNTS
+    (path,) = (Path(os.environ["SEGBENCH_CACHE"]) / "verified").iterdir()
+    path.write_text(text)
+    assert read(tree) == PAIRS
     assert look(tree).remembered
 
 
@@ -466,23 +442,29 @@ def test_a_caller_that_stops_leaves_no_thread_at_work(tmp_path: Path, monkeypatc
     counts = {"train": 60, "val": 2, "test": 3}
     write_tree(tmp_path / "camvid", counts=counts, size=(8, 8))
     seen: list[str] = []
-    whole = pixels.look
+    whole, cancelled, threads = pixels.examine_pair, threading.Event(), threading.active_count()
 
-    def slow(pair: pixels.Pair, case: Case) -> pixels.Seen:
+    def gated(pair: pixels.Pair, case: Case) -> pixels.ExaminedPair:
+        """Only the first pair is read before the pool is told to stop."""
         seen.append(pair.key)
-        time.sleep(0.02)
+        assert len(seen) == 1 or cancelled.wait(PATIENCE)
         return whole(pair, case)
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            cancelled.set()
+            super().shutdown(wait=wait)
 
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pixels, "look", slow)
+    monkeypatch.setattr(pixels, "examine_pair", gated)
+    monkeypatch.setattr(pixels, "ThreadPoolExecutor", Pool)
     with pytest.raises(KeyboardInterrupt):
         diagnose("camvid", tmp_path, options=tree_options(counts, size=(8, 8)), progress=stop)
     assert len(seen) < 30
-    begun = len(seen)
-    time.sleep(0.1)
-    assert len(seen) == begun
+    assert threading.active_count() == threads
 
 
 def test_unknown_split(tree: Path) -> None:

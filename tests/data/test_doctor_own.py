@@ -14,7 +14,7 @@ from segbench.core.errors import MissingFault
 from segbench.data.classes import class_table
 from segbench.data.doctor.case import Case
 from segbench.data.doctor.diagnose import diagnose
-from segbench.data.doctor.pixels import look as look_at_pair
+from segbench.data.doctor.pixels import examine_pair
 from segbench.data.doctor.report import Report
 from segbench.data.facts import DatasetOptions
 from segbench.data.reader import Finding, Pair
@@ -83,7 +83,7 @@ def test_layout_notes_and_own_findings(own: Own) -> None:
     assert report.layout == "as I packed it"
     assert [finding.text for finding in report.of_level("note")] == ["it is old", "It is small."]
     (fault,) = report.faults
-    assert fault.fix == f"mend or replace these files, then: segbench data verify {NAME}", (
+    assert fault.fix == f"fix or replace these files, then: segbench data verify {NAME}", (
         "nothing can be downloaded here"
     )
     assert "it is mine" in [finding.text for finding in report.of_level("ok")]
@@ -106,7 +106,7 @@ def test_classes_that_own_data_lacks_are_no_fault(own: Own) -> None:
         (own.folder / f"{number}_label.png").write_bytes(png(np.where(raw == 0, 1, raw).astype(np.uint8)))
     report = look(own)
     assert not report.faults, "of data that nobody has published, nobody knows what it holds"
-    assert "no label looked at contains sky." in [note.text for note in report.of_level("note")]
+    assert "no examined label contains sky." in [note.text for note in report.of_level("note")]
     (ok,) = (finding.text for finding in report.of_level("ok") if finding.text.startswith("labels hold"))
     assert ok.startswith("labels hold 1..11: 10 of 11 classes occur, 11 ignored")
 
@@ -184,7 +184,7 @@ def test_other_official_archives_are_whole(name: str, tmp_path: Path) -> None:
     report = diagnose(dataset, tmp_path, options=tiny.tiny_options())
     assert not report.faults
     assert any(f"all {report.table.num_classes} classes occur" in ok.text for ok in report.of_level("ok"))
-    assert all(part.whole == part.listed == part.tally.images for part in report.splits)
+    assert all(part.complete == part.listed == part.tally.images for part in report.splits)
     assert diagnose(dataset, tmp_path, options=tiny.tiny_options()).remembered
 
 
@@ -204,7 +204,7 @@ def test_a_label_that_was_saved_as_jpeg(own: Own) -> None:
     path = own.folder / "0_label.jpg"
     path.write_bytes(cv2.imencode(".jpg", arrays("val", 0)[1])[1].tobytes())
     case = Case(NAME, own.folder, own.options(), class_table("camvid"))
-    seen = look_at_pair(Pair("val/0", own.folder / "0.png", path), case)
+    seen = examine_pair(Pair("val/0", own.folder / "0.png", path), case)
     assert [finding.kind for finding in seen.findings] == ["label format"]
     assert "is a JPEG, which does not keep label values" in seen.findings[0].text
     assert seen.histogram is None

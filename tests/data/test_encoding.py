@@ -25,8 +25,8 @@ def written(label: np.ndarray, value_of: dict[int, int]) -> np.ndarray:
     return raw
 
 
-def says(raw: np.ndarray, *tables: str) -> list[str]:
-    return [found.says for found in explain(raw, [class_table(table) for table in tables])]
+def described(raw: np.ndarray, *tables: str) -> list[str]:
+    return [found.description for found in explain(raw, [class_table(table) for table in tables])]
 
 
 def own_values(table: str) -> dict[int, int]:
@@ -37,7 +37,7 @@ def own_values(table: str) -> dict[int, int]:
 
 @pytest.mark.parametrize("table", table_names())
 def test_the_own_values_need_no_explanation(table: str) -> None:
-    assert says(written(label_of(table), own_values(table)), table) == []
+    assert described(written(label_of(table), own_values(table)), table) == []
 
 
 FOREIGN = {
@@ -68,14 +68,14 @@ def test_foreign_numberings_are_named(case: str) -> None:
     table, value_of, ignored, words = FOREIGN[case]
     count = class_table(table).num_classes
     raw = written(label_of(table), {**{number: value_of(number) for number in range(count)}, 255: ignored})
-    found = says(raw, table)
+    found = described(raw, table)
     assert (found == []) if words is None else any(words in each for each in found)
 
 
 def test_182_ids_from_zero_are_the_171_lowered_by_one() -> None:
     values = {train_id: (value - 1) % 256 for train_id, value in own_values("coco-stuff-10k").items()}
     assert values[255] == 255
-    found = says(written(label_of("coco-stuff-10k"), values), "coco-stuff-10k")
+    found = described(written(label_of("coco-stuff-10k"), values), "coco-stuff-10k")
     assert found == ["the values of class table coco-stuff-10k lowered by one (0 became 255)"]
 
 
@@ -84,7 +84,7 @@ def test_colours_that_were_turned_into_grey(table: str) -> None:
     colours = np.array([entry.color for entry in class_table(table).classes], np.uint8).reshape(1, -1, 3)
     greys = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY).ravel().tolist()
     raw = written(label_of(table), {**dict(enumerate(greys)), 255: 0})
-    assert "turned into grey" in str(says(raw, table))
+    assert "turned into grey" in str(described(raw, table))
 
 
 def test_numberings_with_the_same_values_are_all_named() -> None:
@@ -100,17 +100,17 @@ def test_strays_and_nonsense_are_not_explained() -> None:
     for value in (12, 200, 255):
         stray = raw.copy()
         stray[value] = 3
-        assert says(stray, "camvid") == [], "a few wrong pixels are wrong pixels"
+        assert described(stray, "camvid") == [], "a few wrong pixels are wrong pixels"
     constant = np.zeros(256, np.int64)
     constant[77] = 5000
-    assert says(constant, "camvid") == []
-    assert says(np.zeros(256, np.int64), "camvid") == []
+    assert described(constant, "camvid") == []
+    assert described(np.zeros(256, np.int64), "camvid") == []
     without = raw.copy()
     without[0], without[6] = raw[0] + raw[6], 0
-    assert says(without, "camvid") == [], "a class that is absent and no numbering that has it"
+    assert described(without, "camvid") == [], "a class that is absent and no numbering that has it"
 
 
 def test_a_variant_of_the_data_set_can_explain_too() -> None:
     label = label_of("pascal-context-60")
     raw = written(label, {**{number: number for number in range(60)}, 255: 255})
-    assert "pascal-context-60 (0..59, 255 ignored)" in str(says(raw, "pascal-context", "pascal-context-60"))
+    assert "pascal-context-60 (0..59, 255 ignored)" in str(described(raw, "pascal-context", "pascal-context-60"))

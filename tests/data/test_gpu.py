@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from segbench.core.spec import AugmentationSpec, BlurSpec, InputSpec, JitterSpec
-from segbench.data.loader import Finisher, RawBatch
+from segbench.data.loader import DeviceTransform, RawBatch
 
 pytestmark = [
     pytest.mark.gpu,
@@ -41,8 +41,8 @@ def raw(step: int) -> RawBatch:
     return RawBatch(images.pin_memory(), labels.pin_memory(), ("a", "b", "c", "d"), step)
 
 
-def finisher(style: str, device: str) -> Finisher:
-    return Finisher(SPECS[style], batch_total=4, input=InputSpec(), device=device, seed=1)
+def finisher(style: str, device: str) -> DeviceTransform:
+    return DeviceTransform(SPECS[style], batch_total=4, input=InputSpec(), device=device, seed=1)
 
 
 @pytest.mark.parametrize("style", SPECS)

@@ -18,7 +18,7 @@ from segbench.data.images import (
     read_mat,
     read_mat_label,
 )
-from segbench.data.whole import jpeg_fault, png_fault
+from segbench.data.truncation import jpeg_fault, png_fault
 
 SIZE = (37, 53)
 

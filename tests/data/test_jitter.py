@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from torchvision.transforms.v2 import functional as reference
 
 from segbench.core.spec import AugmentationSpec, InputSpec, JitterSpec
-from segbench.data.colour import JitterDraw, apply_jitter, denormalise, draw_jitter, normalise
+from segbench.data.augmentation.colour_jitter import JitterDraw, apply_jitter, draw_jitter
+from segbench.data.colour import denormalise, normalise
 
 MMSEG = JitterSpec(style="mmseg")
 

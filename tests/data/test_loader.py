@@ -11,7 +11,7 @@ from segbench.core.errors import InvalidFault, MissingFault
 from segbench.core.spec import AugmentationSpec, BlurSpec, DataSpec, InputSpec, JitterSpec, StreamSpec
 from segbench.data.batch import Batch
 from segbench.data.dataset import SegDataset
-from segbench.data.loader import Finisher, RawBatch, Share, TrainingBatches, evaluation_batches
+from segbench.data.loader import DeviceTransform, RawBatch, Share, TrainingBatches, evaluation_batches
 from segbench.data.open import open_dataset
 from tests.data.camvid_tree import arrays, places
 
@@ -112,13 +112,13 @@ def test_padding_takes_the_mean_colour_of_the_input(dataset: SegDataset) -> None
     turned = InputSpec(channels="bgr", mean=(0.0, 0.5, 1.0))
     (batch,) = batches(dataset, 1, spec=spec, input=turned)
     assert batch.images[0, :, -1, -1].tolist() == [255, 128, 0]
-    finish = Finisher(AugmentationSpec(), batch_total=1, input=turned, device="cpu", seed=0)
+    finish = DeviceTransform(AugmentationSpec(), batch_total=1, input=turned, device="cpu", seed=0)
     assert finish(batch).images[0, :, -1, -1].abs().max() < 0.02
 
 
 def test_finished_batch(dataset: SegDataset) -> None:
     raw = batches(dataset, 2)[1]
-    finish = Finisher(AUGMENTATION, batch_total=4, input=INPUT, device="cpu", seed=5, channels_last=True)
+    finish = DeviceTransform(AUGMENTATION, batch_total=4, input=INPUT, device="cpu", seed=5, channels_last=True)
     batch = finish(raw)
     assert batch.images.dtype == torch.float32
     assert batch.target.dtype == torch.int64
@@ -126,17 +126,17 @@ def test_finished_batch(dataset: SegDataset) -> None:
     assert torch.equal(batch.images, finish(raw).images)
     later = RawBatch(raw.images, raw.target, raw.keys, step=2)
     assert not torch.equal(batch.images, finish(later).images)
-    plain = Finisher(AugmentationSpec(), batch_total=4, input=INPUT, device="cpu", seed=5)(raw)
+    plain = DeviceTransform(AugmentationSpec(), batch_total=4, input=INPUT, device="cpu", seed=5)(raw)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (INPUT.mean, INPUT.std))
     torch.testing.assert_close(plain.images, (raw.images.float() / 255 - mean) / std)
 
 
 def test_finished_shares_equal_the_whole(dataset: SegDataset) -> None:
     raw = batches(dataset, 1)[0]
-    whole = Finisher(AUGMENTATION, batch_total=4, input=INPUT, device="cpu", seed=5)(raw)
+    whole = DeviceTransform(AUGMENTATION, batch_total=4, input=INPUT, device="cpu", seed=5)(raw)
     for rank in (0, 1):
         part = batches(dataset, 1, share=Share(rank, 2))[0]
-        finish = Finisher(AUGMENTATION, batch_total=4, input=INPUT, device="cpu", seed=5, share=Share(rank, 2))
+        finish = DeviceTransform(AUGMENTATION, batch_total=4, input=INPUT, device="cpu", seed=5, share=Share(rank, 2))
         torch.testing.assert_close(finish(part).images, whole.images[2 * rank : 2 * rank + 2])
 
 
@@ -186,7 +186,7 @@ TOGETHER = AugmentationSpec(
 
 
 def finished(dataset: SegDataset, spec: AugmentationSpec, *, workers: int, share: Share) -> list[Batch]:
-    finish = Finisher(spec, batch_total=4, input=INPUT, device="cpu", seed=5, share=share)
+    finish = DeviceTransform(spec, batch_total=4, input=INPUT, device="cpu", seed=5, share=share)
     made = batches(dataset, 5, spec=stream(augmentation=spec), num_workers=workers, share=share)
     return [finish(raw) for raw in made]
 

@@ -218,18 +218,18 @@ WRONG = [
     ("title: Fields", "titel: Fields", "2: titel: unknown key 'titel'"),
     ("title: Fields", "title: [", "4: while parsing"),
     ("images: images/{split}/*.png\n", "", "missing key 'images'"),
-    ("images/{split}/*.png", "../{split}/*.png", "4: images: '../{split}/*.png' does not stay inside"),
-    ("images/{split}/*.png", "/data/{split}/*.png", "4: images: '/data/{split}/*.png' does not stay inside"),
+    ("images/{split}/*.png", "../{split}/*.png", "4: images: '../{split}/*.png' is not inside the data set"),
+    ("images/{split}/*.png", "/data/{split}/*.png", "4: images: '/data/{split}/*.png' is not inside the data set"),
     ("images/{split}/*.png", "images/{split}", "4: images: 'images/{split}' has no *"),
     ("images/{split}/*.png", "images/{spilt}/*.png", "4: images: 'images/{spilt}/*.png': only *"),
     ("images/{split}/*.png", "images/**/*.png", "4: images: 'images/**/*.png': only *"),
     ("*_gt.png", "*/*_gt.png", "12: splits.train: labels/train/*/*_gt.png has more * than images/train/*.png"),
-    ("*_gt.png", "*_gt.jpg", "12: splits.train: labels/train/*_gt.jpg: such files do not keep values"),
-    ("images/{split}/*.png", "images/*.png", "12: splits.val: takes the same images as train"),
+    ("*_gt.png", "*_gt.jpg", "12: splits.train: labels/train/*_gt.jpg: lossy formats change label values"),
+    ("images/{split}/*.png", "images/*.png", "12: splits.val: has the same images as train"),
     ("label_mode: colours", "label_mode: rgb", "6: label_mode: input should be 'indices' or 'colours', got 'rgb'"),
     ("label_mode: colours", "label_mode: indices", "9: classes.0: 'road' has no value or values"),
     ("[48, 64]", "[48, 0]", "7: size.1: input should be greater than 0, got 0"),
-    ("  - {name: car, colour: [0, 0, 142]}\n", "", "8: classes: there are 2 to 254 classes, got 1"),
+    ("  - {name: car, colour: [0, 0, 142]}\n", "", "8: classes: must be 2 to 254 classes, got 1"),
     ("name: car", "name: Road", "10: classes.1.name: 'Road' is class 0 already"),
     ("name: car", "name: '*'", "10: classes.1.name: '*' has neither letters nor digits"),
     (
@@ -239,15 +239,15 @@ WRONG = [
     ),
     ("[0, 0, 142]", "[0, 142]", "10: classes.1.colour: a colour is [red, green, blue]"),
     ("[0, 0, 142]", "[128, 64, 128]", "10: classes.1: [128, 64, 128] is road already"),
-    ("colour: [0, 0, 142]", "colour: [0, 0, 142], value: 3", "10: classes.1: value and values belong to label_mode"),
+    ("colour: [0, 0, 142]", "colour: [0, 0, 142], value: 3", "10: classes.1: value and values cannot be combined"),
     (", colour: [0, 0, 142]", "", "10: classes.1: 'car' has no colour"),
-    ("[[0, 0, 0]]", "[0]", "11: ignore.0: 0 is no colour [red, green, blue]"),
-    ("[[0, 0, 0]]", "[black]", "11: ignore.0: a value from 0 to 255 or a colour [red, green, blue] is wanted"),
+    ("[[0, 0, 0]]", "[0]", "11: ignore.0: 0 is not a colour [red, green, blue]"),
+    ("[[0, 0, 0]]", "[black]", "11: ignore.0: must be a value from 0 to 255 or a colour [red, green, blue]"),
     ("[[0, 0, 0]]", "[[0, 0, 142]]", "11: ignore.0: [0, 0, 142] is car already"),
     ("[[0, 0, 0]]", "[[0, 0]]", "11: ignore.0: a colour is [red, green, blue]"),
-    ("[train, val]", "[train, 'the val']", "12: splits.the val: 'the val' is no name of a split"),
+    ("[train, val]", "[train, 'the val']", "12: splits.the val: 'the val' is not a valid name of a split"),
     ("[train, val]", "{}", "12: splits: a data set has at least one split"),
-    ("[train, val]", "{val: {list: ../val.txt}}", "12: splits.val.list: '../val.txt' does not stay inside"),
+    ("[train, val]", "{val: {list: ../val.txt}}", "12: splits.val.list: '../val.txt' is not inside the data set"),
     ("[train, val]", "{val: {lists: val.txt}}", "12: splits.val.lists: unknown key 'lists'"),
     ("[train, val]", "{val: {count: 0}}", "12: splits.val.count: input should be greater than 0, got 0"),
 ]
@@ -298,7 +298,8 @@ def test_names_of_segbench_are_refused(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"), [("camvid-11", "has a class table 'camvid-11' of its own"), ("my data", "is no name of a data")]
+    ("name", "says"),
+    [("camvid-11", "has a class table 'camvid-11' of its own"), ("my data", "is not a valid name of a data")],
 )
 def test_other_names_that_do_not_go(tmp_path: Path, name: str, says: str) -> None:
     (tmp_path / name).mkdir()

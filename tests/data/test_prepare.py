@@ -21,9 +21,10 @@ from segbench.data import images
 from segbench.data.open import open_dataset
 from segbench.data.prepared import cache, prepare, space
 from segbench.data.prepared.cache import Split
-from segbench.data.watch import Watch
 from tests.data.camvid_tree import places
+from tests.data.observing import Seen
 from tests.data.sized_tree import SIZES, change_image, left_behind, same, split_of, streamed
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -32,16 +33,19 @@ from pathlib import Path
 from segbench.core.spec import DataSpec
 from segbench.data import images
 from segbench.data.prepared import prepare
+from segbench.core.progress import Observer
+from segbench.data.handle import find_dataset
 from segbench.data.open import list_splits
 
 read, number = images.read_image, []
 images.read_image = lambda path: number.append(path) or read(path)
-def progress(done, total):
+def count(done, total):
     if sys.argv[2] == "kill" and done == 4:
         os.kill(os.getpid(), signal.SIGKILL)
-(split,) = list_splits(DataSpec(name="camvid"), root=Path(sys.argv[1]))
-watch = prepare.Watch(progress=progress)
-print(prepare.prepare(split, workers=1, watch=watch).read(2)[0].sum(), len(number))
+observer = Observer()
+observer.counter = lambda title, unit: count
+(split,) = list_splits(find_dataset("camvid", Path(sys.argv[1])), DataSpec(name="camvid"))
+print(prepare.prepare(split, workers=1, observer=observer).read(2)[0].sum(), len(number))
 """
 
 
@@ -53,17 +57,17 @@ def run(root: Path, how: str) -> subprocess.Popen[str]:
 
 def test_kill_9_and_on_from_there(root: Path, decoded: list[str]) -> None:
     process = run(root, "kill")
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGKILL
     split = split_of(root)
     assert cache.find(split)[0] is None
     assert cache.INDEX not in left_behind(split) and len(left_behind(split)) == 2
     assert same(open_dataset(DataSpec(name="camvid"), root=root), streamed(root)), "half a split is not used"
     decoded.clear()
-    notices: list[str] = []
-    prepared = prepare.prepare(split, watch=Watch(notice=notices.append))
+    seen = Seen()
+    prepared = prepare.prepare(split, observer=seen)
     assert sorted(decoded) == ["a_00004.png", "a_00005.png"], "by several threads"
-    assert notices == ["camvid train: 4 of 6 images were prepared before."]
+    assert seen.notes == ["camvid train: 4 of 6 images were prepared before."]
     assert same(prepared, streamed(root)) and prepared.broken() == []
     assert len(left_behind(split)) == 2
 
@@ -95,8 +99,8 @@ def test_what_was_left_is_trusted_up_to_the_first_fault(
 
 
 def stop_after(split: Split, count: int) -> None:
-    done: list[int] = []
-    prepare.prepare(split, watch=Watch(progress=lambda n, of: done.append(n), stop=lambda: len(done) == count))
+    seen = Seen(stop=lambda: len(seen.counts) == count)
+    prepare.prepare(split, observer=seen)
 
 
 def test_what_was_left_of_changed_files_is_not_taken(root: Path, decoded: list[str]) -> None:
@@ -111,7 +115,7 @@ def test_what_was_left_of_changed_files_is_not_taken(root: Path, decoded: list[s
 
 def test_processes_at_the_same_time_decode_once(root: Path) -> None:
     processes = [run(root, "go") for _ in range(2)]
-    answers = [process.communicate(timeout=60) for process in processes]
+    answers = [process.communicate(timeout=PATIENCE) for process in processes]
     assert all(process.returncode == 0 for process in processes), answers
     sums, decodes = zip(*(map(int, out.split()) for out, _ in answers), strict=True)
     assert set(sums) == {int(streamed(root).read(2)[0].sum())}
@@ -120,49 +124,46 @@ def test_processes_at_the_same_time_decode_once(root: Path) -> None:
 
 def test_one_works_while_others_wait_and_say_so(root: Path) -> None:
     split = split_of(root)
-    waiting, results, notices = threading.Event(), [], []
+    waiting, results = threading.Event(), []
+    seen = Seen(on_note=lambda text: waiting.set())
 
     def second() -> None:
-        def notice(text: str) -> None:
-            notices.append(text)
-            waiting.set()
-
-        results.append(prepare.prepare(split, watch=Watch(notice=notice)))
+        results.append(prepare.prepare(split, observer=seen))
 
     thread = threading.Thread(target=second)
 
-    def progress(done: int, total: int) -> None:
+    def count(done: int, total: int | None) -> None:
         if done == 1:
             thread.start()
-            assert waiting.wait(20)
+            assert waiting.wait(PATIENCE)
             with pytest.raises(Busy):
                 space.remove("camvid")
 
-    results.append(prepare.prepare(split, watch=Watch(progress=progress)))
-    thread.join(20)
-    assert notices == ["Another process is preparing camvid train; waiting for it."]
+    results.append(prepare.prepare(split, observer=Seen(on_count=count)))
+    thread.join(PATIENCE)
+    assert seen.notes == ["Another process is preparing camvid train; waiting for it."]
     assert [same(result, streamed(root)) for result in results] == [True, True]
 
 
 def test_waiting_can_be_stopped(root: Path) -> None:
     split = split_of(root)
 
-    def progress(done: int, total: int) -> None:
+    def count(done: int, total: int | None) -> None:
         if done == 1:
             caught: list[BaseException] = []
 
             def wait() -> None:
                 try:
-                    prepare.prepare(split, watch=Watch(stop=lambda: True))
+                    prepare.prepare(split, observer=Seen(stop=lambda: True))
                 except Interrupted as error:
                     caught.append(error)
 
             thread = threading.Thread(target=wait)
             thread.start()
-            thread.join(20)
+            thread.join(PATIENCE)
             assert "while waiting" in str(caught[0])
 
-    assert same(prepare.prepare(split, watch=Watch(progress=progress)), streamed(root))
+    assert same(prepare.prepare(split, observer=Seen(on_count=count)), streamed(root))
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:90]), lambda path: path.unlink()])
@@ -207,10 +208,10 @@ def test_full_disk_leaves_nothing(root: Path, when: str, monkeypatch: pytest.Mon
     assert "SEGBENCH_CACHE" in caught.value.next
     assert left_behind(split) == []
     calls.clear()
-    notices: list[str] = []
-    dataset = open_dataset(DataSpec(name="camvid"), root=root, cache="make", watch=Watch(notice=notices.append))
+    seen = Seen()
+    dataset = open_dataset(DataSpec(name="camvid"), root=root, cache="make", observer=seen)
     assert same(dataset, streamed(root)), "slower, and the same"
-    assert "the disk is full" in notices[0] and "decoded whenever it is used" in notices[0]
+    assert "the disk is full" in seen.notes[0] and "decoded whenever it is used" in seen.notes[0]
 
 
 Usage = namedtuple("Usage", "total used free")

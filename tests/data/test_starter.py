@@ -75,15 +75,15 @@ def test_files_beside_their_description_need_no_folder(tmp_path: Path) -> None:
 
 def test_what_cannot_be_begun(tmp_path: Path) -> None:
     there = write_yards(tmp_path / "there")
-    with pytest.raises(MissingFault, match="nowhere is no folder"):
+    with pytest.raises(MissingFault, match="nowhere is not a folder"):
         starter("mine", tmp_path, there / "nowhere", there / "masks")
     (there / "empty").mkdir()
     with pytest.raises(MissingFault, match=r"train0\.jpg and nothing"):
         starter("mine", tmp_path, there / "pictures", there / "empty")
     put(there / "others" / "x.png", np.zeros((8, 8), np.uint8))
-    with pytest.raises(MissingFault, match="No image and label have one name"):
+    with pytest.raises(MissingFault, match="No image and label have the same name"):
         starter("mine", tmp_path, there / "pictures", there / "others")
-    with pytest.raises(InvalidFault, match="these are no labels"):
+    with pytest.raises(InvalidFault, match="these are not label files"):
         starter("mine", tmp_path, there / "pictures", there / "pictures")
     (there / "masks" / "train0.png").write_bytes(b"no image")
     with pytest.raises(MissingFault, match=r"train0\.png"):

@@ -84,10 +84,10 @@ GOOD = [("a.png", png((4, 6))), ("b.png", png((5, 3), 4))]
         ([*GOOD, ("c.png", png((4, 6)))], "c.png does not belong there"),
         ([GOOD[0], ("b.png", png((3, 5)))], "b.png is 3x5, its image 5x3"),
         ([GOOD[0], ("b.png", png((5, 3), 255))], "b.png has the values 255, which no class has"),
-        ([GOOD[0], ("b.png", png((5, 3), mode="RGB"))], "b.png has mode RGB; one channel of 8 bits is wanted"),
-        ([GOOD[0], ("b.png", png((5, 3), mode="I;16"))], "b.png has mode I;16; one channel of 8 bits is wanted"),
-        ([GOOD[0], ("b.png", b"nothing")], "b.png is no image"),
-        ([GOOD[0], ("b.png", GOOD[1][1][:-30])], "b.png is no image"),
+        ([GOOD[0], ("b.png", png((5, 3), mode="RGB"))], "b.png has mode RGB; it must have one channel of 8 bits"),
+        ([GOOD[0], ("b.png", png((5, 3), mode="I;16"))], "b.png has mode I;16; it must have one channel of 8 bits"),
+        ([GOOD[0], ("b.png", b"nothing")], "b.png is not an image"),
+        ([GOOD[0], ("b.png", GOOD[1][1][:-30])], "b.png is not an image"),
     ],
 )
 def test_every_slip_is_found(tmp_path: Path, files: list[tuple[str, bytes]], fault: str | None) -> None:

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from segbench.core.errors import InvalidFault, MissingFault
+from segbench.core.published_file import PublishedFile
 from segbench.core.spec import DataSpec, SubsetSpec
 from segbench.data import subsets
-from segbench.data.classes import class_table
 from segbench.data.fetching import resources
 from segbench.data.fetching.pickled import read_integers
+from segbench.data.handle import find_dataset
 from segbench.data.open import open_dataset
-from segbench.data.reader import pairs
 from tests.data.camvid_tree import COUNTS, arrays, png, tree_options
 
 
@@ -148,12 +148,13 @@ FACTS = {  # number of images, and what the SHA-256 of a file begins with
 
 def test_the_published_files_are_those_of_the_dossier() -> None:
     published = resources.RESOURCES["semiseg-splits"]
-    assert "dc53c6da64f91c1ebce320f6e2ce3cc9f3df7414" in published.address
     assert {file.path for file in published.files} == set(FACTS)
     for file in published.files:
         count, begins = FACTS[file.path]
-        assert file.sha256.startswith(begins) and len(file.sha256) == 64
-        assert 0 < file.size_bytes - 8 * count < 200, "numbers of eight bytes and a head"
+        (url,), sha256 = file.urls, file.checksums["sha256"]
+        assert url.endswith(f"/dc53c6da64f91c1ebce320f6e2ce3cc9f3df7414/splits/{file.path}")
+        assert sha256.startswith(begins) and len(sha256) == 64
+        assert 0 < (file.size_bytes or 0) - 8 * count < 200, "numbers of eight bytes and a head"
 
 
 COUNT = 40
@@ -170,8 +171,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         data = pickle.dumps(order.astype("<i8"), protocol=3)
         path.write_bytes(data)
-        digest = hashlib.sha256(data).hexdigest()
-        files.append(resources.ResourceFile(f"city/split_{draw}.pkl", digest, len(data)))
+        files.append((f"city/split_{draw}.pkl", {"sha256": hashlib.sha256(data).hexdigest()}, len(data)))
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *words: object) -> None:
@@ -183,7 +183,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=running.serve_forever, daemon=True).start()
     here = f"http://127.0.0.1:{running.server_port}"
-    made = replace(resources.RESOURCES["semiseg-splits"], address=here, files=tuple(files))
+    published = tuple(PublishedFile(path, (f"{here}/{path}",), sums, size) for path, sums, size in files)
+    made = replace(resources.RESOURCES["semiseg-splits"], files=published)
     monkeypatch.setitem(resources.RESOURCES, "semiseg-splits", made)
     yield folder
     running.shutdown()
@@ -219,7 +220,7 @@ def test_a_plan_says_what_it_would_fetch(server: Path) -> None:
         DataSpec(name="cityscapes"),
     ):
         assert subsets.published_need(other) is None
-    assert resources.get_all("semiseg-splits") == resources.folder("semiseg-splits")
+    assert resources.get_all("semiseg-splits") == resources.RESOURCES["semiseg-splits"].folder
     assert subsets.published_need(data) is None
 
 
@@ -236,8 +237,9 @@ def test_published_files_that_are_not_what_they_should_be(server: Path) -> None:
 
 
 def test_without_a_network_the_way_out_is_named(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lost = replace(resources.RESOURCES["semiseg-splits"], address="http://127.0.0.1:9")
-    monkeypatch.setitem(resources.RESOURCES, "semiseg-splits", lost)
+    here = resources.RESOURCES["semiseg-splits"]
+    lost = tuple(replace(file, urls=("http://127.0.0.1:9/lost",)) for file in here.files)
+    monkeypatch.setitem(resources.RESOURCES, "semiseg-splits", replace(here, files=lost))
     with pytest.raises(MissingFault, match="labelled-split-cityscapes=random-0") as caught:
         released(0)
     assert caught.value.next == "segbench data download semiseg-splits"
@@ -333,7 +335,8 @@ def test_balanced_reads_labels(tree: Path) -> None:
     for index in range(COUNTS["train"]):
         label = np.where(rare == 2, 0, rare) if index != 3 else rare  # poles in one image alone
         (tree / "camvid" / "train" / "labels" / f"seq_{index:05d}.png").write_bytes(png(label))
-    found = subsets.classes_shown("camvid", pairs("camvid", tree / "camvid", "train"), class_table("camvid"))
+    dataset = find_dataset("camvid", tree)
+    found = subsets.classes_shown(dataset, dataset.pairs("train"), dataset.table())
     assert found.shape == (5, 11) and found.sum() == 5 * 10 + 1 and found[:, 2].tolist() == [0, 0, 0, 1, 0]
     for draw in range(5):
         spec = DataSpec(name="camvid", subset={"count": 1, "rule": "balanced", "draw": draw}, scale=0.5)

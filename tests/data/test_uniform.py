@@ -13,11 +13,11 @@ from segbench.data.augmentation.augment import training_sample
 from segbench.data.augmentation.uniform import find_centroids, label_centroids, plan_epoch
 from segbench.data.classes import IGNORE, class_table
 from segbench.data.dataset import Sample
-from segbench.data.dice import Purpose, dice, stream_number
 from segbench.data.loader import RawBatch, Share, TrainingBatches
 from segbench.data.open import open_dataset
-from segbench.data.watch import Watch
+from segbench.data.rng import Purpose, keyed_rng, name_key
 from segbench.models.decoders.hanet.unit import slots_of
+from tests.data.observing import Seen
 
 CLASSES = class_table("camvid-11").num_classes
 
@@ -100,11 +100,10 @@ def test_centroids_of_a_data_set(workers: int) -> None:
 
 @pytest.mark.parametrize("workers", [0, 3])
 def test_reading_the_labels_is_told_and_can_be_stopped(workers: int) -> None:
-    seen: list[tuple[int, int]] = []
-    watch = Watch(lambda done, total: seen.append((done, total)), stop=lambda: len(seen) == 3)
+    seen = Seen(stop=lambda: len(seen.counts) == 3)
     with pytest.raises(Interrupted, match="looking for the classes"):
-        find_centroids(blocks(6), tile=20, workers=workers, watch=watch)
-    assert seen == [(1, 6), (2, 6), (3, 6)]
+        find_centroids(blocks(6), tile=20, workers=workers, observer=seen)
+    assert seen.counts == [(1, 6), (2, 6), (3, 6)]
 
 
 def test_nothing_labelled_is_refused() -> None:
@@ -217,7 +216,7 @@ def test_batches_follow_the_plan() -> None:
     centroids = find_centroids(dataset, tile=20)
     shown = 0
     for epoch in (0, 1):
-        rng = dice(Purpose.UNIFORM, 5, stream_number("labelled"), epoch)
+        rng = keyed_rng(Purpose.UNIFORM, 5, name_key("labelled"), epoch)
         for position, (index, row, column) in enumerate(plan_epoch(centroids, images=20, share=0.8, rng=rng).tolist()):
             batch, place = divmod(20 * epoch + position, 10)
             assert seen[batch].keys[place] == f"train/{index}"

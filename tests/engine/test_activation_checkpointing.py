@@ -12,7 +12,7 @@ from segbench.core.errors import UsageFault
 from segbench.core.spec import StageSpec
 from segbench.engine.recompute import checkpoint_activations, pieces
 from segbench.engine.runtime import Runtime, choose_runtime
-from segbench.metrics.footprint import count_kept
+from segbench.metrics.footprint import count_saved
 from segbench.models.scheduled import tell_progress
 from tests.engine.tiny import BACKBONE, last, same, stage, stopped, train
 from tests.metrics.allocated import held_bytes
@@ -82,7 +82,7 @@ def test_it_saves_memory(name: str) -> None:
     with torch.device("meta"):
         shapes, image = backbone(name), torch.empty(*images.shape)
     owned = [*shapes.parameters(), *shapes.buffers()]
-    counted = count_kept(lambda: shapes(image), owned=owned, pieces=pieces(shapes))
+    counted = count_saved(lambda: shapes(image), owned=owned, pieces=pieces(shapes))
     checkpoint_activations(network)
     left = held_bytes(lambda: network(images)) - given
     assert left < 0.5 * whole
@@ -130,6 +130,6 @@ def test_it_is_recorded() -> None:
 
 def test_it_does_not_go_with_compiling() -> None:
     assert choose_runtime("cpu", checkpoint_activations=True).checkpoint_activations
-    with pytest.raises(UsageFault, match="do not go together") as caught:
+    with pytest.raises(UsageFault, match="cannot be combined with") as caught:
         choose_runtime("cpu", compile=True, checkpoint_activations=True)
     assert caught.value.next == "the same command with --no-compile"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+import segbench.engine.train as engine
 from segbench.engine import clock as module
 from segbench.engine.clock import KEPT_STEPS, WARMUP_STEPS, StepClock
 from segbench.engine.runtime import Runtime
@@ -99,7 +100,7 @@ def test_a_training_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(owner, name, slow)
 
     takes(100.0, _Run, "_save")
-    takes(1000.0, _Run, "_validate")
+    takes(1000.0, engine, "validate")
     takes(10.0, _Run, "_lr")
     takes(0.5, torch.Tensor, "backward")
     summary = train(stage(steps=WARMUP_STEPS + 3, validate_every=4), tmp_path)

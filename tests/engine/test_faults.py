@@ -33,7 +33,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, change: Callable[[Method, Terms, int]
     def spoiled(spec: StageSpec, **more: Any) -> Method:
         method = build(spec, **more)
         forward = method.forward
-        method.forward = lambda batches, step: change(method, forward(batches, step), step)  # type: ignore[method-assign]
+        method.forward = lambda batches, info: change(method, forward(batches, info), info.step)  # type: ignore[method-assign]
         return method
 
     monkeypatch.setattr(engine, "build_method", spoiled)

@@ -214,7 +214,7 @@ class Few:
 
 def showing(gatherer: Gatherer | None, images: Few, crop: tuple[int, int]) -> Method:
     class Asks(Method):
-        def forward(self, batches: object, step: int) -> dict[str, Tensor]:
+        def forward(self, batches: object, info: object) -> dict[str, Tensor]:
             return {}
 
         def gatherer(self) -> Gatherer | None:
@@ -308,7 +308,7 @@ def test_the_network_rests_meanwhile_and_then_trains_on() -> None:
     method_of = build_segmentor(spec.model, num_classes=11)
 
     class Asks(Method):
-        def forward(self, batches: object, step: int) -> dict[str, Tensor]:
+        def forward(self, batches: object, info: object) -> dict[str, Tensor]:
             return {}
 
         def gatherer(self) -> Gatherer:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, PolynomialLR
 
 from segbench.core.spec import OptimizerSpec, PolicySpec
-from segbench.engine.optim import build_optimizer, learning_rate, set_learning_rate
+from segbench.engine.optim import build_optimizer, learning_rate, set_learning_rate, update
 from segbench.methods.base import Method, ParamGroup
 
 
@@ -63,7 +63,7 @@ class Toy(Method):
         self.frozen = nn.Parameter(torch.ones(1), requires_grad=False)
         self.forget = forget
 
-    def forward(self, batches: object, step: int) -> dict[str, Tensor]:
+    def forward(self, batches: object, info: object) -> dict[str, Tensor]:
         raise NotImplementedError
 
     def param_groups(self) -> list[ParamGroup]:
@@ -125,7 +125,7 @@ class Convolutions(Method):
         }
         super().__init__(nn.ModuleDict(layers), seed=0)  # type: ignore[arg-type]
 
-    def forward(self, batches: object, step: int) -> dict[str, Tensor]:
+    def forward(self, batches: object, info: object) -> dict[str, Tensor]:
         raise NotImplementedError
 
 
@@ -156,7 +156,7 @@ class Scalar(Method):
         super().__init__(nn.Module(), seed=0)  # type: ignore[arg-type]
         self.value = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
 
-    def forward(self, batches: object, step: int) -> dict[str, Tensor]:
+    def forward(self, batches: object, info: object) -> dict[str, Tensor]:
         raise NotImplementedError
 
 
@@ -201,3 +201,60 @@ def test_adam_decays_through_the_gradient(fused: bool) -> None:
     optimizer = build_optimizer(spec(name="adam", weight_decay=0.1, momentum=0.0), method, fused=fused)
     # The first step of Adam has the gradient's sign alone: 0.5 + 0.1 * 2 > 0.
     assert steps(optimizer, method.value, [0.5], 0.01) == pytest.approx([2 - 0.01], rel=1e-6)
+
+
+class Pair(Method):
+    """Two numbers, 2 and 3, of which the first is updated several times a step."""
+
+    def __init__(self, updates: int) -> None:
+        super().__init__(nn.Module(), seed=0)  # type: ignore[arg-type]
+        self.often = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
+        self.once = nn.Parameter(torch.tensor([3.0], dtype=torch.float64))
+        self.updates = updates
+
+    def forward(self, batches: object, info: object) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def param_groups(self) -> list[ParamGroup]:
+        often = ParamGroup("often", [("often", self.often)], updates_per_step=self.updates)
+        return [often, ParamGroup("once", [("once", self.once)])]
+
+
+def sgd_by_hand(value: float, gradients: list[float], *, updates: int) -> float:
+    """torch 1.6 with a parameter that is listed so often: every listing decays, moves the momentum and subtracts."""
+    momentum = 0.0
+    for gradient in gradients:
+        for _ in range(updates):
+            momentum = 0.9 * momentum + gradient + 0.01 * value
+            value -= 0.1 * momentum
+    return value
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("updates", [1, 3])
+def test_several_updates_per_step(fused: bool, updates: int) -> None:
+    method = Pair(updates)
+    optimizer = build_optimizer(spec(), method, fused=fused)
+    gradients = [0.5, -1.0]
+    for number, gradient in enumerate(gradients):
+        for parameter in method.parameters():
+            parameter.grad = torch.tensor([gradient], dtype=torch.float64)
+        update(optimizer)
+        optimizer.zero_grad(set_to_none=True)
+        if not number:  # as a resumed training goes on
+            state, optimizer = optimizer.state_dict(), build_optimizer(spec(), method, fused=fused)
+            optimizer.load_state_dict(state)
+    assert method.often.item() == pytest.approx(sgd_by_hand(2.0, gradients, updates=updates), rel=1e-12)
+    assert method.once.item() == pytest.approx(sgd_by_hand(3.0, gradients, updates=1), rel=1e-12)
+
+
+def test_a_saved_state_from_before_updates_were_counted() -> None:
+    method = Pair(1)
+    optimizer = build_optimizer(spec(), method, fused=False)
+    state = optimizer.state_dict()
+    for group in state["param_groups"]:
+        del group["updates_per_step"]
+    optimizer.load_state_dict(state)
+    method.once.grad = torch.ones_like(method.once)
+    update(optimizer)
+    assert method.once.item() == pytest.approx(sgd_by_hand(3.0, [1.0], updates=1), rel=1e-12)

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from segbench.engine.folder import LAST, STATE, SUMMARY
 from segbench.engine.progress import Progress, Silent
 from tests.engine.conftest import Straight
 from tests.engine.tiny import EVERY_STEP, METHODS, after, last, same, stage, stopped, train
+from tests.waiting import wait_for
 
 DECIDING = ("step", "best", "weights", "method", "optimizer", "rng")  # the rest depends on the clock
 
@@ -243,14 +243,10 @@ def test_killed_in_the_middle(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([".", *sys.path])}
     state, reached = tmp_path / "parts" / STATE, -1
     for _ in range(2):
-        process = subprocess.Popen([sys.executable, "-c", FOREVER, str(tmp_path / "parts")], env=environment)
+        command = [sys.executable, "-c", FOREVER, str(tmp_path / "parts")]
         before = state.stat().st_mtime_ns if state.exists() else 0
-        deadline = time.monotonic() + 60
-        while not state.exists() or state.stat().st_mtime_ns == before:
-            assert process.poll() is None, "it ended by itself"
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        time.sleep(0.1)
+        process = subprocess.Popen(command, env=environment, text=True)
+        wait_for(lambda: state.exists() and state.stat().st_mtime_ns != before, process=process)  # noqa: B023
         process.kill()
         assert process.wait() == -signal.SIGKILL
         kept = checkpoint.load_state(state)

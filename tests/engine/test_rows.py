@@ -165,7 +165,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(tmp_path) -> None:
 
 def test_decisions_of_a_batch_lose_the_rows() -> None:
     wrong = hanet_stage(decisions="batch", jitter=None)
-    with pytest.raises(InvalidFault, match=r"stream 'labelled': decoder hanet asks where a crop's rows lie"):
+    with pytest.raises(InvalidFault, match=r"stream 'labelled': decoder hanet needs the places of a crop's rows"):
         build_method(wrong, num_classes=5)
     assert build_method(hanet_stage(), num_classes=5).segmentor.wants_rows
 

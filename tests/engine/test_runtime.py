@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import segbench.engine.train as engine
 from segbench.core.errors import UsageFault
 from segbench.engine.folder import LAST
 from segbench.engine.runtime import Runtime, choose_runtime
@@ -104,18 +105,18 @@ def test_seconds_leave_out_saving_and_validation(tmp_path: Path, monkeypatch: py
     clock = [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
 
-    def takes(seconds: float, name: str) -> None:
-        function = getattr(_Run, name)
+    def takes(seconds: float, owner: Any, name: str) -> None:
+        function = getattr(owner, name)
 
-        def slow(*arguments: Any) -> Any:
+        def slow(*arguments: Any, **options: Any) -> Any:
             clock[0] += seconds
-            return function(*arguments)
+            return function(*arguments, **options)
 
-        monkeypatch.setattr(_Run, name, slow)
+        monkeypatch.setattr(owner, name, slow)
 
-    takes(0.25, "_train_step")
-    takes(100.0, "_save")
-    takes(1000.0, "_validate")
+    takes(0.25, _Run, "_train_step")
+    takes(100.0, _Run, "_save")
+    takes(1000.0, engine, "validate")
     summary = train(stage(steps=6, validate_every=3), tmp_path, save=0.5)
     assert summary.seconds == pytest.approx(1.5)
     assert summary.seconds_per_step == pytest.approx(0.25)

@@ -10,6 +10,7 @@ from segbench.core.spec import Choice, ModelSpec, StageSpec
 from segbench.engine.micro_batch import backward
 from segbench.engine.runtime import Runtime
 from segbench.methods.base import Method
+from segbench.methods.step import StepInfo
 from segbench.models.scheduled import Scheduled
 from tests.engine.test_micro_batch import batch, method_of
 from tests.engine.tiny import METHODS, last, same, stage, stopped, train
@@ -40,10 +41,10 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return found
 
 
-@pytest.mark.parametrize("parts", [1, 2])
-def test_each_step_knows_its_share(tmp_path: Path, seen: list[float], parts: int) -> None:
-    train(dropping(micro_batch=2 // parts if parts > 1 else None), tmp_path)
-    of_a_step = 10 * parts  # operations of the last cell, in every part of the batch
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_each_step_knows_its_share(tmp_path: Path, seen: list[float], micro_batches: int) -> None:
+    train(dropping(micro_batch=2 // micro_batches if micro_batches > 1 else None), tmp_path)
+    of_a_step = 10 * micro_batches  # operations of the last cell, in every micro-batch
     assert seen == [step / STEPS for step in range(STEPS) for _ in range(of_a_step)]
 
 
@@ -59,8 +60,7 @@ def test_a_resumed_training_goes_on_with_its_share(tmp_path: Path, seen: list[fl
 @pytest.mark.parametrize("name", METHODS)
 def test_methods_tell_their_networks(name: str) -> None:
     method = method_of(name, **({} if name == "supervised" else {"embedding_dim": 8}))
-    method.steps = 8
     method.segmentor.backbone.add_module("scheduled", Scheduled())
-    backward(method, batch(), step=6, parts=1, runtime=Runtime())
+    backward(method, batch(), info=StepInfo(6, 8), runtime=Runtime())
     (part,) = (module for module in method.modules() if isinstance(module, Scheduled))
     assert part.progress.item() == 0.75

@@ -19,6 +19,7 @@ from segbench.engine.evaluate import evaluate
 from segbench.engine.folder import BEST, LAST, STATE, SUMMARY, Summary, read_summary
 from segbench.engine.progress import Progress, Silent
 from segbench.engine.runtime import Runtime
+from segbench.engine.train import StageInputs
 from tests.engine.conftest import Straight
 from tests.engine.tiny import EVERY_STEP, after, last, model, same, stage, stopped, train
 
@@ -37,12 +38,7 @@ def scripted(patch: pytest.MonkeyPatch, scores: list[float]) -> None:
     """Let validations have these scores."""
     left: Iterator[float] = iter(scores)
 
-    class Scored:
-        def figures(self, *, absent: str) -> dict[str, float]:
-            assert absent == "exclude"
-            return {"miou": next(left)}
-
-    patch.setattr(engine, "evaluate", lambda *_, **__: Scored())
+    patch.setattr(engine, "validate", lambda *_, **__: next(left))
 
 
 def summary_of(folder: Path) -> Summary:
@@ -218,7 +214,7 @@ def test_corrupt_validation_image_costs_no_training(tmp_path: Path, straight: St
         def broken(*_: Any, **__: Any) -> None:
             raise MissingFault("val/3: cannot be decoded.", next="segbench data verify camvid")
 
-        patch.setattr(engine, "evaluate", broken)
+        patch.setattr(engine, "validate", broken)
         with pytest.raises(MissingFault):
             train(validated(), tmp_path / "parts")
     state = checkpoint.load_state(tmp_path / "parts" / STATE)
@@ -232,7 +228,7 @@ def test_stage_starts_from_the_weights_of_another(tmp_path: Path) -> None:
     before = last(tmp_path / "first")
     # A step so small that it changes no weight.
     second = stage("contextrast", steps=1, lr=1e-30)
-    train(second, tmp_path / "second", start=tmp_path / "first" / LAST, seed=5)
+    train(second, tmp_path / "second", inputs=StageInputs(weights=tmp_path / "first" / LAST), seed=5)
     train(second, tmp_path / "fresh", seed=5)
     started, fresh = last(tmp_path / "second"), last(tmp_path / "fresh")
     weights = [name for name in before if name.endswith(("weight", "bias"))]
@@ -246,10 +242,10 @@ def test_stage_starts_from_the_weights_of_another(tmp_path: Path) -> None:
 def test_resumed_second_stage_does_not_start_again(tmp_path: Path) -> None:
     train(stage(steps=2), tmp_path / "first")
     start, spec = tmp_path / "first" / LAST, stage("contextrast", steps=4)
-    train(spec, tmp_path / "straight", start=start)
-    stopped(spec, tmp_path / "parts", 2, start=start)
+    train(spec, tmp_path / "straight", inputs=StageInputs(weights=start))
+    stopped(spec, tmp_path / "parts", 2, inputs=StageInputs(weights=start))
     start_gone = tmp_path / "gone"
-    train(spec, tmp_path / "parts", start=start_gone)
+    train(spec, tmp_path / "parts", inputs=StageInputs(weights=start_gone))
     assert same(last(tmp_path / "parts"), last(tmp_path / "straight"))
 
 
@@ -257,12 +253,12 @@ def test_weights_that_do_not_fit_the_second_stage(tmp_path: Path) -> None:
     train(stage(steps=1), tmp_path / "first")
     other = stage(steps=1).model_copy(update={"model": model(width=8)})
     with pytest.raises(InvalidFault, match="another shape"):
-        train(other, tmp_path / "second", start=tmp_path / "first" / LAST)
+        train(other, tmp_path / "second", inputs=StageInputs(weights=tmp_path / "first" / LAST))
     with pytest.raises(MissingFault, match="no file"):
-        train(stage(steps=1), tmp_path / "third", start=tmp_path / "nowhere")
+        train(stage(steps=1), tmp_path / "third", inputs=StageInputs(weights=tmp_path / "nowhere"))
     with pytest.raises(InvalidFault, match="resumable state"):
         stopped(stage(steps=2), tmp_path / "half", 1)
-        train(stage(steps=1), tmp_path / "fourth", start=tmp_path / "half" / STATE)
+        train(stage(steps=1), tmp_path / "fourth", inputs=StageInputs(weights=tmp_path / "half" / STATE))
 
 
 def test_disk_full_is_no_reason_to_forget_a_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

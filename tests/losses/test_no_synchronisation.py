@@ -10,11 +10,11 @@ import torch
 
 from segbench.losses.aaf import affinity_loss, field_sums
 from segbench.losses.bane import select_pixels
+from segbench.losses.bank_contrast import contrast_with_all, draw_candidates, semi_hard_contrast
 from segbench.losses.cross_entropy import cross_entropy
 from segbench.losses.hard_pixels import hard_cross_entropy
-from segbench.losses.key_memory import KeyMemory, ReleasedMemory, keys_of_images
+from segbench.losses.key_bank import KeyBank, ReleasedBank, keys_of_images
 from segbench.losses.lovasz import lovasz_softmax
-from segbench.losses.memory_contrast import contrast_with_all, draw_candidates, semi_hard_contrast
 from segbench.losses.multi_cross_scale import draw_samples, scale_contrast
 from segbench.losses.pixel_anchor import (
     class_means,
@@ -103,7 +103,7 @@ def test_pixel_contrast(labels, embeddings):
         contrast_within(features, drawn.labels, drawn.valid).mean().backward()
 
 
-@pytest.mark.parametrize("kind", [KeyMemory, partial(ReleasedMemory, noise=False, zero_class=True, one_step=True)])
+@pytest.mark.parametrize("kind", [KeyBank, partial(ReleasedBank, noise=False, zero_class=True, one_step=True)])
 def test_pixel_contrast_with_a_memory(labels, embeddings, kind):
     with torch.device("meta"):
         memory = kind(5, 6, regions=30, pixels=40)

@@ -19,9 +19,9 @@ def clusters_like(labels):
     return torch.randint(0, CLUSTERS, labels.shape)
 
 
-def loss_of(embeddings, labels, clusters, *, memory=None, concentration=10.0, chunk=None):
+def loss_of(embeddings, labels, clusters, *, earlier=None, concentration=10.0, chunk=None):
     segments = segments_of(embeddings, labels, clusters, num_clusters=CLUSTERS, num_classes=CLASSES)
-    return segsort_loss(segments, memory=memory, concentration=concentration, chunk=chunk)
+    return segsort_loss(segments, earlier=earlier, concentration=concentration, chunk=chunk)
 
 
 def slow_prototypes(embeddings, labels, clusters):
@@ -66,7 +66,7 @@ def test_equals_the_loop(blobs, memory, concentration, chunk, remembers):
     embeddings, clusters = embeddings_like(labels), clusters_like(labels)
     memory = memory if remembers else None
     expected = slow_loss(embeddings, labels, clusters, memory, concentration)
-    got = loss_of(embeddings, labels, clusters, memory=memory, concentration=concentration, chunk=chunk)
+    got = loss_of(embeddings, labels, clusters, earlier=memory, concentration=concentration, chunk=chunk)
     assert got.dtype == torch.float64
     assert got.item() == pytest.approx(expected, rel=1e-12)
 
@@ -94,7 +94,7 @@ def test_gradients_are_those_of_finite_differences(memory, chunk):
     kept = tuple(each.clone().requires_grad_(each.is_floating_point()) for each in memory)
 
     def value(vectors):
-        return loss_of(F.normalize(vectors, dim=1), labels, clusters, memory=kept, concentration=4.0, chunk=chunk)
+        return loss_of(F.normalize(vectors, dim=1), labels, clusters, earlier=kept, concentration=4.0, chunk=chunk)
 
     assert torch.autograd.gradcheck(value, free)
     value(free).backward()
@@ -132,7 +132,7 @@ def test_the_memory_attracts_and_repels():
     labels, clusters = torch.tensor([[[0, 1]]]), torch.zeros(1, 1, 2, dtype=torch.int64)
     memory = torch.tensor([[0.0, 1.0]], dtype=torch.float64), torch.tensor([1])
     terms = [math.log1p(math.exp(-2 * k) + math.exp(-k)), math.log1p(math.exp(-k))]
-    got = loss_of(embeddings, labels, clusters, memory=memory, concentration=k)
+    got = loss_of(embeddings, labels, clusters, earlier=memory, concentration=k)
     assert got.item() == pytest.approx(sum(terms) / 2, rel=1e-12)
 
 
@@ -177,15 +177,15 @@ def test_what_does_not_matter(blobs, memory):
     """Names of classes and clusters, the order of images, ignored pixels, and the order of the memory."""
     labels = blobs(2, size=(9, 8), ignored=0.3)
     embeddings, clusters = embeddings_like(labels), clusters_like(labels)
-    expected = loss_of(embeddings, labels, clusters, memory=memory)
+    expected = loss_of(embeddings, labels, clusters, earlier=memory)
     renamed, moved = torch.randperm(CLASSES), torch.randperm(CLUSTERS)
     other_labels = torch.where(labels == 255, 255, renamed[labels.clamp(max=CLASSES - 1)])
     other_memory = memory[0].flip(0), renamed[memory[1]].flip(0)
     torch.testing.assert_close(loss_of(embeddings, other_labels, moved[clusters], memory=other_memory), expected)
-    torch.testing.assert_close(loss_of(embeddings.flip(0), labels.flip(0), clusters.flip(0), memory=memory), expected)
+    torch.testing.assert_close(loss_of(embeddings.flip(0), labels.flip(0), clusters.flip(0), earlier=memory), expected)
     changed = torch.where((labels == 255)[:, None], torch.randn_like(embeddings), embeddings)
     shuffled = torch.where(labels == 255, clusters_like(labels), clusters)
-    assert torch.equal(loss_of(changed, labels, shuffled, memory=memory), expected)
+    assert torch.equal(loss_of(changed, labels, shuffled, earlier=memory), expected)
 
 
 def test_embeddings_that_are_sorted_cost_less(blobs):

@@ -3,10 +3,11 @@ import torch
 
 from segbench.methods.base import Method, ParamGroup
 from segbench.models.segmentor import Decoder
+from tests.steps import at
 
 
 class Plain(Method):
-    def forward(self, batches, step):
+    def forward(self, batches, info):
         return {"ce": self.segmentor(batches["labelled"].images).logits.sum()}
 
 
@@ -35,7 +36,7 @@ def test_parameters_stay_out_of_messages(method):
 
 def test_draws_depend_on_seed_step_group_and_stream(segmentor, method):
     def draw(source, *args, **kwargs):
-        return torch.randint(2**40, (), generator=source.generator(*args, **kwargs)).item()
+        return torch.randint(2**40, (), generator=source.generator(at(*args), **kwargs)).item()
 
     again = Plain(segmentor(3), seed=7)
     assert draw(method, 3, group=1, stream="a") == draw(again, 3, group=1, stream="a")
@@ -53,7 +54,7 @@ def test_draws_depend_on_seed_step_group_and_stream(segmentor, method):
 
 def test_defaults(method):
     assert method.predictor() is method.segmentor
-    assert method.after_step(0) is None
+    assert method.after_step(at(0)) is None
 
 
 def test_a_decoder_with_a_rate_of_its_own_is_a_group(segmentor):

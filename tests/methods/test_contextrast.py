@@ -10,6 +10,7 @@ from scipy.ndimage import distance_transform_edt
 from segbench.core.errors import InvalidFault
 from segbench.methods.contextrast.method import build, contextrast_loss
 from segbench.methods.contextrast.options import Options
+from tests.steps import at
 
 CLASSES = 5
 
@@ -80,7 +81,7 @@ def slow_pixel_anchor(embeddings, target, prediction, weights, *, shared, update
 def test_equals_the_formula(segmentor, batch, options):
     method, data = make(segmentor, ties="raster", **options), batch(CLASSES)
     method.eval()  # batch statistics would differ between the two passes through the heads
-    losses = method({"labelled": data}, 0)
+    losses = method({"labelled": data}, at(0))
     said = method.options
     output = method.segmentor(data.images)
     embeddings = {layer: values.detach().double().numpy() for layer, values in method.heads(output.layers).items()}
@@ -125,8 +126,8 @@ def test_defaults_are_the_publications():
 def test_every_option_changes_the_loss_and_trains_everything(segmentor, batch, options):
     data = {"labelled": batch(CLASSES)}
     plain, method = make(segmentor, bane_percent=80), make(segmentor, bane_percent=80, **options)
-    loss = method(data, 0)["pa"]
-    assert loss.item() != plain(data, 0)["pa"].item()
+    loss = method(data, at(0))["pa"]
+    assert loss.item() != plain(data, at(0))["pa"].item()
     loss.backward()
     assert all(p.grad.isfinite().all() for p in method.heads.parameters())
     assert all(p.grad.abs().sum() > 0 for name, p in method.heads.named_parameters() if name.endswith("3.weight"))
@@ -134,27 +135,27 @@ def test_every_option_changes_the_loss_and_trains_everything(segmentor, batch, o
 
 def test_detached_anchors_leave_no_parameter_without_a_gradient(segmentor, batch):
     method = make(segmentor, detach_anchors=True, loss_layers=(1,))
-    sum(method({"labelled": batch(CLASSES)}, 0).values()).backward()
+    sum(method({"labelled": batch(CLASSES)}, at(0)).values()).backward()
     assert all(p.grad is not None for p in method.heads.parameters())
 
 
 def test_draws_follow_seed_and_step(segmentor, batch):
     method, data = make(segmentor), {"labelled": batch(CLASSES)}
-    first, again, later = (method(data, step)["pa"].item() for step in (0, 0, 1))
+    first, again, later = (method(data, at(step))["pa"].item() for step in (0, 0, 1))
     assert first == again != later
 
 
 def test_waits_for_its_start(segmentor, batch):
     method, data = make(segmentor, starts_at_step=2), {"labelled": batch(CLASSES)}
-    waiting = method(data, 1)["pa"]
+    waiting = method(data, at(1))["pa"]
     waiting.backward()
     assert waiting.item() == 0
     assert all(p.grad is not None for p in method.heads.parameters())
-    assert method(data, 2)["pa"].item() > 0
+    assert method(data, at(2))["pa"].item() > 0
 
 
 def test_auxiliary_loss_stays(segmentor, batch):
-    assert set(make(segmentor, aux=True)({"labelled": batch(CLASSES)}, 0)) == {"ce", "aux", "pa"}
+    assert set(make(segmentor, aux=True)({"labelled": batch(CLASSES)}, at(0))) == {"ce", "aux", "pa"}
 
 
 @pytest.mark.parametrize("case", ["all ignored", "one class", "one pixel"])
@@ -166,7 +167,7 @@ def test_degenerate_batches(segmentor, batch, case, autocast):
         target[0, 0, 0] = 1
     data = dataclasses.replace(data, target=target)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        losses = method({"labelled": data}, 0)
+        losses = method({"labelled": data}, at(0))
     assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
     sum(losses.values()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
@@ -183,7 +184,7 @@ def test_ignored_pixels_reach_no_contrast(segmentor, batch):
         output.logits.argmax(1),
         options=method.options,
         num_classes=CLASSES,
-        generator=method.generator(0),
+        generator=method.generator(at(0)),
     )
     grads = torch.autograd.grad(loss, list(layers.values()))
     for grad in grads:

@@ -15,14 +15,14 @@ from segbench.losses.aaf import affinity_loss, field_sums
 from segbench.losses.lovasz import lovasz_softmax
 from segbench.losses.resize import resize_labels
 from segbench.losses.rmi import binary_cross_entropy, region_mutual_information
-from segbench.methods.build import build_method
 from segbench.methods.contextrast.method import build as build_contextrast
 from segbench.methods.contextrast.options import Options as ContextrastOptions
 from segbench.methods.pixel_contrast.method import build as build_contrast
 from segbench.methods.pixel_contrast.options import Options as ContrastOptions
+from segbench.methods.step import StepInfo
 from segbench.methods.supervised.method import build
 from segbench.methods.supervised.options import Options
-from tests.engine.tiny import stage
+from tests.steps import at
 
 CLASSES = 5
 AAF, RMI, LOVASZ = {"name": "aaf"}, {"name": "rmi"}, {"name": "lovasz"}
@@ -53,7 +53,7 @@ def full_size(method, data):
 @pytest.mark.parametrize(("size", "groups"), [(2, [(0, 1), (2, 3)]), (3, [(0, 1, 2), (3,)]), (None, [(0, 1, 2, 3)])])
 def test_lovasz_is_the_mean_over_the_groups(segmentor, data, size, groups):
     method = make(segmentor, {**LOVASZ, "images_per_group": size, "weight": 0.7, "classes": "all"})
-    losses = method({"labelled": data}, 0)
+    losses = method({"labelled": data}, at(0))
     _, logits = full_size(method, data)
     apart = [lovasz_softmax(logits[list(group)], data.target[list(group)], classes="all") for group in groups]
     assert set(losses) == {"ce", "lovasz"}
@@ -66,7 +66,7 @@ def test_rmi_is_the_sum_of_its_two(segmentor, data):
     _, logits = full_size(method, data)
     binary = binary_cross_entropy(logits, data.target)
     information = region_mutual_information(logits, data.target, side=2, pool="mean", pool_size=4, alpha=5e-4)
-    torch.testing.assert_close(method({"labelled": data}, 0)["rmi"], 0.25 * binary + 0.75 * information)
+    torch.testing.assert_close(method({"labelled": data}, at(0))["rmi"], 0.25 * binary + 0.75 * information)
 
 
 @pytest.mark.parametrize("at", ["logits", "labels"])
@@ -83,17 +83,16 @@ def test_aaf(segmentor, data, at, weights, value):
         fields = [field_sums(logits[group], target[group], side=side, margin=2.0) for side in (3, 7)]
         edge, rest = affinity_loss(fields, edge_weights=table, non_edge_weights=table)
         groups.append(0.5 * edge + 2 * rest)
-    torch.testing.assert_close(method({"labelled": data}, 0)["aaf"], torch.stack(groups).mean())
+    torch.testing.assert_close(method({"labelled": data}, StepInfo(0, 10))["aaf"], torch.stack(groups).mean())
 
 
 def test_aaf_falls_to_its_final_share(segmentor, data):
     method = make(segmentor, {**AAF, "final_share": 0.01, "weight": 3.0})
-    method.steps = 200
-    first, half, last, after = (method({"labelled": data}, step)["aaf"].item() for step in (0, 100, 200, 300))
+    infos = [at(step, steps=200) for step in (0, 100, 200, 300)]
+    first, half, last, after = (method({"labelled": data}, info)["aaf"].item() for info in infos)
     assert [half / first, last / first, after] == pytest.approx([0.1, 0.01, last])
     constant = make(segmentor, {**AAF, "final_share": 1.0})
-    constant.steps = 10
-    losses = [constant({"labelled": data}, step)["aaf"].item() for step in (0, 9)]
+    losses = [constant({"labelled": data}, at(step, steps=10))["aaf"].item() for step in (0, 9)]
     assert losses[0] == losses[1] == pytest.approx(first / 3)
 
 
@@ -105,7 +104,7 @@ def test_field_weights_climb(segmentor, data):
 
     def loss():
         with torch.no_grad():
-            return method({"labelled": data}, 0)["aaf"].double().item()
+            return method({"labelled": data}, at(0))["aaf"].double().item()
 
     slopes = torch.zeros_like(free)
     for place in [(c, k) for c in range(CLASSES) for k in range(2)]:
@@ -114,7 +113,7 @@ def test_field_weights_climb(segmentor, data):
                 free[place] += sign * 0.1
                 slopes[place] += sign * loss() / 0.2
                 free[place] -= sign * 0.1
-    method({"labelled": data}, 0)["aaf"].backward()
+    method({"labelled": data}, at(0))["aaf"].backward()
     optimizer.step()
     assert slopes.abs().max() > 1e-3
     torch.testing.assert_close(free.detach(), 0.5 * slopes, rtol=0.02, atol=1e-4)
@@ -144,14 +143,15 @@ def test_nothing_else_is_learned(segmentor, extra):
 
 
 @pytest.mark.parametrize("extra", [AAF, RMI, LOVASZ], ids=lambda extra: extra["name"])
-def test_parts_of_whole_groups_make_the_batch(segmentor, data, extra):
-    """A batch cut into parts has the batch's losses and gradients."""
+def test_micro_batches_of_whole_groups_make_the_batch(segmentor, data, extra):
+    """A batch cut into micro-batches has the batch's losses and gradients."""
     method, found = make(segmentor, extra), []
     for parameter in method.segmentor.layers[3].parameters():
         torch.nn.init.zeros_(parameter)  # its mean over all images is part of the fake network's logits
-    for parts in (1, 2):
+    for count in (1, 2):
         method.zero_grad()
-        names, losses = backward(method, {"labelled": data}, step=0, parts=parts, runtime=Runtime(device="cpu"))
+        info = StepInfo(0, 10, micro_batches=count)
+        names, losses = backward(method, {"labelled": data}, info=info, runtime=Runtime(device="cpu"))
         found.append({name: parameter.grad.clone() for name, parameter in method.named_parameters()})
         found[-1] |= dict(zip(names, losses, strict=True))
     assert extra["name"] in found[0]
@@ -169,7 +169,7 @@ def test_degenerate_batches(segmentor, data, extra, case, autocast):
         target[0, 0, 0] = 1
     data = dataclasses.replace(data, target=target)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        losses = method({"labelled": data}, 0)
+        losses = method({"labelled": data}, at(0))
     assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
     sum(losses.values()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
@@ -178,20 +178,20 @@ def test_degenerate_batches(segmentor, data, extra, case, autocast):
 def test_beside_a_contrastive_loss(segmentor, data):
     shared = {"extra_loss": LOVASZ, "embedding_dim": 6}
     contrast = ContrastOptions.model_validate({**shared, "starts_after_steps": 0, "max_views": 5, "min_pixels": 5})
-    expected = make(segmentor, LOVASZ)({"labelled": data}, 0)
+    expected = make(segmentor, LOVASZ)({"labelled": data}, at(0))
     for builder, options, own in (
         (build_contrast, contrast, "contrast"),
         (build_contextrast, ContextrastOptions.model_validate(shared), "pa"),
     ):
         torch.manual_seed(1)
-        losses = builder(options, segmentor(CLASSES), num_classes=CLASSES, seed=0)({"labelled": data}, 0)
+        losses = builder(options, segmentor(CLASSES), num_classes=CLASSES, seed=0)({"labelled": data}, at(0))
         assert set(losses) == {"ce", "lovasz", own}
         for name, value in expected.items():
             torch.testing.assert_close(losses[name], value)
 
 
 def test_the_cross_entropy_may_have_a_factor(segmentor, data):
-    full, none = (make(segmentor, RMI, ce_weight=weight)({"labelled": data}, 0) for weight in (1.0, 0.0))
+    full, none = (make(segmentor, RMI, ce_weight=weight)({"labelled": data}, at(0)) for weight in (1.0, 0.0))
     assert none["ce"] == 0 < full["ce"]
     assert none["rmi"] == full["rmi"]
 
@@ -199,7 +199,7 @@ def test_the_cross_entropy_may_have_a_factor(segmentor, data):
 def test_labels_shrunk_to_the_logits(segmentor, data):
     network = segmentor(CLASSES, aux=True)
     options = Options(loss_at="logits", aux_weight=0.3)
-    losses = build(options, network, num_classes=CLASSES, seed=0)({"labelled": data}, 0)
+    losses = build(options, network, num_classes=CLASSES, seed=0)({"labelled": data}, at(0))
     output = network(data.images)
     for name, logits, factor in (("ce", output.logits, 1.0), ("aux", output.aux["side"], 0.3)):
         target = resize_labels(data.target, tuple(logits.shape[-2:]))
@@ -233,6 +233,5 @@ def test_defaults_are_left_out_of_ids():
     assert options.canonical() == {"extra_loss": {"name": "aaf"}}
 
 
-def test_a_method_knows_how_long_its_training_is():
-    method = build_method(stage(steps=8), num_classes=11)
-    assert [method.progress(step) for step in (0, 2, 8, 9)] == [0, 0.25, 1, 1]
+def test_progress_of_a_training():
+    assert [StepInfo(step, 8).progress for step in (0, 2, 8, 9)] == [0, 0.25, 1, 1]

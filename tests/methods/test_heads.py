@@ -49,7 +49,7 @@ def test_refuses_layers_that_do_not_exist(layer):
 
 def test_nothing_reaches_every_parameter():
     heads = ProjectionHeads((3, 5), (1, 2))
-    zero = heads.nothing()
+    zero = heads.zero()
     zero.backward()
     assert zero.item() == 0
     assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in heads.parameters())

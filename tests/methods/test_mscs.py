@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from segbench.methods.mscs.method import build
 from segbench.methods.mscs.options import Options
+from tests.steps import at
 
 CLASSES = 3
 
@@ -55,7 +56,7 @@ def test_equals_the_formula_when_every_pixel_is_drawn(segmentor, batch):
         segmentor, min_pixels=1, layer_weights={1: 1.0, 2: 0.5, 3: 0.25}, cross_pairs=((1, 4), (2, 3)), alpha=0.2
     )
     method.eval()
-    losses = method({"labelled": data}, 0)
+    losses = method({"labelled": data}, at(0))
     with torch.no_grad():
         embedded = method.heads(method.segmentor(data.images).layers)
     scales = {layer: rows(values, target) for layer, values in embedded.items()}
@@ -76,14 +77,14 @@ def test_defaults_are_the_released_values():
 
 def test_draws_follow_seed_and_step(segmentor, batch):
     method, data = make(segmentor), {"labelled": batch(CLASSES)}
-    first, again, later = (method(data, step)["cms"].item() for step in (0, 0, 1))
+    first, again, later = (method(data, at(step))["cms"].item() for step in (0, 0, 1))
     assert first == again != later
 
 
 @pytest.mark.parametrize("detach", [False, True])
 def test_every_head_has_a_gradient(segmentor, batch, detach):
     method = make(segmentor, layer_weights={1: 1.0}, detach_coarse=detach)
-    losses = method({"labelled": batch(CLASSES)}, 0)
+    losses = method({"labelled": batch(CLASSES)}, at(0))
     losses["ccs"].backward()
     grads = [p.grad.abs().sum().item() for p in method.heads.heads["3"].parameters()]
     assert all(grad == 0 for grad in grads) if detach else any(grad > 0 for grad in grads)
@@ -99,7 +100,7 @@ def test_degenerate_batches(segmentor, batch, case, autocast):
         target[0, 0, 0] = 1
     data = dataclasses.replace(data, target=target)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        losses = method({"labelled": data}, 0)
+        losses = method({"labelled": data}, at(0))
     assert set(losses) == {"ce", "cms", "ccs"}
     assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
     sum(losses.values()).backward()

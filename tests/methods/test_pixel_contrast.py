@@ -24,6 +24,7 @@ from tests.methods.contrasting import (
     part,
     slow_group,
 )
+from tests.steps import at
 
 
 def test_released_form_equals_the_formula_when_every_pixel_is_drawn(segmentor, halves):
@@ -32,7 +33,7 @@ def test_released_form_equals_the_formula_when_every_pixel_is_drawn(segmentor, h
     method.eval()  # batch statistics would differ between the passes
     vectors, labels = embedded(method, data)
     groups = [slow_group(vectors[g], labels[g]) for g in (slice(0, 2), slice(2, 3))]
-    losses = method({"labelled": data}, 0)
+    losses = method({"labelled": data}, at(0))
     assert set(losses) == {"ce", "contrast"}
     assert losses["contrast"].item() == pytest.approx(0.3 * 0.1 / 0.05 * sum(groups) / 2, rel=1e-5)
 
@@ -52,7 +53,7 @@ def test_paper_form_equals_the_formula_when_every_pixel_is_drawn(segmentor, halv
             near = sorted(others, reverse=True)[: math.ceil(len(others) * percent / 100)]
             losses.append(log_loss(own[: math.ceil(len(own) * percent / 100)], near))
     assert len(losses) == 96
-    assert method({"labelled": data}, 0)["contrast"].item() == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    assert method({"labelled": data}, at(0))["contrast"].item() == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
 def test_released_form_with_memory_equals_the_formula_when_every_pixel_is_drawn(segmentor, halves):
@@ -66,7 +67,7 @@ def test_released_form_with_memory_equals_the_formula_when_every_pixel_is_drawn(
         scores = [(float(anchor @ key) / 0.1, c) for c in range(CLASSES) for key in keys[c][valid[c]]]
         own = [score for score, c in scores if c == label]
         losses += [log_loss(own, [score for score, c in scores if c != label])] if own else []
-    assert method({"labelled": data}, 0)["contrast"].item() == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    assert method({"labelled": data}, at(0))["contrast"].item() == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
 def test_one_device_with_a_batch_is_many_devices_with_groups(segmentor, halves):
@@ -74,16 +75,16 @@ def test_one_device_with_a_batch_is_many_devices_with_groups(segmentor, halves):
     for options in (ALL_PIXELS, {"max_views": 5, "min_pixels": 5}):
         method = make(segmentor, **options)
         method.eval()
-        first, whole = (method({"labelled": data}, 7)["contrast"] for data in (part(halves, 0, 1), halves))
+        first, whole = (method({"labelled": data}, at(7))["contrast"] for data in (part(halves, 0, 1), halves))
         nothing = dataclasses.replace(halves, target=halves.target.clone())
         nothing.target[2:] = 255
-        torch.testing.assert_close(method({"labelled": nothing}, 7)["contrast"], first / 2)
+        torch.testing.assert_close(method({"labelled": nothing}, at(7))["contrast"], first / 2)
         if options is ALL_PIXELS:
-            second = method({"labelled": part(halves, 2, 3)}, 7)["contrast"]
+            second = method({"labelled": part(halves, 2, 3)}, at(7))["contrast"]
             torch.testing.assert_close(whole, (first + second) / 2)
     together = make(segmentor, images_per_group=None, **ALL_PIXELS).eval()
     expected = slow_group(*embedded(together, halves))
-    assert together({"labelled": halves}, 0)["contrast"].item() == pytest.approx(expected, rel=1e-5)
+    assert together({"labelled": halves}, at(0))["contrast"].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_embeds_the_last_layer_where_it_is_told_to(segmentor, halves):
@@ -109,7 +110,7 @@ def test_layers_that_are_joined_already_are_not_joined_again(segmentor, halves, 
 
         if joins:
             method.segmentor.register_forward_hook(join)
-        loss = method({"labelled": data}, 0)["contrast"]
+        loss = method({"labelled": data}, at(0))["contrast"]
         found.append((loss, *torch.autograd.grad(loss, list(method.segmentor.layers.parameters()))))
     for alone, together in zip(*found, strict=True):
         torch.testing.assert_close(alone, together, rtol=1e-6, atol=1e-12)
@@ -194,7 +195,7 @@ def test_corners_follow_the_network(segmentor, halves):
         method.segmentor.align_corners = method.head.align_corners = align
         method.eval()
         vectors, labels = embedded(method, part(halves, 0, 1), align_corners=align)
-        networks.append(method({"labelled": part(halves, 0, 1)}, 0)["contrast"].item())
+        networks.append(method({"labelled": part(halves, 0, 1)}, at(0))["contrast"].item())
         assert networks[-1] == pytest.approx(slow_group(vectors, labels), rel=1e-5)
     assert networks[0] != networks[1]
 
@@ -215,7 +216,7 @@ def test_draws_follow_seed_and_step(segmentor, halves, options):
     method.eval()
     if method.memory is not None:
         filled_memory(method)
-    first, again, later = (method({"labelled": halves}, step)["contrast"].item() for step in (0, 0, 1))
+    first, again, later = (method({"labelled": halves}, at(step))["contrast"].item() for step in (0, 0, 1))
     assert first == again != later
 
 
@@ -223,12 +224,12 @@ def test_draws_follow_seed_and_step(segmentor, halves, options):
 def test_waits_for_its_start(segmentor, halves, options):
     method = make(segmentor, **{"max_views": 5, "min_pixels": 5, **options}, starts_after_steps=2)
     for step in (0, 1):
-        waiting = method({"labelled": halves}, step)["contrast"]
+        waiting = method({"labelled": halves}, at(step))["contrast"]
         waiting.backward()
-        method.after_step(step)
+        method.after_step(at(step))
         assert waiting.item() == 0
         assert all(not p.grad.any() for p in method.head.parameters())
-    loss = method({"labelled": halves}, 2)["contrast"]  # the memory was filled meanwhile
+    loss = method({"labelled": halves}, at(2))["contrast"]  # the memory was filled meanwhile
     loss.backward()
     assert loss.item() > 0
     assert any(p.grad.any() for p in method.head.parameters())
@@ -237,11 +238,11 @@ def test_waits_for_its_start(segmentor, halves, options):
 def test_steps_fill_the_memory(segmentor, halves):
     method = make(segmentor, **PAPER, starts_after_steps=9)
     for step in range(2):
-        method({"labelled": halves}, step)
+        method({"labelled": halves}, at(step))
         regions, pixels = [2 * step, 3 * step, step, 2 * step], [6 * step, 9 * step, 3 * step, 6 * step]
         assert method.memory.filled.tolist() == [[min(5, n) for n in regions], [min(8, n) for n in pixels]]
         vectors, labels = embedded(method, halves)
-        method.after_step(step)
+        method.after_step(at(step))
     held = method.memory.view()[:, :5].double()
     for place, (image, c) in enumerate(((0, 1), (1, 1), (2, 1)), 3):  # the newest three of class 1 after three before
         mean = vectors[image][labels[image] == c].mean(0)
@@ -255,49 +256,47 @@ def test_steps_fill_the_memory(segmentor, halves):
 def test_the_memory_is_saved_and_only_training_fills_it(segmentor, halves):
     method, other = (make(segmentor, **PAPER, starts_after_steps=2) for _ in range(2))
     for step in range(3):
-        method({"labelled": halves}, step)
-        method.after_step(step)
+        method({"labelled": halves}, at(step))
+        method.after_step(at(step))
     other.load_state_dict(method.state_dict())
     for each in (method, other):
         each.train()
-    one, two = (each({"labelled": halves}, 3)["contrast"] for each in (method, other))
+    one, two = (each({"labelled": halves}, at(3))["contrast"] for each in (method, other))
     assert torch.equal(one, two)
     for each in (method, other):
-        each.after_step(3)
+        each.after_step(at(3))
     assert torch.equal(method.memory.keys, other.memory.keys)
     method.eval()
     before = method.memory.filled.clone()
     for step in (4, 0):  # the contrast counts from step 2 on
-        method({"labelled": halves}, step)
-        method.after_step(step)
+        method({"labelled": halves}, at(step))
+        method.after_step(at(step))
         assert torch.equal(method.memory.filled, before)
 
 
-def test_parts_of_a_batch_fill_the_memory_as_the_batch(segmentor, halves):
+def test_micro_batches_fill_the_memory_as_the_batch(segmentor, halves):
     """All of them see the memory as it was before the step."""
     counts = []
     for parts in ([halves], [part(halves, 0, 1), part(halves, 2, 3)]):
         method = make(segmentor, **PAPER)
         for number, data in enumerate(parts):
-            method.part = number
-            method({"labelled": data}, 0)
+            method({"labelled": data}, at(0, micro_batch=number))
             assert not method.memory.filled.any()
-        method.after_step(0)
+        method.after_step(at(0))
         counts.append(method.memory.filled.tolist())
     assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize("given_up", [[(1, 0)], [(2, 0)], [(2, 0), (2, 1)], [(1, 0), (1, 1), (2, 0)]], ids=str)
 def test_a_step_begun_anew_fills_the_memory_once(segmentor, halves, given_up):
-    """Of (step, part) pairs that were given up nothing is left: step 2 is done with two parts of two images each."""
+    """Nothing is left of abandoned (step, micro-batch) pairs; step 2 has two micro-batches of two images each."""
     method = make(segmentor, **PAPER)
     parts = (part(halves, 0, 1), part(halves, 2, 3))
     for step, number in [*given_up, (2, 0), (2, 1)]:
-        method.part = number
-        method({"labelled": parts[number]}, step)
-    method.after_step(2)
+        method({"labelled": parts[number]}, at(step, micro_batch=number))
+    method.after_step(at(2))
     assert method.memory.filled[0].tolist() == [2, 3, 1, 2]
-    method.after_step(2)
+    method.after_step(at(2))
     assert method.memory.filled[0].tolist() == [2, 3, 1, 2]
 
 
@@ -308,8 +307,8 @@ def test_excluded_classes_give_neither_anchors_nor_keys(segmentor, halves):
         losses = []
         for method, data in ((plain, ignored), (without, halves)):
             for step in range(2):
-                loss = method({"labelled": data}, step)["contrast"]
-                method.after_step(step)
+                loss = method({"labelled": data}, at(step))["contrast"]
+                method.after_step(at(step))
             losses.append(loss.item())
         assert losses[0] == losses[1] > 0
     assert not without.memory.filled[:, 1].any()
@@ -323,8 +322,8 @@ def test_every_defect_changes_the_memory(segmentor, halves, defect):
     for defects in ((), (defect,)):
         method = make(segmentor, **RELEASED_MEMORY, memory_defects=defects)
         for step in range(3):
-            method({"labelled": halves}, step)
-            method.after_step(step)
+            method({"labelled": halves}, at(step))
+            method.after_step(at(step))
         held.append((method.memory.view() * method.memory.valid()[..., None], method.memory.valid()))
     assert not (torch.equal(held[0][0], held[1][0]) and torch.equal(held[0][1], held[1][1]))
 
@@ -334,8 +333,8 @@ def test_self_mask_defect_changes_the_loss_alone(segmentor, halves):
     for defects in ((), ("self-mask",)):
         method = make(segmentor, **RELEASED_MEMORY, memory_defects=defects)
         for step in range(2):
-            loss = method({"labelled": halves}, step)["contrast"]
-            method.after_step(step)
+            loss = method({"labelled": halves}, at(step))["contrast"]
+            method.after_step(at(step))
         losses.append(loss.item())
         held.append(method.memory.keys)
     assert losses[0] != losses[1]
@@ -351,16 +350,16 @@ def test_label_stride_defect(segmentor, batch):
     method = make(segmentor, **RELEASED_MEMORY, memory_defects=("label-stride",))
     data = dataclasses.replace(data, target=target)
     vectors, _ = embedded(method, data)
-    method({"labelled": data}, 0)
-    method.after_step(0)
+    method({"labelled": data}, at(0))
+    method.after_step(at(0))
     assert method.memory.filled.tolist() == [[0, 0, 1, 0]] * 2
     torch.testing.assert_close(method.memory.view()[2, 0].double(), vectors[0, 0, 11], rtol=0, atol=1e-6)
 
 
 def test_one_group_defect(segmentor, halves):
     method = make(segmentor, **RELEASED_MEMORY, memory_defects=("one-group",))
-    method({"labelled": halves}, 0)
-    method.after_step(0)
+    method({"labelled": halves}, at(0))
+    method.after_step(at(0))
     assert method.memory.filled[0].tolist() == [1, 2, 1, 0]
 
 
@@ -381,16 +380,16 @@ def test_degenerate_batches(segmentor, batch, options, case, autocast):
     for step in range(2):
         method.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-            losses = method({"labelled": data}, step)
+            losses = method({"labelled": data}, at(step))
         assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
         sum(losses.values()).backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in method.head.parameters())
-        method.after_step(step)
+        method.after_step(at(step))
         assert all(value.isfinite().all() for value in method.state_dict().values())
 
 
 def test_cross_entropies(segmentor, halves):
-    losses = [make(segmentor, aux=True, ce_weight=weight)({"labelled": halves}, 0) for weight in (1.0, 0.25)]
+    losses = [make(segmentor, aux=True, ce_weight=weight)({"labelled": halves}, at(0)) for weight in (1.0, 0.25)]
     assert set(losses[0]) == {"ce", "aux", "contrast"}
     torch.testing.assert_close(losses[1]["ce"], 0.25 * losses[0]["ce"])
     assert torch.equal(losses[1]["aux"], losses[0]["aux"])
@@ -438,8 +437,8 @@ def test_options_name_the_fields_that_their_form_does_not_read(segmentor, halves
     def outcome(**more):
         method = make(segmentor, **{**given, **more})
         for step in range(2):
-            losses = method({"labelled": halves}, step)
-            method.after_step(step)
+            losses = method({"labelled": halves}, at(step))
+            method.after_step(at(step))
         return {"contrast": losses["contrast"].detach(), **method.state_dict()}
 
     def alike(one, two):
@@ -472,5 +471,5 @@ def test_the_cost_of_training_includes_the_head(segmentor, halves):
 
 
 def test_other_losses_join_in(segmentor, halves):
-    losses = make(segmentor, extra_loss={"name": "lovasz"})({"labelled": halves}, 0)
+    losses = make(segmentor, extra_loss={"name": "lovasz"})({"labelled": halves}, at(0))
     assert set(losses) == {"ce", "lovasz", "contrast"}

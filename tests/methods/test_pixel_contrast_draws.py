@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from segbench.methods.pixel_contrast.head import Embedded
 from tests.methods.contrasting import CLASSES, PAPER, RELEASED_MEMORY, filled_memory, log_loss, make, part, slow_group
+from tests.steps import at
 
 
 def known(method, vectors, predictions):
@@ -63,7 +64,7 @@ def test_released_form_draws_hard_and_easy_pixels(segmentor, halves, hard, share
         tau=0.25,
     )
     for step in range(2):
-        loss = method({"labelled": part(halves, 0)}, step)["contrast"]
+        loss = method({"labelled": part(halves, 0)}, at(step))["contrast"]
         assert loss.item() == pytest.approx(0.5 * expected, rel=1e-5)
 
 
@@ -80,7 +81,7 @@ def test_paper_form_draws_hard_pixels_and_the_rest_of_what_is_left(segmentor, ha
                       for c in range(CLASSES) for key in keys[c][valid[c]]]  # fmt: skip
             loss = log_loss([s for s, c in scores if c == label], [s for s, c in scores if c != label])
             losses += [loss] * count
-    got = method({"labelled": part(halves, 0)}, 0)["contrast"].item()
+    got = method({"labelled": part(halves, 0)}, at(0))["contrast"].item()
     assert got == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
@@ -108,7 +109,7 @@ def test_paper_form_takes_so_many_positives_of_a_larger_memory(segmentor, halves
     method, data, (own, *others) = one_anchor(segmentor, halves, **options)
     near = sorted((score for scores in others for score in scores), reverse=True)[:5]  # of 9
     possible = {log_loss(sorted(drawn)[:2], near) for drawn in itertools.combinations(own, 4)}
-    got = {method({"labelled": data}, step)["contrast"].item() for step in range(8)}
+    got = {method({"labelled": data}, at(step))["contrast"].item() for step in range(8)}
     assert len(got) > 1
     assert all(min(abs(loss - value) for value in possible) < 2e-6 for loss in got)
 
@@ -120,7 +121,7 @@ def test_paper_form_takes_so_many_negatives_of_a_larger_memory(segmentor, halves
     every = [(score, c) for c in range(CLASSES) for score in scores[c]]
     crowds = {tuple(s for s, c in drawn if c) for drawn in itertools.combinations(every, 4)}
     possible = {log_loss(scores[0], crowd) for crowd in crowds}
-    got = {method({"labelled": data}, step)["contrast"].item() for step in range(8)}
+    got = {method({"labelled": data}, at(step))["contrast"].item() for step in range(8)}
     assert len(got) > 1
     assert all(min(abs(loss - value) for value in possible) < 2e-6 for loss in got)
 
@@ -132,7 +133,7 @@ def test_the_keys_that_are_drawn_follow_seed_and_step_alone(segmentor, halves):
     losses = []
     for seed, step in ((0, 0), (1, 0), (1, 1)):
         torch.manual_seed(seed)
-        losses.append(method({"labelled": data}, step)["contrast"].item())
+        losses.append(method({"labelled": data}, at(step))["contrast"].item())
     assert losses[0] == losses[1] != losses[2]
 
 
@@ -143,7 +144,7 @@ def test_groups_have_draws_of_their_own(segmentor, halves, options):
     method = make(segmentor, **few).eval()
     if method.memory is not None:
         filled_memory(method)
-    one, twice = (method({"labelled": part(halves, *places)}, 0)["contrast"] for places in ((0, 1), (0, 1, 0, 1)))
+    one, twice = (method({"labelled": part(halves, *places)}, at(0))["contrast"] for places in ((0, 1), (0, 1, 0, 1)))
     assert twice.item() != pytest.approx(one.item(), rel=1e-4)
 
 
@@ -179,5 +180,5 @@ def test_defects_of_the_released_memory_in_the_loss(segmentor, halves, defects):
         masked = i if "self-mask" in defects else None
         own = [score for j, (score, c) in enumerate(scores) if c == label and j != masked]
         losses.append(log_loss(own, [score for score, c in scores if c != label]))
-    got = method({"labelled": data}, 0)["contrast"].item()
+    got = method({"labelled": data}, at(0))["contrast"].item()
     assert got == pytest.approx(sum(losses) / 4, rel=1e-5)

@@ -11,6 +11,7 @@ from segbench.methods.build import build_method
 from segbench.methods.supervised.options import Options
 from segbench.recipe.catalog import default_catalog
 from segbench.recipe.resolve import Request, resolve
+from tests.steps import at
 
 TABLE = "contrastiveseg-table1"
 
@@ -40,7 +41,7 @@ def test_a_step(row: str, readings: dict[str, str], losses: set[str], size: tupl
     target = torch.randint(0, 19, (4, *size))
     target[0, :9] = 255
     batch = Batch(torch.randn(4, 3, *size).to(memory_format=torch.channels_last), target, tuple("abcd"))
-    found = method({"labelled": batch}, 0)
+    found = method({"labelled": batch}, at(0))
     assert set(found) == losses
     sum(found.values()).backward()
     for name, parameter in method.named_parameters():

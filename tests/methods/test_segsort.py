@@ -15,10 +15,11 @@ from segbench.core.spec import Choice, DataSpec, ModelSpec, OptimizerSpec, Sched
 from segbench.data.batch import Batch
 from segbench.losses.segsort import segments_of, segsort_loss
 from segbench.methods.build import build_method
-from segbench.methods.segsort.memory import PrototypeMemory
 from segbench.methods.segsort.method import SegSort, _cells
+from segbench.methods.segsort.prototype_queue import PrototypeQueue
 from segbench.models.decoders.segsort.clustering import spherical_kmeans, with_places
 from tests.models.test_segsort import slow_kmeans
+from tests.steps import at
 
 CLASSES = 4
 RESNET = {"output_stride": 8, "width": 0.125, "blocks": [1, 1, 1, 1]}
@@ -64,7 +65,7 @@ def test_the_loss_is_that_of_the_segments_of_whole_pictures(batch) -> None:
         valid=(labels < CLASSES).flatten(1),
     )
     segments = segments_of(embedding, labels, clusters.view(2, 8, 12), num_clusters=4, num_classes=CLASSES)
-    got = method({"labelled": data}, 0)
+    got = method({"labelled": data}, at(0))
     assert set(got) == {"segsort"}
     torch.testing.assert_close(got["segsort"].detach(), segsort_loss(segments, concentration=5.0))
 
@@ -84,7 +85,7 @@ def test_places_of_the_picture_decide_on_the_first_clusters(batch) -> None:
     rows = torch.stack([(torch.arange(64) + 576) / height, torch.arange(64) / 64])
     columns = torch.stack([(torch.arange(64) / 64).flip(0), torch.arange(64) / 640])
     columns[1, 32:] = 1.0
-    method({"labelled": replace(data, rows=rows, columns=columns)}, 0)
+    method({"labelled": replace(data, rows=rows, columns=columns)}, at(0))
     got_rows, got_columns, first = seen
     assert torch.equal(got_rows, rows[:, ::8]) and torch.equal(got_columns, columns[:, ::8])
     # Nearest rule: columns 0, 8, 16 .. 56 of the mirrored crop are 63/64, 55/64 .. 7/64 of its picture.
@@ -103,7 +104,7 @@ def test_places_in_single_precision_are_in_the_right_cell(cells: int) -> None:
 
 @pytest.mark.parametrize("batches", [0, 1, 2, 3])
 def test_memory_is_a_list_of_the_last_batches(batches: int) -> None:
-    memory, kept = PrototypeMemory(3, batches=batches), []
+    memory, kept = PrototypeQueue(3, batches=batches), []
     for count in (4, 2, 0, 5, 1, 3):
         vectors, classes = torch.randn(count, 3), torch.randint(0, CLASSES, (count,))
         memory.push(vectors, classes)
@@ -113,21 +114,19 @@ def test_memory_is_a_list_of_the_last_batches(batches: int) -> None:
 
 
 def test_memory_of_a_training_and_its_state(batch, tmp_path) -> None:
-    """The step's own prototypes join after the step, those of all parts of the batch; state holds them."""
+    """The step's own prototypes join after the step, those of all micro-batches; state holds them."""
     method, other = make(memory_batches=2), make(memory_batches=2)
     expected: list[list[Tensor]] = []
     for step in range(4):
         data = batch(CLASSES, images=4, seed=step)
         expected.append([])
-        for part in range(2):
-            method.part = part
-            one = Batch(data.images[2 * part :][:2], data.target[2 * part :][:2])
+        for index in range(2):
+            one = Batch(data.images[2 * index :][:2], data.target[2 * index :][:2])
             before = method.memory.vectors
-            method({"labelled": one}, step)
-            assert method.memory.vectors is before, "all parts see the same"
+            method({"labelled": one}, at(step, micro_batch=index))
+            assert method.memory.vectors is before, "all micro-batches see the same"
             expected[-1].append(method._new[-1][0])
-        method.part = 0
-        method.after_step(step)
+        method.after_step(at(step))
         wanted = torch.cat([vectors for each in expected[-2:] for vectors in each])
         assert torch.equal(method.memory.vectors, wanted)
         assert torch.allclose(method.memory.vectors.norm(dim=1), torch.ones(len(wanted)))
@@ -138,32 +137,32 @@ def test_memory_of_a_training_and_its_state(batch, tmp_path) -> None:
 
 def test_remembered_prototypes_change_the_loss(batch) -> None:
     data, method, forgetful = batch(CLASSES), make(memory_batches=1), make(memory_batches=0)
-    first = method({"labelled": data}, 0)["segsort"], forgetful({"labelled": data}, 0)["segsort"]
+    first = method({"labelled": data}, at(0))["segsort"], forgetful({"labelled": data}, at(0))["segsort"]
     assert torch.equal(*first)
     for each in (method, forgetful):
-        each.after_step(0)
-    again = method({"labelled": data}, 1)["segsort"], forgetful({"labelled": data}, 1)["segsort"]
+        each.after_step(at(0))
+    again = method({"labelled": data}, at(1))["segsort"], forgetful({"labelled": data}, at(1))["segsort"]
     assert torch.equal(again[1], first[1]) and not torch.equal(again[0], first[0])
 
 
 def test_evaluation_and_steps_that_were_given_up_leave_nothing(batch) -> None:
     data, method = batch(CLASSES), make()
-    method({"labelled": data}, 0)  # given up
-    method({"labelled": data}, 0)
-    method.after_step(0)
+    method({"labelled": data}, at(0))  # given up
+    method({"labelled": data}, at(0))
+    method.after_step(at(0))
     kept = method.memory.vectors.clone()
     segments = len({(n, c) for n in range(2) for c in data.target[n].unique().tolist() if c != 255})
     assert segments <= len(kept) <= 2 * 4 * CLASSES
-    method.after_step(1)
+    method.after_step(at(1))
     assert torch.equal(method.memory.vectors, kept)
     method.decoder.fill(torch.eye(4), torch.arange(4))
     method.eval()
-    method({"labelled": batch(CLASSES, seed=1)}, 1)
-    method.after_step(1)
+    method({"labelled": batch(CLASSES, seed=1)}, at(1))
+    method.after_step(at(1))
     assert torch.equal(method.memory.vectors, kept)
     method.train()
-    method({"labelled": batch(CLASSES, seed=1)}, 1)
-    method.after_step(1)
+    method({"labelled": batch(CLASSES, seed=1)}, at(1))
+    method.after_step(at(1))
     assert len(method.memory.vectors) > len(kept), "as it would have been kept in training"
 
 
@@ -172,9 +171,9 @@ def test_odd_batches_are_differentiable(batch, label: int) -> None:
     """Two steps with two pictures of four clusters each: of a single class, or of none."""
     data, method = batch(CLASSES), make(memory_batches=2)
     for step in range(2):
-        loss = method({"labelled": replace(data, target=torch.full_like(data.target, label))}, step)["segsort"]
+        loss = method({"labelled": replace(data, target=torch.full_like(data.target, label))}, at(step))["segsort"]
         loss.backward()
-        method.after_step(step)
+        method.after_step(at(step))
         assert loss.item() == 0
     assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
     vectors = method.memory.vectors
@@ -194,9 +193,11 @@ def test_only_networks_of_its_own(batch) -> None:
         build_method(stage("supervised"), num_classes=CLASSES)
 
 
-def test_mean_over_counts_labelled_pixels(batch) -> None:
-    data = batch(CLASSES)
-    assert make().mean_over({"labelled": data})["segsort"] == (data.target != 255).sum()
+def test_the_normalizer_counts_labelled_pixels(batch) -> None:
+    """At the resolution of the embedding, where the loss is taken."""
+    data, method = batch(CLASSES), make()
+    method({"labelled": data}, at(0))
+    assert method.loss_normalizers({"labelled": data})["segsort"] == (data.target[:, ::8, ::8] != 255).sum()
 
 
 def norm(*vector: float) -> list[float]:

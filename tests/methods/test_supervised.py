@@ -7,15 +7,17 @@ from torch.nn import functional as F
 
 from segbench.core.errors import InvalidFault
 from segbench.losses.hard_pixels import hard_cross_entropy
+from segbench.methods.step import StepInfo
 from segbench.methods.supervised.method import build
 from segbench.methods.supervised.options import Options
+from tests.steps import at
 
 
 def test_losses_are_torchs_own(segmentor, batch):
     network, data = segmentor(5, aux=True), batch()
     weights = (1.0, 2.0, 0.5, 1.0, 3.0)
     method = build(Options(class_weights=weights, aux_weight=0.3), network, num_classes=5, seed=0)
-    losses = method({"labelled": data}, 0)
+    losses = method({"labelled": data}, at(0))
     output = network(data.images)
     expected = {
         name: F.cross_entropy(network.resize(logits, (64, 96)), data.target, torch.tensor(weights), ignore_index=255)
@@ -36,7 +38,7 @@ def test_auxiliary_loss_at_a_place_of_its_own(segmentor, batch, at, aux_at, size
     """Labels are shrunk as torch's nearest neighbour does, logits enlarged by torch; None is where the main loss is."""
     network, data = segmentor(5, aux=True), batch(size=size)
     method = build(Options(loss_at=at, aux_loss_at=aux_at, aux_weight=0.3), network, num_classes=5, seed=0)
-    losses = method({"labelled": data}, 0)
+    losses = method({"labelled": data}, StepInfo(0, 10))
     output = network(data.images)
 
     def loss(logits, place):
@@ -51,7 +53,7 @@ def test_auxiliary_loss_at_a_place_of_its_own(segmentor, batch, at, aux_at, size
 
 
 def test_without_auxiliary_logits(segmentor, batch):
-    losses = build(Options(), segmentor(5), num_classes=5, seed=0)({"labelled": batch()}, 0)
+    losses = build(Options(), segmentor(5), num_classes=5, seed=0)({"labelled": batch()}, at(0))
     assert set(losses) == {"ce"}
 
 
@@ -59,7 +61,7 @@ def test_nothing_labelled(segmentor, batch):
     data = batch()
     data = dataclasses.replace(data, target=torch.full_like(data.target, 255))
     method = build(Options(), segmentor(5, aux=True), num_classes=5, seed=0)
-    sum(method({"labelled": data}, 0).values()).backward()
+    sum(method({"labelled": data}, at(0)).values()).backward()
     assert all(parameter.grad.isfinite().all() for parameter in method.parameters() if parameter.grad is not None)
 
 
@@ -117,7 +119,7 @@ def two_heads(segmentor):
 def test_auxiliary_weights_by_name(two_heads, batch):
     network, data = two_heads(5), batch()
     method = build(Options(ce_weight=0.7, aux_weight={"side": 0.4, "coarse": 0.6}), network, num_classes=5, seed=0)
-    losses = method({"labelled": data}, 0)
+    losses = method({"labelled": data}, at(0))
     output = network(data.images)
 
     def plain(logits):
@@ -125,7 +127,7 @@ def test_auxiliary_weights_by_name(two_heads, batch):
 
     torch.testing.assert_close(losses["ce"], 0.7 * plain(output.logits))
     torch.testing.assert_close(losses["aux"], 0.4 * plain(output.aux["side"]) + 0.6 * plain(output.aux["coarse"]))
-    alike = build(Options(aux_weight=0.3), network, num_classes=5, seed=0)({"labelled": data}, 0)
+    alike = build(Options(aux_weight=0.3), network, num_classes=5, seed=0)({"labelled": data}, at(0))
     torch.testing.assert_close(alike["aux"], 0.3 * (plain(output.aux["side"]) + plain(output.aux["coarse"])))
 
 
@@ -150,18 +152,18 @@ def test_auxiliary_weights_by_name(two_heads, batch):
 def test_auxiliary_weights_must_be_those_of_the_network(two_heads, batch, weights, faults):
     method = build(Options(aux_weight=weights), two_heads(5), num_classes=5, seed=0)
     with pytest.raises(InvalidFault) as caught:
-        method({"labelled": batch()}, 0)
+        method({"labelled": batch()}, at(0))
     assert list(caught.value.faults) == faults
     assert caught.value.next.startswith('the same command with --set "method.aux_weight={side: 0.4, coarse: 0.')
     method.eval()  # in evaluation a network may give fewer, never unknown ones
     if "coarse" in weights:
-        method({"labelled": batch()}, 0)
+        method({"labelled": batch()}, at(0))
 
 
 def test_auxiliary_weights_of_a_network_without_auxiliary_logits(segmentor, batch):
     method = build(Options(aux_weight={"aux": 0.4}), segmentor(5), num_classes=5, seed=0)
     with pytest.raises(InvalidFault, match="names 'aux'; the network's auxiliary logits: none") as caught:
-        method({"labelled": batch()}, 0)
+        method({"labelled": batch()}, at(0))
     assert caught.value.next == "the same command with --set method.aux_weight=0.4"
 
 
@@ -173,7 +175,7 @@ def test_hard_pixels_of_each_group(segmentor, batch, on, group):
     weights = (1.0, 2.0, 0.5, 1.0, 3.0)
     ohem = {"threshold": 0.1, "min_share": 0.25, "on": on, "images_per_group": group}
     options = Options.model_validate({"class_weights": weights, "ce_weight": 0.7, "ohem": ohem})
-    losses = build(options, network, num_classes=5, seed=0)({"labelled": data}, 0)
+    losses = build(options, network, num_classes=5, seed=0)({"labelled": data}, at(0))
     output = network(data.images)
 
     def mined(logits):
@@ -200,6 +202,6 @@ def test_hard_pixels_with_nothing_labelled(segmentor, batch):
     data = dataclasses.replace(data, target=torch.full_like(data.target, 255))
     options = Options.model_validate({"ohem": {"min_share": 0.1, "images_per_group": 1}})
     method = build(options, segmentor(5), num_classes=5, seed=0)
-    loss = method({"labelled": data}, 0)["ce"]
+    loss = method({"labelled": data}, at(0))["ce"]
     loss.backward()
     assert loss == 0

@@ -1,4 +1,4 @@
-"""What PyTorch's own profiler says of memory: an account of the allocator, not of the code under test."""
+"""Memory by PyTorch's own profiler: an account of the allocator, not of the code under test."""
 
 from collections.abc import Callable
 
@@ -6,8 +6,8 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def held_bytes(run: Callable[[], object]) -> int:
-    """Bytes on the CPU that are allocated while ``run`` runs and not given back; its result is still alive."""
-    run()  # what is allocated once, as a library's workspace, is no part of a step
+    """Return the bytes on the CPU that ``run`` allocates and does not free; its result is still alive."""
+    run()  # workspaces of libraries are allocated once and do not count
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         result = run()
     count = sum(event.self_cpu_memory_usage for event in found.key_averages())

@@ -52,7 +52,7 @@ def official() -> ModuleType:
 
 
 def judged(official: ModuleType, pictures: list[Picture], folder: Path) -> dict[str, Any]:
-    """What the evaluator says of the pictures."""
+    """Scores of the pictures by the official evaluator."""
     files: dict[str, list[str]] = {"pred": [], "labelIds": [], "instanceIds": []}
     for number, picture in enumerate(pictures):
         maps = (picture.prediction, picture.target, picture.instances)
@@ -64,7 +64,7 @@ def judged(official: ModuleType, pictures: list[Picture], folder: Path) -> dict[
 
 
 def check(found: dict[str, Any], own: CityscapesScores) -> None:
-    """Every score of the evaluator is ours, and what we leave out it has as NaN."""
+    """Every score equals the evaluator's, and scores left out are NaN there."""
     parts = {"class": own.class_iou, "classInst": own.class_iiou, "category": own.category_iou,
              "categoryInst": own.category_iiou}  # fmt: skip
     assert [len(part) for part in parts.values()] == [19, 8, 7, 2]
@@ -158,7 +158,7 @@ def test_an_instance_of_one_pixel(official: ModuleType, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_train_ids_are_enough(seed: int, official: ModuleType, tmp_path: Path) -> None:
-    """What a network of 19 classes predicts can be counted over train ids: ignored labels never matter."""
+    """Predictions of a network of 19 classes can be counted over train ids: ignored labels never matter."""
     rng = np.random.default_rng(seed)
     to_train = np.full(256, 255)
     to_train[list(LABELS.train_ids)] = range(19)
@@ -309,7 +309,7 @@ def test_predictions_out_of_range_are_refused() -> None:
 
 
 def test_label_facts_that_do_not_fit() -> None:
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(ValueError, match="same length"):
         LabelIds(("a",), ("b",), (True, False), {}, ())
     with pytest.raises(ValueError, match=r"0\.\.0"):
         LabelIds(("a",), ("b",), (True,), {1: 5.0}, ())

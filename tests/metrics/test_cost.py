@@ -1,7 +1,5 @@
 """Cost counting against hand-computed modules and the figures of Contextrast, Table 7."""
 
-import time
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -58,7 +56,7 @@ def test_hand_computed_module() -> None:
     assert cost.rule == "thop"
 
 
-def test_the_module_itself_is_left_alone() -> None:
+def test_the_module_itself_is_not_changed() -> None:
     module = Everything().train()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     count_cost(module, (10, 12))
@@ -94,13 +92,10 @@ def test_figures_of_contextrast_table_7() -> None:
             nn.Conv2d(channels, 256, 1),
         )
 
-    start = time.perf_counter()
     with torch.device("meta"):
         spec = ModelSpec(backbone=Choice(name="hrnetv2"), decoder=Choice(name="concat"), align_corners=True)
         segmentor: Segmentor = build_segmentor(spec, num_classes=19)
     assert figures(segmentor) == ("70.01", "1295.86")
-    seconds = time.perf_counter() - start
     with torch.device("meta"):
         training = WithHeads(segmentor, [head(channels) for channels in segmentor.layer_channels])
     assert figures(training) == ("70.39", "1300.13")
-    assert seconds < 30  # a tenth of that on an idle machine; arithmetic at this size would take minutes

@@ -127,11 +127,13 @@ def test_the_sample_estimates_all_pixels() -> None:
     assert {part["uniformity"] for part in parts} == {whole["uniformity"]}, "centres are of all pixels"
 
 
-def test_many_channels_are_added_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    images = split()
-    whole = gathered(images).scores()
-    monkeypatch.setattr("segbench.metrics.features._VALUES_AT_ONCE", 10)
-    assert close(gathered(images).scores(), whole)
+def test_large_maps_are_added_in_chunks() -> None:
+    random = np.random.default_rng(2)
+    features, labels = random.normal(size=(1024, 70, 75)).astype(np.float32), random.integers(0, 2, (70, 75), np.uint8)
+    found = ClassFeatures(2, per_class=2)
+    found.update(torch.from_numpy(features), labels, key="a")
+    first, second = (features[:, labels == label].astype(np.float64).mean(1) for label in (0, 1))
+    assert found.scores().values["raw"]["uniformity"] == pytest.approx(np.linalg.norm(first - second), rel=1e-9)
 
 
 def test_low_precision_is_summed_in_high() -> None:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segbench.core.spec import Choice, ModelSpec
-from segbench.metrics.footprint import Kept, cast_within, count_kept, count_peak
+from segbench.metrics.footprint import SavedBytes, count_peak, count_saved, emulate_autocast
 from segbench.models.segmentor import Segmentor, build_segmentor
 from tests.metrics.allocated import held_bytes
 
@@ -21,12 +21,12 @@ MODELS = {
 }
 
 
-def kept(network: nn.Module, *size: int, dtype: torch.dtype = torch.float32, pieces: Any = ()) -> Kept:
+def kept(network: nn.Module, *size: int, dtype: torch.dtype = torch.float32, pieces: Any = ()) -> SavedBytes:
     """Of a network on the meta device."""
-    cast_within([network], dtype)
+    emulate_autocast([network], dtype)
     image = torch.empty(*size, device="meta")
     owned = [*network.parameters(), *network.buffers()]
-    return count_kept(lambda: network(image), owned=owned, pieces=pieces)
+    return count_saved(lambda: network(image), owned=owned, pieces=pieces)
 
 
 def small(name: str, device: str) -> Segmentor:
@@ -54,7 +54,7 @@ def test_hand_computed_network() -> None:
     assert found.largest == maps
     assert found.checkpointed == found.everything
     # While the ReLU works, the normalisation's output lives beside its own.
-    assert found.passing == maps
+    assert found.transient == maps
 
 
 def test_a_tensor_changed_in_place_or_looked_at_counts_once() -> None:
@@ -168,5 +168,5 @@ def test_sequences_are_convolved_in_low_precision_too() -> None:
     """Weights and biases of a 1-D convolution are cast like those of a 2-D one."""
     with torch.device("meta"):
         network, sequence = nn.Conv1d(4, 8, 3), torch.empty(2, 4, 16)
-    cast_within([network], torch.bfloat16)
+    emulate_autocast([network], torch.bfloat16)
     assert network(sequence).dtype == torch.bfloat16

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import pdist
 
 from segbench.metrics.geometry import alignment, mean_distance, neighborhood_uniformity, uniformity
 
@@ -38,12 +39,16 @@ def neighborhood_by_hand(centres, neighbours: int) -> float:
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 11])
-@pytest.mark.parametrize("at_once", [4, 512])
-def test_alignment_of_whole_classes(size: int, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("segbench.metrics.geometry._ROWS", at_once)
+def test_alignment_of_whole_classes(size: int) -> None:
     classes = [RANDOM.normal(size=(number, 3)) * 4 + 9 for number in (size, 4, 7)]
     ours = alignment([torch.from_numpy(each) for each in classes], [len(each) for each in classes])
     assert ours == pytest.approx(alignment_by_hand(classes), rel=1e-12)
+
+
+def test_alignment_of_a_class_too_large_for_one_distance_matrix() -> None:
+    features = RANDOM.normal(size=(1300, 5))
+    expected = 2 * pdist(features).sum() / 1300**2
+    assert alignment([torch.from_numpy(features)], [1300]) == pytest.approx(expected, rel=1e-12)
 
 
 def test_uniformities() -> None:

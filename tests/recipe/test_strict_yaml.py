@@ -1,4 +1,4 @@
-"""The strict reader: accepted values, and refusals with their line."""
+"""The strict YAML reader: values it accepts, texts it refuses, and the lines it names."""
 
 from pathlib import Path
 
@@ -58,7 +58,6 @@ def test_values(read, text, value):
         ("a: 1\n---\nb: 2", "file.yaml:2: expected a single document in the stream but found another"),
         ("a: 1e400", "file.yaml:1: the number 1e400 is too large"),
         (f"a: {'9' * 5000}", "file.yaml:1: the number 99999999999999999999 is too large"),
-        ("[" * 100_000, "file.yaml:1: more than 30 levels deep"),
         ("a: \x00", "control characters are not allowed"),
     ],
 )
@@ -68,6 +67,35 @@ def test_refused(read, text, sentence):
     assert sentence in faults[0]
     with pytest.raises(ValueError, match="cannot read the value"):
         parse_scalar(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param("a: 1\nb: " + "[" * 31 + "]" * 31, 2, id="one list too many"),
+        pytest.param("a: 1\nb: " + "[" * 1_100, 2, id="beyond the limit of a parser"),
+        pytest.param("[" * 100_000, 1, id="lists"),
+        pytest.param("{a: " * 100_000, 1, id="maps"),
+        pytest.param("- " * 100_000, 1, id="block lists"),
+        pytest.param("\n".join(" " * depth + "a:" for depth in range(2_000)), 31, id="block maps"),
+    ],
+)
+def test_deep_nesting_is_refused_in_our_words_whatever_the_parser_does(read, text, line):
+    assert read(text).faults == [f"file.yaml:{line}: more than 30 levels deep"]
+    with pytest.raises(ValueError, match=r"cannot read the value.*more than 30 levels deep"):
+        parse_scalar(text)
+
+
+def test_thirty_levels_are_read(read):
+    document = read("a: " + "[" * 29 + "]" * 29)
+    assert not document.faults and document.data["a"]
+
+
+def test_faults_before_too_deep_nesting_are_kept(read):
+    assert read("a: &x 1\nb: " + "[" * 5_000).faults == [
+        "file.yaml:1: anchors and aliases are not allowed",
+        "file.yaml:2: more than 30 levels deep",
+    ]
 
 
 def test_aliases_are_refused_and_not_followed(read):

@@ -27,6 +27,7 @@ from segbench.data.batch import Batch
 from segbench.methods.build import build_method
 from segbench.recipe.catalog import Catalog, add_file, default_catalog, load_catalog, recipes_root
 from tests.metrics.allocated import held_bytes
+from tests.steps import at
 
 HRNET = {"width": 8, "modules": [1, 1, 1], "blocks_per_branch": 1, "stage1_blocks": 1, "stem_channels": 16}
 SGD = OptimizerSpec(name="sgd", lr=0.1, momentum=0.9)
@@ -115,7 +116,7 @@ def test_activations_are_what_a_real_forward_pass_holds(name: str, options: dict
     method = real(one)
     target = torch.randint(0, 11, (2, 8, 12)).repeat_interleave(8, 1).repeat_interleave(8, 2)
     batches = {"labelled": Batch(torch.randn(2, 3, 64, 96), target)}
-    held = held_bytes(lambda: method(batches, 10**9))
+    held = held_bytes(lambda: method(batches, at(10**9)))
     there = sum(tensor.untyped_storage().nbytes() for tensor in (batches["labelled"].images, target))
     counted = count_stage(one, precision="float32").everything
     assert held <= counted <= 1.02 * (held + there), "what was there before may be kept too"

@@ -9,6 +9,7 @@ from segbench.engine.micro_batch import backward
 from segbench.engine.optim import build_optimizer
 from segbench.engine.runtime import Precision, Runtime
 from segbench.methods.build import build_method
+from segbench.methods.step import StepInfo
 from tests.reproduce.test_memory import memory_of, stage
 
 pytestmark = [
@@ -31,7 +32,8 @@ def peak(one: StageSpec, runtime: Runtime) -> int:
     target = target.repeat_interleave(stream.crop[1] // 8, 2)
     batch = Batch(torch.randn(stream.batch_total, 3, *stream.crop), target).to("cuda", channels_last=True)
     for step in range(3):
-        backward(method, {"labelled": batch}, step=step, parts=one.parts, runtime=runtime)
+        info = StepInfo(step, 10, micro_batches=one.parts)
+        backward(method, {"labelled": batch}, info=info, runtime=runtime)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return runtime.peak_memory_bytes()

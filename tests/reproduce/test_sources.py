@@ -9,13 +9,13 @@ import huggingface_hub
 import pytest
 
 from segbench.checkpoints.fetch import Source, find_source
-from segbench.core.download import Manners
+from segbench.core.download import RetryPolicy
 from segbench.core.errors import MissingFault, SegbenchError, UsageFault
 from tests.file_server import CONTENT, FileServer, serving
 from tests.hub_server import HubServer
 
 SUM = hashlib.sha256(CONTENT).hexdigest()
-QUICK = Manners(attempts=2, backoff_seconds=0.001)
+QUICK = RetryPolicy(attempts=2, backoff_seconds=0.001)
 TRUE, FALSE = f"net-{SUM[:8]}.pth", "net-00000000.pth"
 
 
@@ -30,9 +30,11 @@ def _places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _take_for_hub(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", site)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True, raising=False)
     template = site + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    # Versions before 1.0 keep a copy of their own.
+    monkeypatch.setattr("huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
 
 
 def find(text: str) -> Source:
-    return find_source(text, manners=QUICK)
+    return find_source(text, policy=QUICK)
 
 
 def fault(text: str) -> str:

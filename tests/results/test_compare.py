@@ -496,8 +496,8 @@ def test_counts_of_another_input_size_are_not_taken(lab):
         ("base/camvid.test.iou.sky", {"iou"}),
     ],
 )
-def test_daggers(lab, name, touched):
+def test_contradictions_stand_at_their_figures(lab, name, touched):
     body = PLAIN + f'\ncontradictions:\n  - {{says: it says otherwise, figures: ["{name}"]}}\n'
     report = compare(lab(made_one=body))
-    assert {e.figure.metric for e in report.entries if e.daggers} == touched
+    assert {e.figure.metric for e in report.entries if e.contradictions} == touched
     assert report.contradictions == ("it says otherwise",)

@@ -4,15 +4,15 @@ import pytest
 
 from segbench.recipe.figures import Figure
 from segbench.results.exact import judge_exact, judge_time, prints_as
-from segbench.results.verdicts import Judged
+from segbench.results.verdicts import FigureVerdict
 
 
 def figure(printed: str, metric: str = "params_m", row: str = "a", over: str | None = None) -> Figure:
     return Figure("t", row, "unstated", "train", metric, printed, over=over)
 
 
-def judged(of: Figure) -> Judged:
-    return Judged(of, "a", "not run")
+def judged(of: Figure) -> FigureVerdict:
+    return FigureVerdict(of, "a", "not run")
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,11 @@ import sys
 
 import pytest
 
-from segbench.core.errors import UsageFault
 from segbench.recipe.resolve import Request
 from segbench.results.compare import compare_table
-from segbench.results.render import FORMATS, render
-from segbench.results.render.markdown import escape
-from segbench.results.render.words import number
+from segbench.results.formats import formats, render
+from segbench.results.formats.markdown import escape
+from segbench.results.render.cells import number
 from tests.results.guess import GUESS
 
 T = "made-one"
@@ -195,21 +194,39 @@ def test_titles_are_no_console_markup(lab):
     assert "[red]x[/red]" in render(compare_table(lab.catalog, T, lab.store), "terminal")
 
 
-@pytest.mark.parametrize("form", FORMATS)
+def test_terminal_and_markdown_hold_the_same_facts(lab):
+    """Word for word, whatever the marks around them; a contradiction that names no figure included."""
+    lab = lab(made_one=BODY + "  - {says: the caption has 4 rows}\n")
+    lab.run(T, "base", [68.0, 68.1, 67.9], per_class={"sky": 80.0, "pole": 39.0})
+    lab.run(T, "more", [72.0], request=Request("small"), asked=True)
+    report = compare_table(lab.catalog, T, lab.store)
+    for per_class in (False, True):
+        plain = render(report, "terminal", per_class=per_class, width=10_000)
+        marked = re.sub(
+            r"^(\| |- |#+ |\*\*)|( \||\*\*)$", "", render(report, "markdown", per_class=per_class), flags=re.M
+        )
+        marked = re.sub(r"(?<!\\)\| ", "", re.sub(r"^---.*", "", marked, flags=re.M)).replace("Next: `", "Next: ")
+        marked = re.sub(r"`$", "", re.sub(r"\\(.)", r"\1", marked), flags=re.M)
+        assert marked.split() == plain.split()
+    assert "Contradiction in the publication: the caption has 4 rows" in plain
+
+
+def test_the_title_says_which_table(report):
+    assert render(report).startswith("made-one: A made table\nnowhere\n\nmade-one · camvid test · mIoU (%)\n")
+
+
+@pytest.mark.parametrize("form", formats())
 def test_empty_store_renders(lab, form):
     lab = lab(made_one=BODY)
     text = render(compare_table(lab.catalog, T, lab.store), form, per_class=True)
     assert "not run" in text
 
 
-def test_unknown_format():
-    with pytest.raises(UsageFault, match="pdf"):
-        render([], "pdf")
-
-
 def test_reports_need_neither_torch_nor_rich():
     code = (
-        "import sys; import segbench.results.compare, segbench.results.render, segbench.results.frames; "
+        "import sys; import segbench.results.compare, segbench.results.frames; "
+        "from segbench.results.formats import formats, load_format; "
+        "[load_format(name) for name in formats()]; "
         "assert not {'torch', 'rich'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

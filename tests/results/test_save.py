@@ -1,35 +1,33 @@
-"""What a project keeps of its results."""
+"""Results that a project keeps."""
 
 import json
 from pathlib import Path
 
-from segbench.results.record import Record
+from segbench.recipe.resolve import Request
+from segbench.results.compare import compare_table
+from segbench.results.formats import render
 from segbench.results.save import save_reports
-from segbench.results.store import Store
-from segbench.results.verdicts import RowReport, TableReport, Tried
 
-COMMAND = (
-    "segbench reproduce contextrast-table6/layers-4 --dataset camvid --data-root /some/where/data "
-    "--out=/some/where/runs --set schedule.optimizer.lr=1e-2"
-)
+T = "made-one"
+BODY = 'rows: {base: {figures: {camvid.test: {miou: "70.0"}}}}\n'
+COMMAND = "segbench reproduce made-one/base --data-root /some/where/data --out=/some/where/runs --set schedule.steps=50"
 
 
-def test_kept_records_name_no_folder_of_the_machine(tmp_path: Path, monkeypatch) -> None:
-    record = Record(
-        id="e1", kind="training", training="t1", family="f1", dataset="camvid", split="test",
-        figures={"miou": 41.0}, provenance={"command": COMMAND, "device": "cpu"},
-    )  # fmt: skip
-    store = Store(tmp_path / "store")
-    store.write(record)
-    monkeypatch.setattr("segbench.results.save.render", lambda *_, **__: "text")
-    tried = Tried(resolved=None, records=(record,))  # type: ignore[arg-type]
-    # An attempt that is not the one shown is kept too.
-    row = RowReport("layers-4", "4", "camvid", plain=None, attempts=(tried,))  # type: ignore[arg-type]
-    report = TableReport("contextrast-table6", "title", "source", 1, entries=(), rows=(row,))
-    save_reports([report], store, tmp_path / "kept")
-    text = (tmp_path / "kept" / "contextrast-table6" / "records.json").read_text()
+def test_reports_and_the_records_of_every_attempt_without_folders_of_the_machine(lab, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    lab = lab(made_one=BODY)
+    provenance = {"command": COMMAND, "device": "cpu"}
+    lab.run(T, "base", [70.1], provenance=provenance)
+    changed = Request(settings=(("schedule.steps", 50),))
+    lab.run(T, "base", [41.0], request=changed, asked=True, provenance=provenance)  # not the one shown
+    report = compare_table(lab.catalog, T, lab.store)
+    written = save_reports([report], tmp_path / "kept")
+    assert {path.name for path in written} == {"report.md", "report.txt", "figures.csv", "records.json"}
+    folder = tmp_path / "kept" / T
+    assert (folder / "report.txt").read_text() == render(report)
+    assert (folder / "figures.csv").read_text() == render(report, "csv")
+    text = (folder / "records.json").read_text()
     assert "/some/where" not in text
-    (kept,) = json.loads(text)
-    assert kept["figures"] == {"miou": 41.0}
-    assert kept["provenance"]["command"].startswith("segbench reproduce contextrast-table6/layers-4 --dataset camvid")
-    assert "--data-root data" in kept["provenance"]["command"]
+    kept = json.loads(text)
+    assert [record["figures"] for record in kept] == [{"miou": 70.1}, {"miou": 41.0}]
+    command = "segbench reproduce made-one/base --data-root data --out runs --set schedule.steps=50"
+    assert kept[0]["provenance"] == {"command": command, "device": "cpu"}

@@ -1,4 +1,4 @@
-"""``segbench data``: what is here, what is missing, getting it, and proving that it is the right one."""
+"""``segbench data``: list, download, verify and prepare data sets."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""``segbench data list NAME``: all that is known about one data set, and what of it is here."""
+"""``segbench data list NAME``: everything known about one data set, and its presence on this machine."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,9 @@ from segbench.cli import common
 from .shared import say
 
 if TYPE_CHECKING:
-    from segbench.data.describe import SplitState, State
+    from segbench.data.describe import State
     from segbench.data.facts import Archive, DatasetOptions
+    from segbench.data.presence import SplitPresence
 
 
 def show(name: str, root: Path, *, as_json: bool) -> None:
@@ -46,15 +47,15 @@ def show(name: str, root: Path, *, as_json: bool) -> None:
         typer.echo(f"Next: {command}")
 
 
-def way(known: "DatasetOptions") -> str:
-    """``download``, ``account`` (a download that needs one) or ``by hand``."""
+def access(known: "DatasetOptions") -> str:
+    """Return ``download``, ``account`` (a download that needs one) or ``by hand``."""
     if not known.archives:
         return "by hand"
     return "account" if any(archive.account for archive in known.archives) else "download"
 
 
 def account_lines(known: "DatasetOptions") -> list[str]:
-    """Which variables the accounts of a data set are read from."""
+    """Return a line on each account that a data set needs, with its environment variables."""
     if not any(archive.account for archive in known.archives):
         return []
     from segbench.data.fetching.accounts import account
@@ -65,8 +66,8 @@ def account_lines(known: "DatasetOptions") -> list[str]:
 
 
 def commands(name: str, known: "DatasetOptions", state: "State") -> list[str]:
-    """What to type next, in order."""
-    from segbench.data.describe import NO_READER
+    """Return the commands to type next, in order."""
+    from segbench.data.presence import NO_READER
 
     if state.status == NO_READER:
         return ["segbench list"]
@@ -77,7 +78,7 @@ def commands(name: str, known: "DatasetOptions", state: "State") -> list[str]:
     return [f"segbench data prepare {name} --from FOLDER", f"segbench data download {name}"]
 
 
-def split_json(split: "SplitState") -> dict[str, Any]:
+def split_json(split: "SplitPresence") -> dict[str, Any]:
     return {
         "accepted": list(split.accepted),
         "found": split.found,
@@ -155,7 +156,7 @@ def _as_json(name: str, known: "DatasetOptions", state: "State") -> dict[str, An
             for table in tables
         ],
         "archives": [archive.model_dump(mode="json") for archive in known.archives],
-        "get": way(known),
+        "get": access(known),
         "account": account_lines(known),
         "licence": known.licence,
         "obtain": known.obtain,

@@ -1,4 +1,4 @@
-"""``segbench data download``: get a data set and prove that it is the right one."""
+"""``segbench data download``: download a data set and verify it."""
 
 import shlex
 from pathlib import Path
@@ -26,11 +26,11 @@ def command(
         typer.Option("--url", metavar="[ARCHIVE=]URL", help="Another address of an archive. Repeatable."),
     ] = None,
     keep_archives: Annotated[bool, typer.Option("--keep-archives", help="Keep archives that are unpacked.")] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Move what is there aside and begin anew.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Move what is there aside and start over.")] = False,
     data_root: common.DataRoot = None,
     quiet: common.Quiet = False,
 ) -> None:
-    """Get a data set into the data folder, and verify it.
+    """Download a data set into the data folder, and verify it.
 
     \b
     Examples:
@@ -39,53 +39,53 @@ def command(
     """
     from segbench.cli.live import Watcher
     from segbench.data import places
-    from segbench.data.fetching.download import download as fetch
+    from segbench.data.fetching.download import download
     from segbench.data.fetching.resources import RESOURCES
 
     if name in RESOURCES:
-        _small_files(name, plain=not (split or url or keep_archives or replace))
+        _resource(name, plain=not (split or url or keep_archives or replace))
         return
     root = places.data_root(data_root)
-    _make(root)
+    _create(root)
     done: list[Entry] = []
     try:
         with Watcher(quiet=quiet) as watcher:
-            found = fetch(
+            found = download(
                 name,
                 root,
                 splits=split or (),
                 urls=url or (),
                 replace=replace,
                 keep_archives=keep_archives,
-                listener=watcher,
+                observer=watcher,
                 unpacked=done.append,
-                command=_again(name, split, url, data_root, keep_archives, replace),
+                command=_command(name, split, url, data_root, keep_archives, replace),
             )
     finally:
         show_unpacked(done)
     say_ok(found)
 
 
-def _small_files(name: str, *, plain: bool) -> None:
-    """Get what is no data set: a few small files that a reading needs.
+def _resource(name: str, *, plain: bool) -> None:
+    """Download what is not a data set: a few small files that a reading needs.
 
     Raises:
-        UsageFault: there are options that only a data set has.
+        UsageFault: an option that is for data sets only was given.
     """
     from segbench.data.fetching.resources import RESOURCES, get_all
 
     found, again = RESOURCES[name], f"segbench data download {name}"
     if not plain:
-        raise UsageFault(f"{name} is a few small files; it takes no option for archives.", next=again)
+        raise UsageFault(f"{name} is a few small files; options for archives cannot be combined with it.", next=again)
     with common.busy(f"Downloading {found.title} ..."):
         folder = get_all(name)
-    size = sum(file.size_bytes for file in found.files)
+    size = sum(file.size_bytes or 0 for file in found.files)
     say(" ok  ", f"{found.title}: {common.many(len(found.files), 'file')}, {size / 1e3:,.0f} kB in {folder}")
     say(" ok  ", f"every SHA-256 is the one expected. {found.licence}")
     typer.echo("Next: segbench list")
 
 
-def _again(
+def _command(
     name: str,
     split: list[str] | None,
     url: list[str] | None,
@@ -93,7 +93,7 @@ def _again(
     keep_archives: bool,
     replace: bool,
 ) -> str:
-    """The same command once more, as it is typed."""
+    """Return the command line of this very work."""
     words = ["segbench", "data", "download", name]
     for flag, values in (("--split", split), ("--url", url), ("--data-root", [str(data_root)] if data_root else None)):
         words += [word for value in values or () for word in (flag, value)]
@@ -101,7 +101,7 @@ def _again(
 
 
 def show_unpacked(entries: "list[Entry]") -> None:
-    """A table of what was unpacked, with the checksums that were seen; nothing if it was nothing."""
+    """Print the archives that were unpacked, with their checksums; nothing if there are none."""
     if not entries:
         return
     view = common.table("archive", "files", "SHA-256", right=("files",))
@@ -110,14 +110,14 @@ def show_unpacked(entries: "list[Entry]") -> None:
     common.show(view)
 
 
-def _make(root: Path) -> None:
-    """Make the data folder before anything is downloaded.
+def _create(root: Path) -> None:
+    """Create the data folder before anything is downloaded.
 
     Raises:
-        RunFault: it cannot be made.
+        RunFault: it cannot be created.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        fault = f"{root} cannot be made: {error.strerror}."
+        fault = f"{root} cannot be created: {error.strerror}."
         raise RunFault(fault, next="segbench data download NAME --data-root FOLDER") from error

@@ -1,4 +1,4 @@
-"""``segbench data init``: begin a data set of your own."""
+"""``segbench data init``: a first dataset.yaml for a data set of your own."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from segbench.core.errors import UsageFault
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What it shall be called.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new data set.", show_default=False)],
     images: Annotated[
         Path, typer.Option("--images", metavar="FOLDER", help="Images; {split} may stand in it.", show_default=False)
     ],
@@ -37,7 +37,7 @@ def command(
         why = "segbench has one of its own" if is_name(name) else "letters, digits, - and _ only"
         raise UsageFault(f"{name!r} cannot be the name of a data set: {why}.", next="segbench data init --help")
     if path.exists():
-        raise UsageFault(f"{path} is there already; it is not written over.", next=f"segbench data verify {name}")
+        raise UsageFault(f"{path} exists and is not overwritten.", next=f"segbench data verify {name}")
     with common.busy("Looking at the label files ..."):
         text = starter(name, path.parent, images, labels)
     atomic.write_text(path, text)

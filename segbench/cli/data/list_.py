@@ -1,4 +1,4 @@
-"""``segbench data list``: what is here, what is missing, and how to get it."""
+"""``segbench data list``: data sets, their presence on this machine, and how to get them."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,11 +12,11 @@ from . import described
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="This data set in full.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this data set in full.")] = None,
     data_root: common.DataRoot = None,
     json: common.Json = False,
 ) -> None:
-    """Data sets that recipes name, and which are here; or all about one of them.
+    """List the data sets that recipes name and their presence here; or show one of them in full.
 
     \b
     Examples:
@@ -57,7 +57,7 @@ def _entry(name: str, root: Path) -> dict[str, Any]:
         "splits": {split.split: described.split_json(split) for split in state.splits},
         "size_bytes": known.size_bytes,
         "prepared_bytes": state.prepared_bytes,
-        "get": described.way(known),
+        "get": described.access(known),
         "account": described.account_lines(known),
         "licence": known.licence,
         "obtain": known.obtain,
@@ -103,14 +103,14 @@ def _faults(entry: dict[str, Any]) -> str:
 
 
 def _name(entry: dict[str, Any]) -> list[str]:
-    """Name, size of the unpacked files, and what lies prepared in the cache folder."""
+    """Return name, size of the unpacked files, and size of the prepared images in the cache folder."""
     prepared = entry["prepared_bytes"]
     more = [f"+{common.memory(prepared)} cache"] if prepared else []
     return [entry["name"], common.memory(entry["size_bytes"]), *more]
 
 
 def _here(status: str, split: dict[str, Any]) -> str:
-    from segbench.data.describe import NO_READER
+    from segbench.data.presence import NO_READER
 
     if status == NO_READER:
         return NO_READER

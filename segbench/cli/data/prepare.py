@@ -1,4 +1,4 @@
-"""``segbench data prepare``: from archives to a folder, and from files to pixels that need no decoding."""
+"""``segbench data prepare``: assemble a data set from archives, and decode its images into the cache."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +12,7 @@ from .shared import Name
 
 if TYPE_CHECKING:
     from segbench.cli.live import Watcher
-    from segbench.data.facts import DatasetOptions
+    from segbench.data.handle import DatasetHandle
     from segbench.data.prepared.cache import Prepared, Split
 
 
@@ -33,13 +33,13 @@ def command(
     remove: Annotated[bool, typer.Option("--remove", help="Delete what was prepared; the data set stays.")] = False,
     redo: Annotated[bool, typer.Option("--redo", help="Decode every image again.")] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Move the data set's folder aside and begin anew.")
+        bool, typer.Option("--replace", help="Move the data set's folder aside and start over.")
     ] = False,
     data_root: common.DataRoot = None,
     quiet: common.Quiet = False,
     json: common.Json = False,
 ) -> None:
-    """Put a data set together, and decode every image once, so that training need not.
+    """Assemble a data set, and decode every image once, so that training need not.
 
     \b
     Examples:
@@ -50,20 +50,22 @@ def command(
     from segbench.data import places
     from segbench.data.facts import facts
     from segbench.data.fetching.assemble import assemble
+    from segbench.data.fetching.finishing import finish_dataset
+    from segbench.data.handle import find_dataset
 
     options = facts(name)
     if remove:
         if source or redo or replace:
-            fault = "--remove goes with none of --from, --redo and --replace."
+            fault = "--remove cannot be combined with --from, --redo or --replace."
             raise UsageFault(fault, next="segbench data prepare --help")
         _remove(name, tuple(split or ()), as_json=json)
         return
     root = places.data_root(data_root)
     with Watcher(quiet=quiet) as watcher:
-        folder = assemble(name, root, source or (), splits=split or (), replace=replace, listener=watcher)
+        folder = assemble(name, root, source or (), splits=split or (), replace=replace, observer=watcher)
         watcher.note(f"{options.title} lies in {folder}.")
-        _finish(name, folder, watcher)
-        splits = _listed(name, root, options, split, classes, scale)
+        finish_dataset(name, folder, observer=watcher)
+        splits = _listed(find_dataset(name, root, options=options), split, classes, scale)
         waiting = _announce(splits, watcher, redo=redo)
         done = [(item, *_prepare(item, watcher, redo=redo, before=item.split not in waiting)) for item in splits]
     if json:
@@ -78,38 +80,25 @@ def command(
         return
     for item, prepared, before in done:
         size = f"{common.many(len(prepared), 'image')}, {common.memory(prepared.bytes)}"
-        typer.echo(f" ok  {item.split}: {size}{', as prepared before: every checksum holds' if before else ''}")
+        typer.echo(f" ok  {item.split}: {size}{', prepared before: every checksum matches' if before else ''}")
     typer.echo("Next: segbench list")
 
 
-def _finish(name: str, folder: Path, watcher: "Watcher") -> None:
-    """What some data sets have left to do when their archives are unpacked; nothing where that is done."""
-    from segbench.core.registry import implementation
-
-    left = getattr(implementation("dataset", name, "reader"), "finish", None)
-    if left is not None:
-        report = watcher.counter(f"{name}: masks", "masks")
-        left(folder, progress=lambda done: report(done, None))
-
-
-def _listed(
-    name: str, root: Path, options: "DatasetOptions", wanted: list[str] | None, classes: str | None, scale: float
-) -> "list[Split]":
-    """The splits to prepare: those asked for, else all whose labels are public, optional ones if they are there."""
+def _listed(dataset: "DatasetHandle", wanted: list[str] | None, classes: str | None, scale: float) -> "list[Split]":
+    """Return the splits to prepare: those asked for, else all with public labels, optional ones if they are there."""
     from segbench.core.spec import DataSpec
     from segbench.data.open import list_splits
-    from segbench.data.reader import pairs, require_folder
 
+    options = dataset.options
     if not wanted:
-        folder = require_folder(name, root, options)
         named = [split for split in options.splits if split not in options.secret]
-        wanted = [split for split in named if split not in options.optional or pairs(name, folder, split)]
-    spec = DataSpec(name=name, splits=tuple(dict.fromkeys(wanted)), classes=classes, scale=scale)
-    return list_splits(spec, root=root, options=options)
+        wanted = [split for split in named if split not in options.optional or dataset.pairs(split)]
+    spec = DataSpec(name=dataset.name, splits=tuple(dict.fromkeys(wanted)), classes=classes, scale=scale)
+    return list_splits(dataset, spec)
 
 
 def _announce(splits: "list[Split]", watcher: "Watcher", *, redo: bool) -> set[str]:
-    """Say what will be written and what is free; returns the names of the splits that are to be written.
+    """Announce what will be written and what is free; return the names of the splits to write.
 
     Raises:
         RunFault: there is no room for all of it.
@@ -135,16 +124,14 @@ def _announce(splits: "list[Split]", watcher: "Watcher", *, redo: bool) -> set[s
 
 
 def _prepare(split: "Split", watcher: "Watcher", *, redo: bool, before: bool) -> "tuple[Prepared, bool]":
-    """Prepare a split, or prove that what was prepared before is whole; and whether it was taken as it was."""
+    """Prepare a split, or verify what was prepared before; return it, and True if it was kept as it was."""
     from segbench.data.prepared.prepare import prepare
-    from segbench.data.watch import Watch
 
-    watch = Watch(watcher.counter(f"{split.title}: prepare", "images"), watcher.note)
-    prepared = prepare(split, redo=redo, watch=watch)
+    prepared = prepare(split, redo=redo, observer=watcher)
     broken = prepared.broken(watcher.counter(f"{split.title}: check", "images")) if before else []
     if broken:
         watcher.note(f"{split.title} is prepared again: {common.many(len(broken), 'image')} found damaged.")
-        prepared = prepare(split, redo=True, watch=watch)
+        prepared = prepare(split, redo=True, observer=watcher)
     return prepared, before and not broken
 
 

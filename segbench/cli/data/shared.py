@@ -1,4 +1,4 @@
-"""What the commands on data sets share."""
+"""Helpers of the commands on data sets."""
 
 import textwrap
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _INDENT = " " * 5
 
 
 def say_ok(found: "Verified") -> None:
-    """What a data set that passed is like."""
+    """Print the findings on a data set that passed."""
     for line in (*found.lines, f"{found.folder}" + (" (as verified before)" if found.remembered else "")):
         say(_MARKS["ok"], line)
     for line in found.notes:
@@ -29,7 +29,7 @@ def say_ok(found: "Verified") -> None:
 
 
 def say_findings(findings: "Sequence[Finding]", folder: Path) -> None:
-    """Findings with their marks, paths as they are inside the folder; each fix once, below those that it mends."""
+    """Print findings with their marks and paths inside the folder; each fix once, below the faults that it fixes."""
     for place, finding in enumerate(findings):
         say(_MARKS[finding.level], finding.text.replace(f"{folder}/", ""))
         following = findings[place + 1] if place + 1 < len(findings) else None
@@ -39,7 +39,7 @@ def say_findings(findings: "Sequence[Finding]", folder: Path) -> None:
 
 
 def say(mark: str, text: str) -> None:
-    """A line; on a terminal wrapped with a hanging indent, in a pipe left whole."""
+    """Print a line; on a terminal wrapped with a hanging indent, in a pipe left whole."""
     target = common.console()
     if not target.is_terminal:
         typer.echo(mark + text)

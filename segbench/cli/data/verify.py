@@ -1,4 +1,4 @@
-"""``segbench data verify``: is the data what it claims to be?"""
+"""``segbench data verify``: examination of a data set and the commands that fix it."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,13 +59,13 @@ def command(
 
 
 def _absent(name: str, error: MissingFault) -> dict[str, object]:
-    """The report of a data set that is not there."""
+    """Return the JSON report of a data set that is not there."""
     findings = [{"level": "fault", "kind": "absent", "text": text, "fix": error.next} for text in error.faults]
     return {"schema": 2, "dataset": name, "folder": None, "ok": False, "findings": findings, "splits": {}}
 
 
 def _show(report: "Report") -> None:
-    """Where it lies, shares of the classes, findings with the faults last."""
+    """Print the folder, the shares of the classes, and the findings with the faults last."""
     from segbench.data.doctor.report import shorten
 
     layout = f" ({report.layout})" if report.layout else ""
@@ -80,18 +80,18 @@ def _show(report: "Report") -> None:
 
 
 def _shares(report: "Report", width: int) -> list[str]:
-    """Share of every class in the pixels of every split with labels, in as many columns as there is room for."""
-    parts = [part for part in report.splits if part.tally.pixels]
-    if not parts:
+    """Return a table of every class's share of the pixels per labelled split, in as many columns as fit the width."""
+    labelled = [item for item in report.splits if item.tally.pixels]
+    if not labelled:
         return []
-    mapped = {part.split: part.tally.mapped(report.table) for part in parts}
+    mapped = {item.split: item.tally.mapped(report.table) for item in labelled}
     names = [*report.table.names, "(ignored)"]
-    rows = [[part[0][number] for part in mapped.values()] for number in range(report.table.num_classes)]
-    rows.append([part[1] for part in mapped.values()])
-    if any(part[2] for part in mapped.values()):
+    rows = [[classes[number] for classes, _, _ in mapped.values()] for number in range(report.table.num_classes)]
+    rows.append([ignored for _, ignored, _ in mapped.values()])
+    if any(outside for _, _, outside in mapped.values()):
         names.append("(outside the table)")
-        rows.append([part[2] for part in mapped.values()])
-    pixels = [part.tally.pixels for part in parts]
+        rows.append([outside for _, _, outside in mapped.values()])
+    pixels = [item.tally.pixels for item in labelled]
     longest = max(len(name) for name in names)
     wide = [max(7, len(split) + 2) for split in mapped]
     head = " " * longest + "".join(f"{split:>{room}}" for split, room in zip(mapped, wide, strict=True))

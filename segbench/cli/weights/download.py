@@ -1,4 +1,4 @@
-"""``segbench weights download``: get published weights and prove that they are the right ones."""
+"""``segbench weights download``: download published weights and verify them."""
 
 import contextlib
 import sys
@@ -25,7 +25,7 @@ def command(
     ] = None,
     quiet: common.Quiet = False,
 ) -> None:
-    """Get published weights; what is here already is proven to be whole.
+    """Download published weights; files that are here already are verified.
 
     \b
     Examples:
@@ -35,23 +35,23 @@ def command(
     from segbench.checkpoints.published import PublishedCheckpoint
 
     if not names:
-        raise UsageFault("Which weights? Their names are wanted.", next="segbench weights list")
+        raise UsageFault("Name the weights to download.", next="segbench weights list")
     wanted = [described.find(name) for name in dict.fromkeys(names)]
     faults: list[str] = []
-    following: list[str] = []
+    failed: list[str] = []
     for each in wanted:
         try:
             if isinstance(each, PublishedCheckpoint):
                 _checkpoint(each, quiet=quiet)
             else:
                 _backbone(each, quiet=quiet)
-        except MissingFault as error:  # the others are got all the same
+        except MissingFault as error:  # the others are downloaded all the same
             faults += error.faults
-            following.append(each.name if isinstance(each, PublishedCheckpoint) else each.published.name)
+            failed.append(each.name if isinstance(each, PublishedCheckpoint) else each.published.name)
     if faults:
         from segbench.checkpoints.find import download_command
 
-        again = download_command(*following)
+        again = download_command(*failed)
         raise MissingFault(*faults, next=f"{again}, on a connected machine" if offline() else again)
     scored = next((each.name for each in wanted if isinstance(each, PublishedCheckpoint)), None)
     typer.echo(f"Next: segbench eval --checkpoint {scored}" if scored else "Next: segbench list")
@@ -70,11 +70,11 @@ def _checkpoint(published: "PublishedCheckpoint", *, quiet: bool) -> None:
             path = fetch_checkpoint(published, progress=progress, note=watcher.note)
     say(" ok  ", f"{published.name}: {common.memory(path.stat().st_size)} in {path}")
     sha256 = known_sha256(published)
-    mark, said = " ok  ", "as first seen"
+    mark, remark = " ok  ", "as first seen"
     if published.sha256_prefix:
         same = sha256.startswith(published.sha256_prefix)
-        mark, said = (mark, "begins as its name says") if same else (" --  ", "not as its name says, see above")
-    say(mark, f"SHA-256 {sha256}: {said}")
+        mark, remark = (mark, "begins as its name says") if same else (" --  ", "not as its name says, see above")
+    say(mark, f"SHA-256 {sha256}: {remark}")
     say(" --  ", f"Licence: {published.licence}")
 
 
@@ -89,7 +89,7 @@ def _backbone(listed: "ListedWeights", *, quiet: bool) -> None:
 
 @contextlib.contextmanager
 def _hub_bars(name: str, *, quiet: bool) -> Iterator[None]:
-    """Leave progress to the hub's own bar on a terminal; elsewhere one line, or nothing."""
+    """Leave progress to the hub's own bar on a terminal; elsewhere print one line, or nothing."""
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     if not quiet and not offline() and not sys.stderr.isatty():

@@ -33,15 +33,21 @@ class Options(Spec):
         SMOKE: the same for the smoke budget.
         across_images: names of the quantities that a method computes over all images of a forward pass, so that its
             losses on micro-batches do not add up to the loss of the batch. Empty: they do.
+        can_emit: values of a stage's ``emits`` that a method serves.
     """
 
     SMALL: ClassVar[Mapping[str, Any]] = {}
     SMOKE: ClassVar[Mapping[str, Any]] = {}
     across_images: ClassVar[tuple[str, ...]] = ()
+    can_emit: ClassVar[tuple[str, ...]] = ("weights",)
 
     def across_images_of(self, images: int) -> dict[str, tuple[int, ...]]:
         """Return for each quantity computed over several images the group sizes into which ``images`` are divided."""
         return dict.fromkeys(self.across_images, (images,))
+
+    def needs_stages(self) -> tuple[str, ...]:
+        """Return the names of the earlier stages whose networks and pseudo-labels a method is handed."""
+        return ()
 
     def unread(self) -> frozenset[str]:
         """Return the names of the fields that are ignored, given the values of the others."""

@@ -12,6 +12,8 @@ from .data import StreamSpec
 from .model import ModelSpec, WeightsSpec
 from .schedule import ScheduleSpec
 
+LABELLED = "labelled"  # the stream of a stage that has one, and the primary one of several
+
 
 class StageSpec(Spec):
     """One run of the training loop."""
@@ -24,6 +26,15 @@ class StageSpec(Spec):
     method: Choice
     schedule: ScheduleSpec
     emits: Literal["weights", "pseudo_labels"] = "weights"
+    primary: str | None = setting(
+        None, description="stream that validates and counts; None: the one named labelled, or else the first"
+    )
+
+    @model_validator(mode="after")
+    def _primary_exists(self) -> Self:
+        if self.primary is not None and self.primary not in self.streams:
+            raise ValueError(f"primary is {self.primary!r}; the streams are {', '.join(self.streams)}")
+        return self
 
     @model_validator(mode="after")
     def _cut_evenly(self) -> Self:
@@ -31,6 +42,16 @@ class StageSpec(Spec):
         if fault:
             raise ValueError(fault)
         return self
+
+    @property
+    def primary_name(self) -> str:
+        """Name of the primary stream."""
+        return self.primary or (LABELLED if LABELLED in self.streams else next(iter(self.streams)))
+
+    @property
+    def primary_stream(self) -> StreamSpec:
+        """Stream whose data set validates the stage and whose crops and classes stand for it."""
+        return self.streams[self.primary_name]
 
     @property
     def images_at_once(self) -> int:

@@ -1,1 +1,1 @@
-"""What is done to a training sample: geometry and mixing, colour and blur."""
+"""Augmentation of training samples: geometry, mixing, colour, blur."""

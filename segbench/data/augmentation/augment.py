@@ -1,6 +1,6 @@
 """Geometry of a training sample on uint8 arrays: scale, aspect, rotation, crop, flip. Free of torch.
 
-Equal to "resize and rotate the whole image, then crop" but only the crop's own window is resampled, and once. Images
+Equal to "resize and rotate the whole image, then crop", but only the window of the crop is resampled, and once. Images
 are resampled at half-pixel centres: with plain bilinear or bicubic weights (no low-pass when shrinking, as
 ``cv2.resize``), at a precision of 1/32 pixel, or with Pillow's filters, which widen when they shrink. Labels
 take the nearest pixel.
@@ -16,7 +16,7 @@ from segbench.core.spec import AugmentationSpec, InputSpec, Size
 from segbench.data.classes import IGNORE
 from segbench.data.resample import Filter, filtered_window, nearest
 
-OUTSIDE = 1.0  # of a picture: the place of padding
+OUTSIDE = 1.0  # relative position of padding
 _PILLOW: dict[str, Filter] = {"pillow_bicubic": "bicubic", "lanczos": "lanczos"}
 _FILTERS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 
@@ -27,9 +27,9 @@ class Cut(NamedTuple):
     Attributes:
         image: uint8 (h, w, 3).
         label: uint8 (h, w) train ids.
-        rows: float32 (h,), in the source image: number of the row that the label's is taken from over the number of
-            all, in [0, 1), before any rotation; 1 in the padding.
-        columns: float32 (w,), likewise.
+        rows: float32 (h,), source row of each row of the label divided by the number of rows, in [0, 1), before any
+            rotation; 1 in the padding.
+        columns: float32 (w,), the same for columns.
     """
 
     image: np.ndarray
@@ -39,14 +39,14 @@ class Cut(NamedTuple):
 
 
 def of_sample(spec: AugmentationSpec) -> AugmentationSpec:
-    """What happens to a sample by itself: where a batch's images decide together, no more than crop and padding."""
+    """Return the augmentation of single samples: only crop and padding if the images of a batch are drawn together."""
     if spec.decisions == "image":
         return spec
     return AugmentationSpec(padding=spec.padding, padding_colour=spec.padding_colour)
 
 
 def padding_colour(spec: AugmentationSpec, input: InputSpec) -> tuple[float, float, float]:
-    """RGB in [0, 1]. The mean is what the network's normalisation makes 0."""
+    """Return the padding colour, RGB in [0, 1]; the mean is normalized to 0."""
     if spec.padding_colour == "black":
         return 0.0, 0.0, 0.0
     mean = input.mean
@@ -70,13 +70,13 @@ def training_sample(
         label: uint8 (H, W) train ids.
         crop: (height, width) of the result.
         spec: what to do; scale ``s`` and aspect ``a`` make the image ``s * sqrt(a)`` wide and ``s / sqrt(a)`` high.
-            The scaled image is turned about its middle without growing.
+            The scaled image is rotated about its centre and keeps its size.
         fill: colour of the padding and of what a rotation uncovers, in the image's channel order.
-        rng: dice of this sample.
-        around: row and column of the image that the crop shows; None: it may lie anywhere.
+        rng: generator of this sample.
+        around: row and column of the image that the crop must show; None for any crop.
 
     Returns:
-        The sample; image and label are of their own memory.
+        The sample; image and label own their memory.
     """
     whole = _scaled_size(label.shape, spec, rng)
     angle = 0.0
@@ -97,7 +97,7 @@ def training_sample(
     rows, columns = (_places(label.shape[side], whole[side], corner[side], size[side]) for side in (0, 1))
     if rng.random() < spec.flip:
         columns = columns[::-1]
-        picture, piece = cv2.flip(picture, 1), cv2.flip(piece, 1)  # copying a reversed view takes 40 times as long
+        picture, piece = cv2.flip(picture, 1), cv2.flip(piece, 1)  # copying a reversed view is 40 times slower
     if size != crop:
         (above, below), (before, after) = (_pad(crop[side] - size[side], spec, rng) for side in (0, 1))
         borders = above, below, before, after
@@ -110,14 +110,14 @@ def training_sample(
 
 
 def _scaled_place(place: int, length: int, scaled: int) -> int:
-    """The target pixel in which the middle of a source pixel lies."""
+    """Return the target pixel that holds the centre of a source pixel."""
     return (2 * place + 1) * scaled // (2 * length)
 
 
 def _start(length: int, count: int, shown: int | None, rng: np.random.Generator) -> int:
-    """Where a window of ``count`` of ``length`` pixels begins.
+    """Return the start of a window of ``count`` of ``length`` pixels.
 
-    One that has to show a pixel begins with equal chances wherever it does, and is then moved inside of the image.
+    A window that must show a pixel is drawn uniformly among those that do, then moved inside the image.
     """
     if shown is None:
         return int(rng.integers(length - count + 1))
@@ -129,14 +129,14 @@ def _places(length: int, scaled: int, start: int, count: int) -> np.ndarray:
 
 
 def largest_share(label: np.ndarray) -> float:
-    """Share of the commonest class among the labelled pixels; 1 if nothing is labelled."""
+    """Return the fraction of the most frequent class among the labelled pixels; 1 if none is labelled."""
     counts = np.bincount(label.ravel(), minlength=256)[:IGNORE]
     total = int(counts.sum())
     return float(counts.max()) / total if total else 1.0
 
 
 def draw_scale(spec: AugmentationSpec, rng: np.random.Generator) -> float:
-    """The factor of one sample or batch; 1 where the dice leave it alone."""
+    """Draw the scale of one sample or batch; 1 if it is not rescaled."""
     if spec.scale_probability < 1 and rng.random() >= spec.scale_probability:
         return 1.0
     low, high = spec.scale
@@ -155,7 +155,7 @@ def _scaled_size(shape: tuple[int, ...], spec: AugmentationSpec, rng: np.random.
 
 
 def _pad(missing: int, spec: AugmentationSpec, rng: np.random.Generator) -> tuple[int, int]:
-    """Padding before and after; an odd pixel of centred padding comes after."""
+    """Return the padding before and after; an odd pixel of centred padding comes after."""
     before = 0
     if spec.padding == "centre":
         before = missing // 2
@@ -167,19 +167,19 @@ def _pad(missing: int, spec: AugmentationSpec, rng: np.random.Generator) -> tupl
 def _image_window(
     image: np.ndarray, scaled: Size, corner: Size, size: Size, *, angle: float, how: str, fill: tuple[int, int, int]
 ) -> np.ndarray:
-    """The window of the image as it were after scaling and rotation, (rows, columns, 3)."""
+    """Return a window of the scaled and rotated image, (rows, columns, 3)."""
     (top, left), (rows, columns) = corner, size
     if image.shape[:2] == scaled and not angle:
         return image[top : top + rows, left : left + columns]
     if how in _PILLOW:
         return filtered_window(image, scaled, corner, size, how=_PILLOW[how])
-    # The image's borders are repeated where it is merely scaled; beyond a rotated image is nothing.
+    # A scaled image repeats its borders; a rotated one is surrounded by the fill colour.
     border = cv2.BORDER_CONSTANT if angle else cv2.BORDER_REPLICATE
     return _warped(image, scaled, corner, size, angle=angle, how=_FILTERS[how], border=border, fill=fill)
 
 
 def _label_window(label: np.ndarray, scaled: Size, corner: Size, size: Size, *, angle: float) -> np.ndarray:
-    """The window of the label as it were after scaling and rotation, (rows, columns); nearest at half-pixel centres."""
+    """Return a window of the scaled and rotated label, (rows, columns); nearest pixel at half-pixel centres."""
     (top, left), (rows, columns) = corner, size
     if angle:
         options = {"how": cv2.INTER_NEAREST, "border": cv2.BORDER_CONSTANT}
@@ -189,7 +189,7 @@ def _label_window(label: np.ndarray, scaled: Size, corner: Size, size: Size, *, 
     y = nearest(label.shape[0], scaled[0], start=top, count=rows)
     x = nearest(label.shape[1], scaled[1], start=left, count=columns)
     window = label[:, x[0] : x[-1] + 1]
-    # Rows are picked one whole row at a time, columns value by value: ten times as slow, so they are made rows.
+    # Indexing rows copies whole rows, indexing columns single values, ten times slower: so columns become rows.
     return cv2.transpose(cv2.transpose(window[y])[x - x[0]])
 
 
@@ -204,7 +204,7 @@ def _warped(
     border: int,
     fill: tuple[int, ...],
 ) -> np.ndarray:
-    """A window sampled once through one affine map: canvas to crop's corner, rotation, scale.
+    """Sample a window through one affine map: corner of the crop, rotation, scale.
 
     Target pixel (x, y) shows source pixel ``S (c + R ((x, y) + corner + 1/2 - c)) - 1/2`` with the middle c of the
     scaled image, R the inverse of a counter-clockwise turn by ``angle`` degrees and S the scaling back.
@@ -222,7 +222,7 @@ def _warped(
     limits = np.array([array.shape[1], array.shape[0]])
     x0, y0 = np.maximum(np.floor(reached.min(axis=1)).astype(int) - 1, 0)
     x1, y1 = np.minimum(np.ceil(reached.max(axis=1)).astype(int) + 2, limits)
-    if x0 >= x1 or y0 >= y1:  # turned out of sight
+    if x0 >= x1 or y0 >= y1:  # rotated out of the window
         return np.full((rows, columns, *array.shape[2:]), fill if array.ndim == 3 else fill[0], array.dtype)
     window = array[y0:y1, x0:x1]
     wide = how == cv2.INTER_LINEAR and array.ndim == 3  # the same pixels in half the time, in registers of four

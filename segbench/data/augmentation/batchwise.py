@@ -1,6 +1,6 @@
-"""What happens to a batch as a whole on its device: ClassMix, scale, flip, colour and blur, without waiting for it.
+"""Augmentation of a batch on its device: ClassMix, scale, flip, colour and blur, without synchronization.
 
-The loader calls it for streams with labels (``Finisher``). A method calls it for images whose labels it makes itself:
+``DeviceTransform`` applies it to streams with labels; a method applies it to images whose labels it makes itself:
 
     images = denormalise(batch.images, input)
     strong = augmenter(images, pseudo_labels, step=step, view=1, confidence=confidence)
@@ -20,18 +20,19 @@ from torch.nn import functional
 
 from segbench.core.spec import AugmentationSpec, Size
 from segbench.data.classes import IGNORE
-from segbench.data.colour import JitterDraw, apply_jitter, beside, draw_jitter
-from segbench.data.dice import Purpose, dice, stream_number
+from segbench.data.colour import to_device
+from segbench.data.rng import Purpose, keyed_rng, name_key
 
 from .augment import draw_scale
 from .blur import BlurDraw, draw_blur, gaussian_blur
 from .classmix import classmix
+from .colour_jitter import JitterDraw, apply_jitter, draw_jitter
 
 _LABELS = 256
 
 
 class Augmented(NamedTuple):
-    """Images (N, 3, H, W) RGB in [0, 1], labels (N, H, W), and confidence (N, H, W) where it was given."""
+    """Images (N, 3, H, W) RGB in [0, 1], labels (N, H, W), and confidence (N, H, W) if it was given."""
 
     images: Tensor
     labels: Tensor
@@ -40,7 +41,7 @@ class Augmented(NamedTuple):
 
 @dataclass(frozen=True)
 class Mix:
-    """ClassMix of one batch: keys (M, 256) and whether each image receives, (M,) bool; see ``classmix``."""
+    """ClassMix of one batch: keys (M, 256) and which images receive pixels, (M,) bool; see ``classmix``."""
 
     keys: np.ndarray
     applied: np.ndarray
@@ -49,7 +50,7 @@ class Mix:
 
 @dataclass(frozen=True)
 class Place:
-    """Scale and flip of one batch: the size that it is brought to, and the corner of the crop if that is larger."""
+    """Scale and flip of one batch: the scaled size, and the corner of the crop if that is larger."""
 
     size: Size
     corner: tuple[int, int]
@@ -58,7 +59,7 @@ class Place:
 
 @dataclass(frozen=True)
 class BatchDraw:
-    """Everything that the dice said for one batch; None for what does not happen."""
+    """Random parameters of one batch; None for what is not applied."""
 
     mix: Mix | None
     place: Place | None
@@ -67,14 +68,14 @@ class BatchDraw:
 
 
 class BatchAugmenter:
-    """Augments batches as a stream's spec asks, by dice of (seed, stream, step, view) alone.
+    """Augmentation of a stream's batches, drawn from (seed, stream, step, view) alone.
 
     Args:
         spec: of the stream.
         batch_total: images of a batch over all devices.
         seed: of the training.
         stream: name of the stream; streams draw independently.
-        positions: which images of the batch are this process's; None for all.
+        positions: this process's images of the batch; None for all.
         fill: colour of padding, RGB in [0, 1]; see ``augment.padding_colour``.
     """
 
@@ -90,7 +91,7 @@ class BatchAugmenter:
     ) -> None:
         self._spec, self._total, self._fill = spec, batch_total, fill
         self._positions = range(batch_total) if positions is None else positions
-        self._seed, self._stream = seed, stream_number(stream)
+        self._seed, self._stream = seed, name_key(stream)
 
     def __call__(
         self,
@@ -102,17 +103,17 @@ class BatchAugmenter:
         confidence: Tensor | None = None,
         mix: bool = True,
     ) -> Augmented:
-        """An augmented view of a batch.
+        """Return an augmented view of a batch.
 
         Args:
-            images: (N, 3, H, W) RGB in [0, 1]. Where ClassMix happens and this process has but a part of the batch,
-                the image that follows its part, around the batch's end, may be given too: it lends its pixels and is
-                left out of the result. Without it the part's first image takes its place.
-            labels: (N, H, W) labels or pseudo-labels, 255 where there is none.
-            step: which batch it is.
-            view: independent draws for the same batch have numbers of their own.
+            images: (N, 3, H, W) RGB in [0, 1]. With ClassMix on several processes, the image that follows this
+                process's share of the batch (cyclically) may be given too: its pixels are pasted and it is left out of
+                the result. Without it the first image of the share takes its place.
+            labels: (N, H, W) labels or pseudo-labels, 255 for none.
+            step: number of the batch.
+            view: number of an independent draw for the same batch.
             confidence: (N, H, W); moved, mixed and scaled with the images, 0 in the padding.
-            mix: False leaves ClassMix out whatever the spec says; the other draws stay the same.
+            mix: False skips ClassMix whatever the spec says; the other draws stay the same.
         """
         draw = self.draw((images.shape[2], images.shape[3]), step=step, view=view)
         if not mix:
@@ -120,18 +121,18 @@ class BatchAugmenter:
         return augment_batch(images, labels, draw, count=len(self._positions), confidence=confidence, fill=self._fill)
 
     def draw(self, size: Size, *, step: int, view: int = 0) -> BatchDraw:
-        """The draws of one batch of images of this size."""
-        # Views have a further number, so that the first draws what a stream without views draws.
-        words = (self._seed, self._stream, step, *((view,) if view else ()))
+        """Draw the random parameters of one batch of images of this size."""
+        # View 0 adds nothing to the key, so that it draws the same as a stream without views.
+        key = (self._seed, self._stream, step, *((view,) if view else ()))
         spec, mine, total = self._spec, self._positions, self._total
         together = spec.decisions == "batch"
-        jitter = draw_jitter(spec, count=len(mine), begin=mine.start, size=total, rng=dice(Purpose.COLOUR, *words))
+        jitter = draw_jitter(spec, count=len(mine), begin=mine.start, size=total, rng=keyed_rng(Purpose.COLOUR, *key))
         blur = None
         if spec.blur is not None:
-            rng = dice(Purpose.BLUR, *words)
+            rng = keyed_rng(Purpose.BLUR, *key)
             blur = draw_blur(spec.blur, positions=mine, size=total, together=together, rng=rng)
-        place = _draw_place(spec, size, dice(Purpose.PLACE, *words)) if together else None
-        return BatchDraw(self._draw_mix(together, dice(Purpose.MIX, *words)), place, jitter, blur)
+        place = _draw_place(spec, size, keyed_rng(Purpose.PLACE, *key)) if together else None
+        return BatchDraw(self._draw_mix(together, keyed_rng(Purpose.MIX, *key)), place, jitter, blur)
 
     def _draw_mix(self, together: bool, rng: np.random.Generator) -> Mix | None:
         if not self._spec.classmix:
@@ -140,7 +141,7 @@ class BatchAugmenter:
         if not applied.any():
             return None
         keys = rng.random((self._total, _LABELS), dtype=np.float32)
-        # The neighbour after this process's part lends its pixels.
+        # The image after this process's share is pasted from.
         around = [place % self._total for place in range(self._positions.start, self._positions.stop + 1)]
         return Mix(keys[around], applied[around], self._spec.classmix_skips)
 
@@ -154,13 +155,13 @@ def augment_batch(
     confidence: Tensor | None = None,
     fill: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> Augmented:
-    """Apply what was drawn: ClassMix, scale with crop or padding, flip, colour, blur. No gradient, no autocast.
+    """Apply the drawn ClassMix, scale with crop or padding, flip, colour and blur, without gradient and autocast.
 
     Args:
         images: (M, 3, H, W) float RGB in [0, 1].
-        labels: (M, H, W) whole numbers, 255 for none.
+        labels: (M, H, W) integers, 255 for none.
         draw: for the first ``count`` images.
-        count: how many images are wanted; those after them merely lend pixels. None for all.
+        count: number of images to return; those after them are only pasted from. None for all.
         confidence: (M, H, W) float.
         fill: colour of padding, RGB in [0, 1].
 
@@ -171,7 +172,7 @@ def augment_batch(
         if draw.mix is not None:
             number = images.shape[0]
             keys, applied = (
-                beside(torch.from_numpy(np.ascontiguousarray(array[:number])), images.device)
+                to_device(torch.from_numpy(np.ascontiguousarray(array[:number])), images.device)
                 for array in (draw.mix.keys, draw.mix.applied)
             )
             images, labels, confidence = classmix(
@@ -204,7 +205,7 @@ def _draw_place(spec: AugmentationSpec, size: Size, rng: np.random.Generator) ->
 def _placed(
     images: Tensor, labels: Tensor, confidence: Tensor | None, place: Place, fill: Sequence[float]
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Scaled, cropped or padded back to the old size, and flipped.
+    """Scale, crop or pad back to the old size, and flip.
 
     Images and confidence are bilinear with aligned corners, labels take pixel ``floor(i * old / new)``. Padding is
     centred; an odd pixel of it is at the top and at the right.
@@ -234,7 +235,7 @@ def _nearest(labels: Tensor, size: Size) -> Tensor:
 
 
 def _fitted(pixels: Tensor, size: Size, corner: tuple[int, int], fill: Sequence[float]) -> Tensor:
-    """(N, C, h, w) cropped and padded to (N, C, *size), channel c with ``fill[c]``."""
+    """Crop and pad (N, C, h, w) to (N, C, *size), channel c with ``fill[c]``."""
     pixels = pixels[:, :, corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
     missing_rows, missing_columns = size[0] - pixels.shape[2], size[1] - pixels.shape[3]
     if not missing_rows and not missing_columns:
@@ -242,4 +243,4 @@ def _fitted(pixels: Tensor, size: Size, corner: tuple[int, int], fill: Sequence[
     below, before = missing_rows // 2, missing_columns // 2
     padding = before, missing_columns - before, missing_rows - below, below
     channels = pixels.split(1, dim=1)
-    return torch.cat([functional.pad(part, padding, value=fill[c]) for c, part in enumerate(channels)], dim=1)
+    return torch.cat([functional.pad(channel, padding, value=fill[c]) for c, channel in enumerate(channels)], dim=1)

@@ -1,4 +1,4 @@
-"""Gaussian blur of a batch on its device, each image by its own width."""
+"""Gaussian blur of a batch on its device, with a width per image."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from segbench.core.spec import BlurSpec
-from segbench.data.colour import beside
+from segbench.data.colour import to_device
 
 
 @dataclass(frozen=True)
 class BlurDraw:
-    """What the dice said for one batch.
+    """Random parameters of one batch.
 
     Attributes:
-        down: float32 (N, K), weights down the columns, one row an image; sum 1.
-        along: float32 (N, K), weights along the rows.
+        down: float32 (N, K), vertical weights, one row per image; sum 1.
+        along: float32 (N, K), horizontal weights.
         border: reflect (the edge itself is not repeated) or replicate.
     """
 
@@ -33,10 +33,10 @@ def draw_blur(
 
     Args:
         spec: widths and window.
-        positions: this process's part of the batch.
+        positions: this process's images of the batch.
         size: images of the batch.
-        together: whether all images are blurred or none.
-        rng: dice of the batch.
+        together: blur all images or none.
+        rng: generator of the batch.
 
     Returns:
         None if no image of the batch is blurred.
@@ -55,7 +55,7 @@ def draw_blur(
 
 
 def gaussian_blur(images: Tensor, draw: BlurDraw) -> Tensor:
-    """Blur every image by its own weights.
+    """Blur every image with its own weights.
 
     Args:
         images: (N, 3, H, W) float; H and W larger than half the window.
@@ -69,7 +69,7 @@ def gaussian_blur(images: Tensor, draw: BlurDraw) -> Tensor:
 
 
 def _weights(sigma: np.ndarray, blurred: np.ndarray, kernel: int) -> np.ndarray:
-    """``exp(-d^2 / (2 sigma^2))`` at the distances d of the window's pixels, scaled to sum 1; (N, K)."""
+    """Return ``exp(-d^2 / (2 sigma^2))`` at the distances d of the window's pixels, scaled to sum 1; (N, K)."""
     distance = np.arange(kernel) - kernel // 2
     values = np.exp(-(distance**2) / (2 * sigma[:, None] ** 2))
     alone = (distance == 0).astype(float)
@@ -78,13 +78,13 @@ def _weights(sigma: np.ndarray, blurred: np.ndarray, kernel: int) -> np.ndarray:
 
 
 def _pass(images: Tensor, weights: np.ndarray, *, border: str, dim: int) -> Tensor:
-    """One direction: a convolution with a kernel of its own for each image, all of them at once."""
+    """Convolve one direction with a kernel per image, all images at once."""
     if (weights.max(axis=1) == 1).all():
-        return images  # too narrow to reach a neighbour
+        return images  # every kernel is the identity
     count, channels, height, width = images.shape
     reach = weights.shape[1] // 2
     padding = (0, 0, reach, reach) if dim == 2 else (reach, reach, 0, 0)
-    kernel = beside(torch.from_numpy(weights).to(images.dtype), images.device)
+    kernel = to_device(torch.from_numpy(weights).to(images.dtype), images.device)
     kernel = kernel.repeat_interleave(channels, dim=0).unsqueeze(1).unsqueeze(3 if dim == 2 else 2)
     padded = functional.pad(images, padding, mode=border)
     padded = padded.reshape(1, count * channels, *padded.shape[2:])

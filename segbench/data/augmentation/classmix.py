@@ -1,4 +1,4 @@
-"""ClassMix: the pixels of some classes of one image are pasted into another, with their labels.
+"""ClassMix: pixels of some classes of one image are pasted into another, with their labels.
 
 Olsson et al., "ClassMix: Segmentation-Based Data Augmentation for Semi-Supervised Learning", section 3, in the form
 of SemiSeg-Contrastive's released code: each image receives from the next one of the batch.
@@ -14,7 +14,7 @@ from segbench.data.classes import IGNORE
 
 
 class Mixed(NamedTuple):
-    """Images, labels and confidence after mixing; confidence is None where none was given."""
+    """Images, labels and confidence after mixing; confidence is None if none was given."""
 
     images: Tensor
     labels: Tensor
@@ -30,21 +30,21 @@ def classmix(
     skip: Sequence[int] = (),
     confidence: Tensor | None = None,
 ) -> Mixed:
-    """Image i receives the drawn classes' pixels of image i + 1, the last one those of the first.
+    """Paste the pixels of the drawn classes of image i + 1 into image i, those of the first image into the last.
 
     Of the classes present in an image's label, without ignored pixels and without ``skip`` as far as anything else is
     present, ``floor(n / 2) + 1`` are drawn without replacement: the ones with the lowest keys.
 
     Args:
         images: (N, 3, H, W).
-        labels: (N, H, W) whole numbers 0..255, 255 where there is no label; labels or pseudo-labels.
-        keys: (N, 256) in [0, 1), one number a class, independent and uniform.
-        applied: (N,) bool, which images receive; None for all.
-        skip: classes not pasted where others are present.
-        confidence: (N, H, W), taken along.
+        labels: (N, H, W) labels or pseudo-labels, 0..255, 255 for none.
+        keys: (N, 256), independent and uniform in [0, 1), one per class.
+        applied: (N,) bool, images that receive pixels; None for all.
+        skip: classes that are not pasted if others are present.
+        confidence: (N, H, W), pasted with the pixels.
 
     Returns:
-        Tensors like those given. Nothing waits for the device.
+        Tensors like the given ones, without synchronization.
     """
     drawn = _drawn_classes(labels, keys, skip)
     pasted = drawn.gather(1, labels.flatten(1).long()).view_as(labels).roll(-1, 0)
@@ -58,7 +58,7 @@ def classmix(
 
 
 def _drawn_classes(labels: Tensor, keys: Tensor, skip: Sequence[int]) -> Tensor:
-    """(N, 256) bool."""
+    """Return the classes to paste, (N, 256) bool."""
     candidates = torch.zeros(keys.shape, dtype=torch.bool, device=labels.device)
     candidates = candidates.scatter(1, labels.flatten(1).long(), True)
     for unwanted in ((IGNORE,), skip):

@@ -1,13 +1,13 @@
-"""Operations on the colours of a batch on its device, by the style of jitter that they belong to.
+"""Colour operations on a batch, by style of jitter.
 
-Images are (N, 3, H, W) RGB in [0, 1], factors (N, 1, 1, 1), one an image.
+Images are (N, 3, H, W) RGB in [0, 1], factors (N, 1, 1, 1), one per image.
 
 - torchvision (and simclr, whose paper is written in its terms): factors of brightness, of contrast about the image's
   mean luma and of saturation about each pixel's luma; a turn of the hue.
-- kornia041: what Kornia 0.4.1 does: brightness is added, contrast is a factor on the colour itself, saturation one on
+- kornia041: as Kornia 0.4.1, brightness is added, contrast is a factor on the colour itself, saturation one on
   the S of HSV; each is clamped to [0, 1].
-- mmseg: PhotoMetricDistortion, which goes through whole grey levels between its steps. A factor that is not a number
-  leaves the image alone.
+- mmseg: PhotoMetricDistortion, which rounds to whole grey levels between its steps; a NaN factor leaves the
+  image as it is.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def adjust_hue(images: Tensor, turn: Tensor) -> Tensor:
-    """Turn the hue of the HSV colour by a share of a full turn; value and saturation stay."""
+    """Rotate the hue of the HSV colour by a fraction of a full turn; value and saturation stay."""
     hue, chroma, value = _hue_chroma_value(images)
     return _from_hue(hue + 6 * turn, chroma, value).clamp(0, 1)
 
@@ -60,36 +60,36 @@ def adjust_hsv_saturation(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def add_level(images: Tensor, amount: Tensor) -> Tensor:
-    """``x + b`` in whole grey levels, cut off towards 0."""
+    """``x + b`` in whole grey levels, truncated."""
     return _where(amount, _levels(_whole(images) + 255 * amount), images)
 
 
 def adjust_level_contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """``f * x`` in whole grey levels, cut off towards 0."""
+    """``f * x`` in whole grey levels, truncated."""
     return _where(factor, _levels(_whole(images) * factor), images)
 
 
 def adjust_level_saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """``f * S`` of the 8-bit HSV colour, cut off towards 0."""
+    """``f * S`` of the 8-bit HSV colour, truncated."""
     hue, saturation, value = _hsv_levels(_whole(images))
     scaled = (saturation * factor).clamp(0, 255).floor()
     return _where(factor, _from_hsv_levels(hue, scaled, value), images)
 
 
 def turn_level_hue(images: Tensor, turn: Tensor) -> Tensor:
-    """Turn the hue of the 8-bit HSV colour, which has 180 steps a turn, by a share of a full turn."""
+    """Rotate the hue of the 8-bit HSV colour, 180 steps per turn, by a fraction of a full turn."""
     hue, saturation, value = _hsv_levels(_whole(images))
     turned = torch.remainder(hue + (HUES * turn).round(), HUES)
     return _where(turn, _from_hsv_levels(turned, saturation, value), images)
 
 
 def grey(images: Tensor) -> Tensor:
-    """The luma in all channels."""
+    """Return images with the luma in all channels."""
     return luma(images).expand_as(images)
 
 
 def luma(images: Tensor) -> Tensor:
-    """(N, 1, H, W)."""
+    """Return the luma, (N, 1, H, W)."""
     red, green, blue = images.unbind(1)
     return (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue).unsqueeze(1)
 
@@ -120,7 +120,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
 
 
 def _hue_chroma_value(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Hue in sixths of a turn from -1 to 5, ``max - min`` and ``max``, each (N, 1, H, W)."""
+    """Return hue in sixths of a turn from -1 to 5, ``max - min`` and ``max``, each (N, 1, H, W)."""
     value = images.amax(dim=1, keepdim=True)
     chroma = value - images.amin(dim=1, keepdim=True)
     red, green, blue = (channel.unsqueeze(1) for channel in images.unbind(1))
@@ -131,7 +131,7 @@ def _hue_chroma_value(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _from_hue(hue: Tensor, chroma: Tensor, value: Tensor) -> Tensor:
-    """RGB: channel k is ``v - c * clamp(min(t, 4 - t), 0, 1)``, ``t = (n_k + hue) mod 6``, ``n = (5, 3, 1)``.
+    """Return RGB: channel k is ``v - c * clamp(min(t, 4 - t), 0, 1)``, ``t = (n_k + hue) mod 6``, ``n = (5, 3, 1)``.
 
     HSV to RGB in its alternative form.
     """
@@ -143,7 +143,7 @@ def _from_hue(hue: Tensor, chroma: Tensor, value: Tensor) -> Tensor:
 
 
 def _hsv_levels(levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """H in 0..179, S and V in 0..255 of RGB in 0..255: whole numbers, rounded, as an 8-bit HSV image has them."""
+    """Return H in 0..179, S and V in 0..255 of RGB in 0..255, rounded as in an 8-bit HSV image."""
     hue, chroma, value = _hue_chroma_value(levels)
     hue = torch.remainder((hue * (HUES / 6) + 0.5).floor(), HUES)
     saturation = (255 * chroma / value.clamp(min=1) + 0.5).floor()
@@ -151,12 +151,12 @@ def _hsv_levels(levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _from_hsv_levels(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
-    """RGB in [0, 1], rounded to whole grey levels."""
+    """Return RGB in [0, 1], rounded to whole grey levels."""
     return _from_hue(hue / (HUES / 6), value * saturation / 255, value).round() / 255
 
 
 def _whole(images: Tensor) -> Tensor:
-    """Images in [0, 1] in whole grey levels 0..255."""
+    """Round images in [0, 1] to whole grey levels 0..255."""
     return (255 * images).round()
 
 

@@ -1,1 +1,1 @@
-"""The data-set doctor: what lies there, what is wrong with it, and which command mends it. Free of torch."""
+"""The doctor of data sets: an examination of the files, its findings, and the commands that fix them. Free of torch."""

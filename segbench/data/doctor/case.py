@@ -1,4 +1,4 @@
-"""The data set that is examined, and the commands that mend it."""
+"""The data set under examination, and the commands that fix it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,11 @@ from segbench.data.facts import DatasetOptions
 
 @dataclass(frozen=True)
 class Case:
-    """One data set in one place.
+    """One data set in one folder.
 
     Attributes:
         name: of the data set.
-        folder: where it lies.
+        folder: of its files.
         options: its facts.
         table: the class table of its labels.
     """
@@ -26,20 +26,20 @@ class Case:
 
     @property
     def published(self) -> bool:
-        """Whether segbench knows what is right, as it does of published data sets; else it is the user's own."""
+        """True for published data sets, of which segbench knows the contents; False for the user's own."""
         return is_packaged("dataset", self.name)
 
     @property
-    def again(self) -> str:
-        """The command that gets the data set anew."""
+    def replace_command(self) -> str:
+        """The command that replaces the files by the published ones."""
         return f"segbench data download {self.name} --replace" if self.options.archives else self._by_hand
 
-    def get(self, split: str) -> str:
-        """The command that gets a split that is not there."""
+    def download_command(self, split: str) -> str:
+        """Return the command that gets a missing split."""
         if not self.options.archives:
             return self._by_hand
         return f"segbench data download {self.name}{f' --split {split}' if split in self.options.optional else ''}"
 
     @property
     def _by_hand(self) -> str:
-        return f"mend or replace these files, then: segbench data verify {self.name}"
+        return f"fix or replace these files, then: segbench data verify {self.name}"

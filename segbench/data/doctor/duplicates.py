@@ -1,4 +1,4 @@
-"""The same picture in two splits under two names, and whether all files are those of the reference copy."""
+"""Duplicate images in two splits, and the digest that is compared with the reference copy's."""
 
 import hashlib
 import os
@@ -12,12 +12,12 @@ from segbench.data.reader import Finding
 from .case import Case
 from .listing import Listing, split_pairs
 
-# A publisher's own copy may hold a few pictures twice, and nobody can mend that; folders mixed up are far beyond it.
+# A publisher's own copy may hold a few images twice, which nobody can fix; mixed-up folders hold far more.
 _PUBLISHED_SHARE = 1 / 200
 
 
-def twins(listings: Sequence[Listing], case: Case) -> Iterator[Finding]:
-    """Images that are the same byte for byte in two splits; only files of equal size are read."""
+def duplicate_images(listings: Sequence[Listing], case: Case) -> Iterator[Finding]:
+    """Yield a finding for every image that two splits hold byte for byte; only files of equal size are read."""
     sums = _Sums()
     for first, second in split_pairs(listings):
         found = list(_equal(first, second, sums))
@@ -26,13 +26,13 @@ def twins(listings: Sequence[Listing], case: Case) -> Iterator[Finding]:
         for one, other in found:
             text = f"{other} ({second.split}) is byte for byte {one} ({first.split})"
             if many or one.name == other.name:
-                yield Finding("fault", f"{text}: a score on either means nothing.", case.again, "leak")
+                yield Finding("fault", f"{text}: a score on either is meaningless.", case.replace_command, "leak")
             else:
-                yield Finding("note", f"{text}; publishers' own copies hold such pairs.", kind="twins")
+                yield Finding("note", f"{text}; publishers' own copies contain such duplicates.", kind="twins")
 
 
 def content_sha256(listings: Sequence[Listing]) -> str:
-    """SHA-256 of a ``sha256sum`` listing of ``./split/{images,labels}/NAME``, sorted bytewise by path."""
+    """Return the SHA-256 of a ``sha256sum`` listing of ``./split/{images,labels}/NAME``, sorted bytewise by path."""
     named = {}
     for item in listings:
         for pair in item.pairs:
@@ -55,9 +55,9 @@ class _Sums(dict[Path, str]):
 
 def _equal(first: Listing, second: Listing, sums: _Sums) -> Iterator[tuple[Path, Path]]:
     by_size: dict[int, list[Path]] = defaultdict(list)
-    for pair in first.whole:
+    for pair in first.complete_pairs:
         by_size[first.stats[pair.image][0]].append(pair.image)
-    for pair in second.whole:
+    for pair in second.complete_pairs:
         for candidate in by_size.get(second.stats[pair.image][0], []):
             if candidate != pair.image and sums[candidate] == sums[pair.image]:
                 yield candidate, pair.image

@@ -1,8 +1,8 @@
-"""Which known way of writing a label map explains the values that were found?
+"""Numberings of label maps, and the one that explains the values of some label files.
 
-Label maps of one data set are passed around in several numberings: its own values, train ids, either of them off by
-one (a background that was subtracted or added once too often), or the display colours turned into grey. Each is a
-map from value to train id; the one that leaves the fewest pixels and the fewest classes unexplained is named.
+Label maps of one data set circulate in several numberings: its own values, train ids, either of them off by one (a
+background that was subtracted or added once too often), or the display colours converted to grey. Each is a map from
+value to train id; the one that leaves the fewest pixels and the fewest classes unexplained is reported.
 """
 
 from collections.abc import Sequence
@@ -12,26 +12,26 @@ import numpy as np
 
 from segbench.data.classes import IGNORE, ClassTable
 
-_TOLERATED = 1e-3  # share of pixels that a numbering may leave unexplained and still be named
+_TOLERATED = 1e-3  # largest share of pixels that a reported numbering leaves unexplained
 _EQUAL = 1e-12
 _VOC_BORDER = (224, 224, 192)  # colour of the ignored border in palettes that follow PASCAL VOC
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """A way of writing a label map.
+    """A numbering of label maps.
 
     Attributes:
-        says: what the labels hold then, to follow "the labels hold".
+        description: of the values, to follow "the labels look like".
         values: value to train id, or to 255 where it is ignored.
     """
 
-    says: str
+    description: str
     values: dict[int, int]
 
 
 def encodings(tables: Sequence[ClassTable]) -> list[Encoding]:
-    """Every numbering that the tables suggest, that of the first table first; each map once."""
+    """Return every numbering that the tables suggest, that of the first table first; each map once."""
     found: list[Encoding] = []
     tables = list(tables)
     for table in tables[:1] + [table for table in tables[1:] if not _extends(table, tables[0])]:
@@ -52,13 +52,13 @@ def encodings(tables: Sequence[ClassTable]) -> list[Encoding]:
 
 
 def explain(raw: np.ndarray, tables: Sequence[ClassTable]) -> tuple[Encoding, ...]:
-    """The numberings that explain a histogram far better than the first table's own values do.
+    """Return the numberings that explain a histogram far better than the first table's own values do.
 
-    Values alone cannot tell numberings apart that use the same ones, e.g. with what is ignored first or last.
+    Values alone cannot tell numberings apart that use the same ones, e.g. with the ignored value first or last.
 
     Args:
-        raw: pixels with each value, int64 (256,).
-        tables: the class tables that the label files could serve, the one in use first.
+        raw: number of pixels with each value, int64 (256,).
+        tables: the class tables that the label files may follow, the one in use first.
 
     Returns:
         All that explain it equally well; empty if the first table's values do about as well, or if nothing does.
@@ -75,7 +75,7 @@ def explain(raw: np.ndarray, tables: Sequence[ClassTable]) -> tuple[Encoding, ..
 
 
 def _misfit(raw: np.ndarray, encoding: Encoding) -> float:
-    """Share of the pixels that have no meaning, plus share of the classes that do not occur; 0 is a perfect fit."""
+    """Return the share of unexplained pixels plus the share of classes that do not occur; 0 is a perfect fit."""
     occurring = {train_id: False for train_id in encoding.values.values() if train_id != IGNORE}
     for value, train_id in encoding.values.items():
         if train_id != IGNORE and raw[value]:
@@ -88,7 +88,7 @@ def _unexplained(raw: np.ndarray, encoding: Encoding) -> float:
 
 
 def _extends(table: ClassTable, first: ClassTable) -> bool:
-    """Whether a table only gives a class to what the first ignores: then label files for either are the same."""
+    """Return True if a table only adds classes for values that the first ignores: both read the same label files."""
     values = dict(table.values)
     return all(values.get(value) == train_id for value, train_id in first.values if train_id != IGNORE)
 
@@ -98,7 +98,7 @@ def _raised(values: dict[int, int], by: int) -> dict[int, int]:
 
 
 def _greys(table: ClassTable) -> dict[int, int]:
-    """Luma of the display colours (ITU-R BT.601, section 2.5.1), which image libraries take for grey."""
+    """Return the luma of the display colours (ITU-R BT.601, section 2.5.1), which image libraries convert to grey."""
     ignored = {_luma((0, 0, 0)): IGNORE, _luma(_VOC_BORDER): IGNORE}
     return ignored | {_luma(entry.color): number for number, entry in enumerate(table.classes)}
 

@@ -1,4 +1,4 @@
-"""What an image file says of itself in its first bytes, to tell files that were written differently apart.
+"""Format, colours and bit depth of an image file, from its first bytes.
 
 PNG: signature, then the IHDR chunk (PNG specification, section 11.2.2: width, height, bit depth, colour type).
 """
@@ -6,7 +6,7 @@ PNG: signature, then the IHDR chunk (PNG specification, section 11.2.2: width, h
 from dataclasses import dataclass
 from pathlib import Path
 
-from segbench.data.whole import JPEG, PNG
+from segbench.data.truncation import JPEG, PNG
 
 _COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with transparency", 6: "RGBA"}  # table 11.1
 _BYTES = 26  # up to and with the colour type
@@ -14,12 +14,12 @@ _BYTES = 26  # up to and with the colour type
 
 @dataclass(frozen=True)
 class Kind:
-    """How a file holds its pixels.
+    """Format of an image file.
 
     Attributes:
-        format: ``PNG``, ``JPEG``, or what the file's name ends with.
+        format: ``PNG``, ``JPEG``, or the suffix of the file's name.
         colours: of a PNG: ``grey``, ``RGB``, ``palette`` and the like; else empty.
-        bits: of a PNG: of a sample, or of an index into the palette; else 0.
+        bits: of a PNG: per sample, or per index into the palette; else 0.
     """
 
     format: str
@@ -31,12 +31,12 @@ class Kind:
 
     @property
     def changes_values(self) -> bool:
-        """JPEG smears values; decoders stretch grey samples of fewer than 8 bits to the range 0..255."""
+        """True for JPEG, which blurs values, and for grey of fewer than 8 bits, which decoders stretch to 0..255."""
         return self.format == "JPEG" or (self.colours == "grey" and self.bits < 8)
 
 
 def kind_of(path: Path) -> Kind:
-    """What a file is by its first bytes; by its name where they say nothing, or cannot be read."""
+    """Return the format of a file by its first bytes, or by its name where these are unknown or cannot be read."""
     try:
         with path.open("rb") as file:
             data = file.read(_BYTES)

@@ -1,4 +1,4 @@
-"""What the doctor found, as plain data that turns into JSON and back."""
+"""Report of an examination, as plain data with conversion to JSON and back."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ import numpy as np
 from segbench.data.classes import ClassTable
 from segbench.data.reader import Finding
 
-LINES_A_KIND = 5
+LINES_PER_KIND = 5
 
 
 @dataclass
@@ -18,12 +18,12 @@ class Tally:
     """Counts over the files of one split that could be read.
 
     Attributes:
-        images: how many images.
-        labels: how many labels.
+        images: number of images.
+        labels: number of labels.
         heights: smallest and largest height of an image in pixels; (0, 0) before the first.
         widths: smallest and largest width.
-        raw: pixels with each value of the label files, before any mapping, int64 (256,).
-        images_with: labels that contain each train id, int64 (num_classes,).
+        raw: number of pixels with each value of the label files, before any mapping, int64 (256,).
+        images_with: number of labels that contain each train id, int64 (num_classes,).
         image_kinds: format, colours and bits of the image files, e.g. ``RGB 8-bit PNG``, to their number.
         label_kinds: the same of the label files.
     """
@@ -44,16 +44,16 @@ class Tally:
 
     @property
     def pixels(self) -> int:
-        """Of all labels."""
+        """Number of pixels of all labels."""
         return int(self.raw.sum())
 
     @property
     def values(self) -> list[int]:
-        """That occur in the label files, in order."""
+        """Values that occur in the label files, ascending."""
         return [int(value) for value in np.flatnonzero(self.raw)]
 
     def mapped(self, table: ClassTable) -> tuple[np.ndarray, int, int]:
-        """Pixels of each train id, int64 (num_classes,), ignored pixels, and pixels with values outside the table."""
+        """Return pixels of each train id, int64 (num_classes,), ignored pixels, and pixels outside the table."""
         classes, ignored, known = np.zeros(table.num_classes, np.int64), 0, 0
         for value, train_id in table.values:
             count = int(self.raw[value])
@@ -65,7 +65,7 @@ class Tally:
         return classes, ignored, self.pixels - known
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, complete enough for ``from_json``."""
+        """Return everything as plain data for ``from_json``."""
         return {
             "images": self.images,
             "labels": self.labels,
@@ -79,10 +79,10 @@ class Tally:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Tally":
-        """The tally that ``as_json`` wrote.
+        """Return the tally that ``as_json`` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError: it is something else.
+            KeyError, TypeError, ValueError: the data is not of a tally.
         """
         raw = np.zeros(256, np.int64)
         for value, count in data["raw"].items():
@@ -100,17 +100,17 @@ class SplitReport:
     Attributes:
         split: its name.
         accepted: accepted numbers of images, the official one first.
-        listed: pairs that should be there by folder or list.
-        whole: pairs of which every file is there.
-        optional: whether the data set is whole without it.
-        secret: whether its labels are not public.
-        tally: what was counted in its files.
+        listed: number of pairs according to its folder or list.
+        complete: number of pairs of which every file is there.
+        optional: True if the data set is complete without it.
+        secret: True if its labels are not public.
+        tally: counts over its files.
     """
 
     split: str
     accepted: tuple[int, ...]
     listed: int
-    whole: int
+    complete: int
     optional: bool
     secret: bool
     tally: Tally
@@ -118,17 +118,17 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole examination.
+    """Result of an examination.
 
     Attributes:
         name: of the data set.
         title: the name people use.
-        folder: where it lies.
-        layout: which of its layouts lies there; empty where there is but one.
+        folder: of its files.
+        layout: the layout of the files; empty where a data set has but one.
         table: the class table that train ids refer to.
-        splits: those that were looked at.
-        findings: everything there is to say, faults last.
-        remembered: whether all files are those of an earlier examination, so that none was read again.
+        splits: the examined ones.
+        findings: all of them, faults last.
+        remembered: True if all files are those of an earlier examination, so that none was read again.
     """
 
     name: str
@@ -141,14 +141,16 @@ class Report:
     remembered: bool = False
 
     def of_level(self, level: str) -> tuple[Finding, ...]:
+        """Return the findings of level ``ok``, ``note`` or ``fault``."""
         return tuple(finding for finding in self.findings if finding.level == level)
 
     @property
     def faults(self) -> tuple[Finding, ...]:
+        """The findings of level ``fault``."""
         return self.of_level("fault")
 
     def as_json(self) -> dict[str, Any]:
-        """The report as plain data; raw values and classes in pixels, complete."""
+        """Return the report as plain data, with all counts in pixels."""
         return {
             "schema": 2,
             "dataset": self.name,
@@ -157,22 +159,22 @@ class Report:
             "ok": not self.faults,
             "remembered": self.remembered,
             "class_table": self.table.name,
-            "findings": [findings_json(finding) for finding in self.findings],
-            "splits": {part.split: self._split_json(part) for part in self.splits},
+            "findings": [finding_json(finding) for finding in self.findings],
+            "splits": {item.split: self._split_json(item) for item in self.splits},
         }
 
-    def _split_json(self, part: SplitReport) -> dict[str, Any]:
-        classes, ignored, unknown = part.tally.mapped(self.table)
-        counted = part.tally.as_json()
+    def _split_json(self, report: SplitReport) -> dict[str, Any]:
+        classes, ignored, unknown = report.tally.mapped(self.table)
+        counted = report.tally.as_json()
         images_with = counted.pop("images_with")
         return {
-            "accepted": list(part.accepted),
-            "listed": part.listed,
-            "whole": part.whole,
-            "optional": part.optional,
-            "secret": part.secret,
+            "accepted": list(report.accepted),
+            "listed": report.listed,
+            "whole": report.complete,
+            "optional": report.optional,
+            "secret": report.secret,
             **counted,
-            "pixels": part.tally.pixels,
+            "pixels": report.tally.pixels,
             "classes": dict(zip(self.table.names, classes.tolist(), strict=True)),
             "ignored": ignored,
             "outside": unknown,
@@ -180,25 +182,26 @@ class Report:
         }
 
 
-def findings_json(finding: Finding) -> dict[str, str]:
+def finding_json(finding: Finding) -> dict[str, str]:
+    """Return a finding as plain data."""
     return {"level": finding.level, "kind": finding.kind, "text": finding.text, "fix": finding.fix}
 
 
 def shorten(findings: tuple[Finding, ...]) -> list[Finding]:
-    """The first five of each kind, kinds together, each kind's rest as a number; a kind of its own without a name."""
+    """Return the first five findings of each kind, kinds together, and one that counts the rest of each kind."""
     kinds: dict[str, list[Finding]] = {}
     for place, finding in enumerate(findings):
         kinds.setdefault(finding.kind or f"#{place}", []).append(finding)
     lines: list[Finding] = []
     for kind, same in kinds.items():
-        lines += same[:LINES_A_KIND]
-        if (more := len(same) - LINES_A_KIND) > 0:
+        lines += same[:LINES_PER_KIND]
+        if (more := len(same) - LINES_PER_KIND) > 0:
             lines.append(Finding(same[0].level, f"... and {more:,} more of this kind ({kind}).", same[0].fix, kind))
     return lines
 
 
 def spans(values: list[int]) -> str:
-    """``[0, 1, 2, 255]`` -> ``0..2, 255``."""
+    """Return values with their ranges joined: ``[0, 1, 2, 255]`` -> ``0..2, 255``."""
     found: list[list[int]] = []
     for value in sorted(values):
         if found and value == found[-1][1] + 1:
@@ -209,7 +212,7 @@ def spans(values: list[int]) -> str:
 
 
 def enumerate_names(names: list[str], *, most: int = 8) -> str:
-    """``sky, car and 3 more``."""
+    """Return the first names and the number of the others: ``sky, car and 3 more``."""
     if len(names) <= most + 1:
         return ", ".join(names)
     return f"{', '.join(names[:most])} and {len(names) - most} more"

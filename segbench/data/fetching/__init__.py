@@ -1,1 +1,1 @@
-"""Getting a data set: downloads, accounts, archives fetched by hand, unpacking."""
+"""Fetching of data sets: downloads, accounts, archives of the user's, unpacking."""

@@ -1,4 +1,4 @@
-"""Put a data set together from what the user already has: official archives, or an extracted folder. Free of torch."""
+"""Assembly of a data set from what the user has: official archives, or an extracted folder. Free of torch."""
 
 import shlex
 import tempfile
@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from segbench.core.errors import Interrupted, MissingFault, RunFault, UsageFault
-from segbench.data.doctor.listing import list_split
+from segbench.core.progress import SILENT, Observer
 from segbench.data.facts import Archive, DatasetOptions, facts, require_split
+from segbench.data.handle import find_dataset
 from segbench.data.places import data_root
+from segbench.data.presence import presence
 from segbench.data.reader import locate, require_folder
 
-from .byhand import lying_in, prove, recognise
+from .dataset_folder import DatasetFolder
 from .ledger import Entry
-from .listener import SILENT, Listener
-from .site import Site
+from .local_archives import find_archive, identify_archive, verify_archive
 
 
 def assemble(
@@ -25,11 +26,11 @@ def assemble(
     splits: Sequence[str] = (),
     replace: bool = False,
     options: DatasetOptions | None = None,
-    listener: Listener = SILENT,
+    observer: Observer = SILENT,
     unpacked: Callable[[Entry], None] = lambda entry: None,
     command: str = "",
 ) -> Path:
-    """Have the data set under the data root, and return its folder; whether it is whole is for ``verify`` to say.
+    """Assemble the data set under the data root and return its folder, which is not verified here.
 
     Archives are unpacked into ``root``/``name``; an extracted folder is linked to from there. Nothing of the user's
     is moved, changed or deleted.
@@ -38,18 +39,19 @@ def assemble(
         name: of the data set.
         root: the data root.
         sources: official archives, folders that hold some, or one extracted folder (as the archives unpack, or as
-            other projects arrange it). Archives that simply lie in ``root`` or ``root``/``name`` need not be named.
-        splits: what is wanted; empty for all splits but the optional ones.
+            other projects arrange it). Archives in ``root`` or ``root``/``name`` need not be named.
+        splits: wanted splits; empty for all but the optional ones.
         replace: move what is there aside (to ``NAME.before-N``).
         options: facts of the data set; None for the registered ones.
-        listener: told what goes on.
+        observer: told of each archive.
         unpacked: called with each archive as soon as it is unpacked.
-        command: that goes on with this very work.
+        command: the command that resumes this work.
 
     Raises:
-        UsageFault: unknown data set or split, or sources that do not go together.
-        MissingFault: nothing there, something that is no part of the data set, or an archive that lacks or is damaged.
-        RunFault: the folder is in use for something else, the disk refuses, or another process is at it.
+        UsageFault: unknown data set or split, or both archives and an extracted folder.
+        MissingFault: nothing there, a source that does not belong to the data set, or a missing or damaged archive.
+        RunFault: the folder is in use for something else, the disk is full or not writable, or another process works
+            on this data set.
         Interrupted: Ctrl-C; says what is kept.
     """
     options = options or facts(name)
@@ -57,33 +59,33 @@ def assemble(
     for split in splits:
         require_split(options, split)
     wanted = list(splits) or [split for split in options.splits if split not in options.optional]
-    anew = command if replace else f"{command} --replace"
-    site = Site(name, root, options=options, next=command, anew=anew)
+    replace_command = command if replace else f"{command} --replace"
+    target = DatasetFolder(name, root, options=options, next=command, replace_command=replace_command)
     archives, folder = _sort(sources, name, wanted, options)
     if folder is not None:
-        with site.locked():
-            return _link(site, folder, name, root, options, replace, anew)
+        with target.locked():
+            return _link(target, folder, name, root, options, replace, replace_command)
     for archive, _ in archives.values():  # one that was named is wanted
         wanted += [split for split in archive.splits if not set(archive.splits) & set(wanted)]
-    needed = site.needed(wanted, replace=replace and bool(sources))
+    needed = target.needed(wanted, replace=replace and bool(sources))
     for archive in needed:
-        lying = lying_in((site.folder, root), archive)
-        if lying is not None:
-            archives.setdefault(archive.name, (archive, lying))
+        found = find_archive((target.path, root), archive)
+        if found is not None:
+            archives.setdefault(archive.name, (archive, found))
     if not archives:
         return require_folder(name, root, options)
-    with site.locked():
-        _unpack(site, wanted, archives, replace, listener, unpacked, command, anew)
-        lacking = [item.name for item in site.needed(wanted, replace=False)]
-        site.finish()
-    if lacking:
-        fault = f"{options.title} still lacks {', '.join(lacking)}; what was unpacked is kept in {site.folder}."
-        raise MissingFault(fault, next=f"segbench data prepare {name} --from {lacking[0]}")
+    with target.locked():
+        _unpack(target, wanted, archives, replace, observer, unpacked, command, replace_command)
+        missing = [item.name for item in target.needed(wanted, replace=False)]
+        target.finish()
+    if missing:
+        fault = f"{options.title} still lacks {', '.join(missing)}; what was unpacked is kept in {target.path}."
+        raise MissingFault(fault, next=f"segbench data prepare {name} --from {missing[0]}")
     return require_folder(name, root, options)
 
 
 def _command(name: str, root: Path, sources: Sequence[Path], splits: Sequence[str]) -> str:
-    """What is typed for this very work."""
+    """Return the command line of this very work."""
     words = ["segbench", "data", "prepare", name]
     words += [word for path in sources for word in ("--from", str(path))]
     words += [word for split in splits for word in ("--split", split)]
@@ -93,69 +95,80 @@ def _command(name: str, root: Path, sources: Sequence[Path], splits: Sequence[st
 def _sort(
     sources: Sequence[Path], name: str, wanted: Sequence[str], options: DatasetOptions
 ) -> tuple[dict[str, tuple[Archive, Path]], Path | None]:
-    """The archives among the sources, by name, or the one extracted folder."""
+    """Return the archives among the sources by name, or the one extracted folder."""
+    again = f"segbench data prepare {name} --from PATH"
     archives: dict[str, tuple[Archive, Path]] = {}
     folders: list[Path] = []
     for source in (path.expanduser().absolute() for path in sources):
         if source.is_file():
-            archive = recognise(source, options, next=f"segbench data prepare {name} --from PATH")
+            archive = identify_archive(source, options, next=again)
             archives[archive.name] = archive, source
         elif source.is_dir():
-            inside = {item.name: (item, source / item.name) for item in options.archives if lying_in([source], item)}
-            if inside and not _has(name, source, wanted, options, every=True):
+            inside = {
+                item.name: (item, source / item.name) for item in options.archives if find_archive([source], item)
+            }
+            if inside and not _has_all(name, source, wanted, options):
                 archives |= inside
             else:
                 folders.append(source)
         else:
-            raise MissingFault(f"There is no {source}.", next=f"segbench data prepare {name} --from PATH")
+            raise MissingFault(f"There is no {source}.", next=again)
     if len(folders) > 1 or (folders and archives):
         fault = f"Give archives or one extracted folder, not both: {', '.join(map(str, sources))}."
-        raise UsageFault(fault, next=f"segbench data prepare {name} --from PATH")
+        raise UsageFault(fault, next=again)
     return archives, folders[0] if folders else None
 
 
 def _unpack(
-    site: Site,
+    target: DatasetFolder,
     wanted: Sequence[str],
     archives: dict[str, tuple[Archive, Path]],
     replace: bool,
-    listener: Listener,
+    observer: Observer,
     unpacked: Callable[[Entry], None],
     command: str,
-    anew: str,
+    replace_command: str,
 ) -> None:
-    """Unpack those that are not yet, whatever they are for: the user named them."""
-    ledger = site.ledger()
+    """Unpack the archives that are not yet unpacked, also ones that no wanted split needs: the user named them."""
+    ledger = target.ledger()
     replace = replace and not (ledger and ledger.replacing)
-    if ledger is None and not replace and not site.is_blank() and not site.needed(wanted, replace=False):
-        if site.whole_splits(wanted) >= set(wanted):
+    if ledger is None and not replace and not target.is_empty() and not target.needed(wanted, replace=False):
+        if target.whole_splits(wanted) >= set(wanted):
             return
-        fault = f"{site.folder} is there already, and not of segbench's making: it is left alone."
-        raise RunFault(fault, next=anew)
+        fault = f"{target.path} exists and was not made by segbench; nothing is written to it."
+        raise RunFault(fault, next=replace_command)
     if not replace:
-        site.require_own()
+        target.require_own()
     todo = [pair for pair in archives.values() if replace or ledger is None or not ledger.holds(pair[0])]
     for number, (archive, path) in enumerate(todo, 1):
-        listener.announce(f"{path}", number, len(todo))
+        observer.announce(f"{path}", number, len(todo))
         try:
-            check = listener.counter(f"{archive.name}: check", "bytes")
-            sha256 = prove(path, archive, progress=check, next=command)
-            progress = listener.counter(f"{archive.name}: unpack", "bytes")
-            unpacked(site.unpack(archive, path, sha256=sha256, replace=replace, progress=progress))
+            count = observer.counter(f"{archive.name}: check", "bytes")
+            sha256 = verify_archive(path, archive, progress=count, next=command)
+            count = observer.counter(f"{archive.name}: unpack", "bytes")
+            unpacked(target.unpack(archive, path, sha256=sha256, replace=replace, progress=count))
         except KeyboardInterrupt:
-            text = f"Stopped; {number - 1} of {len(todo)} archives are unpacked in {site.folder}."
+            text = f"Stopped; {number - 1} of {len(todo)} archives are unpacked in {target.path}."
             raise Interrupted(text, next=command) from None
 
 
-def _link(site: Site, source: Path, name: str, root: Path, options: DatasetOptions, replace: bool, anew: str) -> Path:
+def _link(
+    target: DatasetFolder,
+    source: Path,
+    name: str,
+    root: Path,
+    options: DatasetOptions,
+    replace: bool,
+    replace_command: str,
+) -> Path:
     """Make the data set's folder a link to an extracted one, if the reader finds the data there."""
-    if site.folder.exists() and site.folder.resolve() == source.resolve():
+    if target.path.exists() and target.path.resolve() == source.resolve():
         return require_folder(name, root, options)
-    with tempfile.TemporaryDirectory(dir=site.work) as probe:
+    with tempfile.TemporaryDirectory(dir=target.work) as probe:
         link = Path(probe) / name
         for aim in dict.fromkeys((locate(name, source) or source, source)):
             _symlink(link, aim, root / name)
-            if _has(name, Path(probe), list(options.splits), options, every=False):
+            if _has_any(name, Path(probe), options):
                 break
             link.unlink()
         else:
@@ -163,14 +176,14 @@ def _link(site: Site, source: Path, name: str, root: Path, options: DatasetOptio
                 f"{source} holds neither an archive of {options.title} nor its files in a layout that segbench knows.",
                 next=f"segbench data list {name}",
             )
-        if site.folder.exists() and site.folder.resolve() == link.resolve():
+        if target.path.exists() and target.path.resolve() == link.resolve():
             return require_folder(name, root, options)
-        if site.folder.is_symlink() or site.folder.exists():
+        if target.path.is_symlink() or target.path.exists():
             if not replace:
-                fault = f"{site.folder} is there already; it is left alone, and {source} is not linked to."
-                raise RunFault(fault, next=anew)
-            site.move_aside(with_archives=True)  # the place itself is needed
-        link.rename(site.folder)
+                fault = f"{target.path} exists and stays as it is; {source} is not linked to."
+                raise RunFault(fault, next=replace_command)
+            target.move_aside(with_archives=True)  # the place itself is needed
+        link.rename(target.path)
     return require_folder(name, root, options)
 
 
@@ -185,12 +198,13 @@ def _symlink(link: Path, aim: Path, folder: Path) -> None:
         raise RunFault(f"{fault} around it as the data root.", next=command) from error
 
 
-def _has(name: str, root: Path, splits: Sequence[str], options: DatasetOptions, *, every: bool) -> bool:
-    """Whether the reader finds, under a data root, every split whole, or at least one whole pair."""
-    folder = locate(name, root)
-    if folder is None:
-        return False
-    lists = [list_split(name, folder, split, options) for split in splits]
-    if not every:
-        return any(item.whole for item in lists)
-    return all(item.pairs and len(item.whole) == len(item.pairs) for item in lists)
+def _has_all(name: str, root: Path, splits: Sequence[str], options: DatasetOptions) -> bool:
+    """Return True if the reader finds every file of the splits under a data root."""
+    dataset = find_dataset(name, root, options=options)
+    found = presence(dataset, splits).splits
+    return dataset.folder is not None and all(split.pairs and not split.absent for split in found)
+
+
+def _has_any(name: str, root: Path, options: DatasetOptions) -> bool:
+    """Return True if the reader finds at least one image with its label under a data root."""
+    return any(split.found for split in presence(find_dataset(name, root, options=options)).splits)

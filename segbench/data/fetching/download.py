@@ -1,4 +1,4 @@
-"""Get a data set: fetch its archives one after the other, unpack what is needed, check it. Free of torch."""
+"""Download of a data set: its archives are fetched one after the other, unpacked and verified. Free of torch."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
@@ -8,44 +8,45 @@ from pathlib import Path, PurePosixPath
 import httpx
 
 from segbench.core.archive import Conflict
+from segbench.core.checksums import remove_with_record
 from segbench.core.disk import amount, free_bytes, require_room
-from segbench.core.download import fetch, forget, kept_bytes
+from segbench.core.download import fetch, kept_bytes
 from segbench.core.errors import Interrupted, MissingFault, UsageFault
-from segbench.core.registry import implementation
+from segbench.core.progress import SILENT, Observer
 from segbench.core.spec import digest
 from segbench.data.facts import Archive, DatasetOptions, facts, require_split
 from segbench.data.reader import locate
 from segbench.data.verify import Verified, verify
 
 from .accounts import account
-from .byhand import lying_in, prove
+from .dataset_folder import DatasetFolder
+from .finishing import finish_dataset
 from .ledger import Entry
-from .listener import SILENT, Listener
-from .site import Site
+from .local_archives import find_archive, verify_archive
 
 
 @dataclass(frozen=True)
 class _Step:
-    """One archive and where it comes from.
+    """One archive and its origin.
 
     Attributes:
-        archive: facts of it; with another address, its digest is not known.
-        path: where it lies, or shall.
-        fetched: whether it is fetched; else the user did.
-        unpacked: about how many bytes its files take.
+        archive: its facts; from another address without a digest.
+        path: of the archive on this machine, now or later.
+        fetched: True if it is downloaded, False if the user did that.
+        unpacked_bytes: estimated size of its files.
     """
 
     archive: Archive
     path: Path
     fetched: bool
-    unpacked: int
+    unpacked_bytes: int
 
     @property
-    def coming(self) -> int:
-        """About how many bytes are still to be fetched."""
+    def remaining_bytes(self) -> int:
+        """Estimated number of bytes still to be downloaded."""
         if not self.fetched:
             return 0
-        size = self.archive.size_bytes or self.unpacked  # images hardly shrink in an archive
+        size = self.archive.size_bytes or self.unpacked_bytes  # images hardly shrink in an archive
         return max(0, size - kept_bytes(self.path, self.checksums))
 
     @property
@@ -63,32 +64,32 @@ def download(
     replace: bool = False,
     keep_archives: bool = False,
     options: DatasetOptions | None = None,
-    listener: Listener = SILENT,
+    observer: Observer = SILENT,
     unpacked: Callable[[Entry], None] = lambda entry: None,
     command: str = "",
 ) -> Verified:
-    """Make the data set complete under ``root``/``name``; does nothing but check if it is.
+    """Download what is missing of a data set under ``root``/``name``, and verify the data set.
 
     Archives wait in ``root``/.segbench/``name`` until they are unpacked. Ones of the right name in ``root`` or in
-    ``root``/``name`` are taken and left where they are.
+    ``root``/``name`` are used and left where they are.
 
     Args:
         name: of the data set.
         root: the data root.
-        splits: what shall be complete; empty for all splits but the optional ones.
-        urls: other addresses: ``ARCHIVE=URL``, or the URL alone if its last part is an archive's name or there is
-            but one archive. No published checksum is asked of what comes from there.
-        replace: move what is there aside (to ``NAME.before-N``) and begin anew.
-        keep_archives: do not remove them.
+        splits: wanted splits; empty for all but the optional ones.
+        urls: other addresses: ``ARCHIVE=URL``, or the URL alone if its last component is an archive's name or there is
+            but one archive. Files from there need not have the published checksums.
+        replace: move what is there aside (to ``NAME.before-N``) and start over.
+        keep_archives: do not remove archives that were downloaded and unpacked.
         options: facts of the data set; None for the registered ones.
-        listener: told what goes on.
+        observer: told of each archive and of the verification.
         unpacked: called with each archive as soon as it is unpacked.
-        command: that goes on with this very work.
+        command: the command that resumes this work.
 
     Raises:
         UsageFault: unknown data set, split or archive.
-        MissingFault: needs a login, cannot be fetched, or is not what it should be.
-        RunFault: no room on the disk, or another process is at it.
+        MissingFault: it needs a login, cannot be downloaded, or is not the published data set.
+        RunFault: the disk is full or not writable, or another process works on this data set.
         Interrupted: Ctrl-C; says what is kept.
     """
     options = options or facts(name)
@@ -96,53 +97,55 @@ def download(
     for split in splits:
         require_split(options, split)
     if not options.archives:
-        raise MissingFault(f"{options.title} cannot be fetched by the program. {options.obtain}")
-    elsewhere = _addresses(urls, options, name)
-    anew = command if replace else f"{command} --replace"
-    site = Site(name, root, options=options, next=command, anew=anew)
+        raise MissingFault(f"{options.title} cannot be downloaded by segbench. {options.obtain}")
+    addresses = _addresses(urls, options, name)
+    replace_command = command if replace else f"{command} --replace"
+    target = DatasetFolder(name, root, options=options, next=command, replace_command=replace_command)
     wanted = splits or [split for split in options.splits if split not in options.optional]
-    if site.needed(wanted, replace=replace):
-        with site.locked():
-            needed = site.needed(wanted, replace=replace)
-            steps = [_step(site, archive, elsewhere.get(archive.name), needed, options) for archive in needed]
-            _work(steps, site, options, replace, keep_archives, listener, unpacked, command)
-    site.finish()
-    _finish(name, root, site, listener)
-    progress = listener.counter(f"{name}: verify", "pairs")
+    if target.needed(wanted, replace=replace):
+        with target.locked():
+            needed = target.needed(wanted, replace=replace)
+            steps = [_step(target, archive, addresses.get(archive.name), needed, options) for archive in needed]
+            _run(steps, target, options, replace, keep_archives, observer, unpacked, command)
+    target.finish()
+    folder = locate(name, root)
+    if folder is not None and target.ledger() is not None:
+        finish_dataset(name, folder, observer=observer)
+    progress = observer.counter(f"{name}: verify", "pairs")
     return verify(name, root, splits=splits or None, options=options, progress=progress)
 
 
-def _work(
+def _run(
     steps: Sequence[_Step],
-    site: Site,
+    target: DatasetFolder,
     options: DatasetOptions,
     replace: bool,
     keep_archives: bool,
-    listener: Listener,
+    observer: Observer,
     unpacked: Callable[[Entry], None],
     command: str,
 ) -> None:
-    """Fetch and unpack one archive after the other, after a look at the room there is for all of them."""
+    """Fetch and unpack one archive after the other, if there is room for all of them."""
     if not replace:
-        site.require_own()
-    _announce(steps, site, options, listener)
-    require_room(site.folder, _peak(steps, keep=keep_archives), what=options.title, next=command)
+        target.require_own()
+    _announce(steps, target, options, observer)
+    require_room(target.path, _peak_bytes(steps, keep=keep_archives), what=options.title, next=command)
     with ExitStack() as clients:
         sessions: dict[str, httpx.Client] = {}
         for number, step in enumerate(steps, 1):
             try:
                 size = f"  {amount(step.archive.size_bytes)}" if step.archive.size_bytes else ""
-                listener.announce(f"{step.archive.name}{size}", number, len(steps))
-                sha256 = _get(step, sessions, clients, listener, command)
-                unpacked(_unpack(site, step, sha256, replace=replace, listener=listener))
+                observer.announce(f"{step.archive.name}{size}", number, len(steps))
+                sha256 = _fetch(step, sessions, clients, observer, command)
+                unpacked(_unpack(target, step, sha256, replace=replace, observer=observer))
             except KeyboardInterrupt:
-                raise Interrupted(_kept(steps, number - 1, site), next=command) from None
+                raise Interrupted(_kept(steps, number - 1, target), next=command) from None
             if step.fetched and not keep_archives:
                 step.path.unlink()
 
 
 def _addresses(urls: Iterable[str], options: DatasetOptions, name: str) -> dict[str, str]:
-    """Archive name to the address that was given for it."""
+    """Return the addresses given by the user by archive name."""
     names = [archive.name for archive in options.archives]
     found: dict[str, str] = {}
     for given in urls:
@@ -156,24 +159,26 @@ def _addresses(urls: Iterable[str], options: DatasetOptions, name: str) -> dict[
             fault = f"{options.title} has several archives; say which one {given} is, as ARCHIVE=URL: {known}."
             raise UsageFault(fault, next="segbench data download --help")
         if not url.startswith(("http://", "https://")):
-            fault = f"{url} is no http or https address; an archive on this machine is taken with --from."
+            fault = f"{url} is not an http or https address; for an archive on this machine use --from."
             raise UsageFault(fault, next=f"segbench data prepare {name} --from FILE")
         found[archive] = url
     return found
 
 
-def _step(site: Site, archive: Archive, url: str | None, needed: Sequence[Archive], options: DatasetOptions) -> _Step:
-    takes = _unpacked_bytes(archive, needed, options)
+def _step(
+    target: DatasetFolder, archive: Archive, url: str | None, needed: Sequence[Archive], options: DatasetOptions
+) -> _Step:
+    unpacked_bytes = _unpacked_bytes(archive, needed, options)
     if url is not None:
         # A mirror may pack the same files differently: the published checksum is that of the published file.
         other = archive.model_copy(update={"urls": (url,), "checksums": {}, "size_bytes": None, "account": None})
-        return _Step(other, site.work / f"{digest(url)}-{archive.name}", True, takes)
-    lying = lying_in((site.folder, site.folder.parent), archive)
-    return _Step(archive, lying or site.work / archive.name, lying is None, takes)
+        return _Step(other, target.work / f"{digest(url)}-{archive.name}", True, unpacked_bytes)
+    found = find_archive((target.path, target.path.parent), archive)
+    return _Step(archive, found or target.work / archive.name, found is None, unpacked_bytes)
 
 
 def _unpacked_bytes(archive: Archive, needed: Sequence[Archive], options: DatasetOptions) -> int:
-    """About what an archive's files take: published, else the archive's own size, else its share of what is left."""
+    """Estimate the size of an archive's files: published, else the archive's own, else its share of what is left."""
     known = {item.name: item.unpacked_bytes or item.size_bytes for item in needed}
     size = known[archive.name]
     if size is None:
@@ -182,80 +187,72 @@ def _unpacked_bytes(archive: Archive, needed: Sequence[Archive], options: Datase
     return min(size, options.size_bytes)
 
 
-def _peak(steps: Sequence[_Step], *, keep: bool) -> int:
-    """Bytes that are taken at the worst moment: an archive and its files, beside those of the ones before."""
+def _peak_bytes(steps: Sequence[_Step], *, keep: bool) -> int:
+    """Return the most room that is needed at a time: for an archive and its files, beside those of the ones before."""
     peak = taken = 0
     for step in steps:
-        peak = max(peak, taken + step.coming + step.unpacked)
-        taken += step.unpacked + (step.coming if keep else 0)
+        peak = max(peak, taken + step.remaining_bytes + step.unpacked_bytes)
+        taken += step.unpacked_bytes + (step.remaining_bytes if keep else 0)
     return peak
 
 
-def _announce(steps: Sequence[_Step], site: Site, options: DatasetOptions, listener: Listener) -> None:
+def _announce(steps: Sequence[_Step], target: DatasetFolder, options: DatasetOptions, observer: Observer) -> None:
     fetched = [step for step in steps if step.fetched]
-    published = all(step.archive.size_bytes for step in fetched)
-    about = "" if published else "about "
+    about = "" if all(step.archive.size_bytes for step in fetched) else "about "
     if fetched:
-        many = f"{len(fetched)} archive{'s' * (len(fetched) > 1)}"
-        listener.note(f"{options.title}: {many}, {about}{amount(sum(step.coming for step in fetched))} to fetch")
+        archives = f"{len(fetched)} archive{'s' * (len(fetched) > 1)}"
+        size = amount(sum(step.remaining_bytes for step in fetched))
+        observer.note(f"{options.title}: {archives}, {about}{size} to download")
     for step in steps:
         if not step.fetched:
-            listener.note(f"{options.title}: {step.path} is taken as it lies there")
-    takes = amount(sum(step.unpacked for step in steps))
-    listener.note(f"about {takes} when unpacked, into {site.folder} ({amount(free_bytes(site.folder))} free)")
+            observer.note(f"{options.title}: {step.path} is used and stays there")
+    unpacked = amount(sum(step.unpacked_bytes for step in steps))
+    observer.note(f"about {unpacked} unpacked, in {target.path} ({amount(free_bytes(target.path))} free)")
 
 
-def _get(step: _Step, sessions: dict[str, httpx.Client], clients: ExitStack, listener: Listener, command: str) -> str:
-    """Have the archive where it shall be; returns its SHA-256."""
+def _fetch(step: _Step, sessions: dict[str, httpx.Client], clients: ExitStack, observer: Observer, command: str) -> str:
+    """Download the archive, or verify one of the user's; return its SHA-256."""
     archive = step.archive
     if not step.fetched:
-        return prove(step.path, archive, progress=listener.counter(f"{archive.name}: check", "bytes"), next=command)
+        count = observer.counter(f"{archive.name}: check", "bytes")
+        return verify_archive(step.path, archive, progress=count, next=command)
     urls, checksums, refusal, client = list(archive.urls), step.checksums, "", None
     if archive.account is not None:
-        owner = account(archive.account)
+        site = account(archive.account)
         if archive.account not in sessions:
-            sessions[archive.account] = clients.enter_context(closing(owner.session(next=command)))
+            sessions[archive.account] = clients.enter_context(closing(site.session(next=command)))
         client = sessions[archive.account]
-        urls, refusal = [owner.address(url) for url in urls], owner.REFUSAL
-        # The account's site knows the file that it hands out today; the digest in the facts may be of an older one.
-        checksums = owner.checksum(client, archive) or checksums
+        urls, refusal = [site.address(url) for url in urls], site.REFUSAL
+        # The site knows the file that it hands out today; the digest in the facts may be of an older one.
+        checksums = site.checksum(client, archive) or checksums
     return fetch(
         urls,
         step.path,
         checksums=checksums,
         client=client,
-        room_bytes=step.unpacked,
+        room_bytes=step.unpacked_bytes,
         refusal=refusal,
-        progress=listener.counter(f"{archive.name}: download", "bytes"),
+        progress=observer.counter(f"{archive.name}: download", "bytes"),
         next=command,
     )
 
 
-def _finish(name: str, root: Path, site: Site, listener: Listener) -> None:
-    """What some data sets have left to do when their archives are unpacked; nothing where that is done."""
-    left = getattr(implementation("dataset", name, "reader"), "finish", None)
-    folder = locate(name, root)
-    if left is not None and folder is not None and site.ledger() is not None:
-        progress = listener.counter(f"{name}: masks", "masks")
-        left(folder, progress=lambda done: progress(done, None))
-
-
-def _unpack(site: Site, step: _Step, sha256: str, *, replace: bool, listener: Listener) -> Entry:
-    progress = listener.counter(f"{step.archive.name}: unpack", "bytes")
+def _unpack(target: DatasetFolder, step: _Step, sha256: str, *, replace: bool, observer: Observer) -> Entry:
+    count = observer.counter(f"{step.archive.name}: unpack", "bytes")
     try:
-        return site.unpack(step.archive, step.path, sha256=sha256, replace=replace, progress=progress)
+        return target.unpack(step.archive, step.path, sha256=sha256, replace=replace, progress=count)
     except Conflict:
         raise
     except MissingFault:
         if step.fetched:  # the same archive would fail again
-            forget(step.path)
+            remove_with_record(step.path)
         raise
 
 
-def _kept(steps: Sequence[_Step], done: int, site: Site) -> str:
-    """What Ctrl-C does not lose, as a sentence."""
-    parts = [f"{done} of {len(steps)} archives are unpacked in {site.folder}"] if done else []
+def _kept(steps: Sequence[_Step], done: int, target: DatasetFolder) -> str:
+    """Return a sentence on what Ctrl-C leaves."""
+    kept = [f"{done} of {len(steps)} archives are unpacked in {target.path}"] if done else []
     step = steps[done]
-    if step.fetched and (have := kept_bytes(step.path, step.checksums)):
-        parts.append(f"{amount(have)} of {step.archive.name} are kept")
-    return f"Stopped; {' and '.join(parts) or 'nothing had arrived yet'}."
+    if step.fetched and (size := kept_bytes(step.path, step.checksums)):
+        kept.append(f"{amount(size)} of {step.archive.name} are kept")
+    return f"Stopped; {' and '.join(kept) or 'nothing had arrived yet'}."

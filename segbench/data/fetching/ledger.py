@@ -1,6 +1,7 @@
-"""What was unpacked into a data set's folder: ``.segbench/archives.json`` in it, written before and after each archive.
+"""Ledger of the archives that were unpacked into a data set's folder: ``.segbench/archives.json`` in it.
 
-A folder that has one was made by segbench, and the same command can finish it.
+It is written before and after each archive. A folder that has one was made by segbench, and the same command can
+finish it.
 """
 
 import json
@@ -10,8 +11,8 @@ from typing import NamedTuple
 from segbench.core import atomic
 from segbench.core.spec import digest
 from segbench.data.facts import Archive
+from segbench.data.places import HIDDEN
 
-HIDDEN = ".segbench"
 _SCHEMA = 1
 
 
@@ -21,7 +22,7 @@ class Entry(NamedTuple):
     Attributes:
         name: of the archive.
         sha256: of the archive, in hexadecimal.
-        files: how many of its members were wanted.
+        files: number of its members that were wanted.
     """
 
     name: str
@@ -30,16 +31,16 @@ class Entry(NamedTuple):
 
 
 class Ledger:
-    """The archives that were unpacked into one folder.
+    """Archives that were unpacked into one folder.
 
     Args:
         folder: of the data set; need not exist yet.
 
     Attributes:
-        entries: the archives in it, by name, each with a digest of which of its members were wanted.
+        entries: the archives by name, each with a digest of the pattern of its wanted members.
         begun: names of archives of which some files are in their place, and perhaps not all.
-        adopted: whether the folder held files of the user's before, which no archive accounts for.
-        replacing: whether the folder is being built in the place of another one and is not finished.
+        adopted: True if the folder held files of the user's before, which no archive accounts for.
+        replacing: True while the folder is being built in the place of another one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -50,7 +51,7 @@ class Ledger:
 
     @classmethod
     def read(cls, folder: Path) -> "Ledger | None":
-        """The ledger of a folder, None if segbench did not make it."""
+        """Return the ledger of a folder, None if segbench did not make it."""
         ledger = cls(folder)
         try:
             data = json.loads(ledger._path.read_text(encoding="utf-8"))
@@ -66,18 +67,22 @@ class Ledger:
         return ledger
 
     def holds(self, archive: Archive) -> bool:
-        """Whether it was unpacked, and with the members that are wanted today."""
+        """Return True if the archive was unpacked, with the members that are wanted today."""
         found = self.entries.get(archive.name)
         return found is not None and found[1] == digest(archive.members)
 
     def add(self, archive: Archive, entry: Entry) -> None:
-        """Remember an archive of which every file is in its place."""
+        """Record an archive of which every file is in its place, and save.
+
+        Raises:
+            RunFault: the disk is full or not writable.
+        """
         self.entries[archive.name] = entry, digest(archive.members)
         self.begun.discard(archive.name)
         self.save()
 
     def save(self) -> None:
-        """Write it, whole or not at all.
+        """Write the ledger, whole or not at all.
 
         Raises:
             RunFault: the disk is full or not writable.

@@ -1,4 +1,4 @@
-"""Read the one kind of pickle that published lists of images come in, without unpickling anything.
+"""Reader of pickled int64 arrays, the format of published lists of images, that unpickles nothing.
 
 A pickle is a program. This one is never run: its operations are listed (``pickletools``) and compared, one by one,
 with those that NumPy writes for a one-dimensional array of little-endian int64 in protocol 3. Anything else is refused.
@@ -9,7 +9,7 @@ import pickletools
 import numpy as np
 
 _ARRAY = ("numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct")  # before NumPy 2, and since
-_NOTES = ("BINPUT", "LONG_BINPUT")  # remember a value for later, which nothing here takes back
+_MEMO = ("BINPUT", "LONG_BINPUT")  # store a value that no operation here loads again
 _INTEGERS = ("BININT", "BININT1", "BININT2")
 _LENGTH, _VALUES = object(), object()
 _WANTED = (
@@ -24,30 +24,30 @@ _WANTED = (
 
 
 def read_integers(data: bytes) -> np.ndarray:
-    """The array of a pickle of int64, as int64 (N,).
+    """Return the array of a pickle of int64, as int64 (N,).
 
     Raises:
-        ValueError: it is anything else, or is cut off.
+        ValueError: the pickle holds anything else, or is cut off.
     """
     found = [_plain(operation.name, argument) for operation, argument, _ in pickletools.genops(data)]
-    found = [step for step in found if step[0] not in _NOTES]
+    found = [step for step in found if step[0] not in _MEMO]
     length, values = -1, b""
     if len(found) != len(_WANTED):
-        raise ValueError("is no pickled array of int64 and is not opened")
+        raise ValueError("is not a pickled array of int64 and is not opened")
     for (name, argument), (wanted, value) in zip(found, _WANTED, strict=True):
         if value is _LENGTH and isinstance(argument, int):
             length = argument
         elif value is _VALUES and isinstance(argument, bytes):
             values = argument
         elif name != wanted or (argument not in value if isinstance(value, tuple) else argument != value):
-            raise ValueError("is no pickled array of int64 and is not opened")
+            raise ValueError("is not a pickled array of int64 and is not opened")
     if len(values) != 8 * length:
         raise ValueError(f"says {length:,} numbers and holds {len(values):,} bytes")
     return np.frombuffer(values, "<i8").astype(np.int64)
 
 
 def _plain(name: str, argument: object) -> tuple[str, object]:
-    """One operation, integers and truth values written the same way whatever their size: old NumPy wrote 1 for true."""
+    """Return one operation with integers and booleans of any size as ``INT``: old NumPy wrote 1 for True."""
     if name in ("NEWFALSE", "NEWTRUE"):
         return "INT", int(name == "NEWTRUE")
     return ("INT" if name in _INTEGERS else name), argument

@@ -1,4 +1,4 @@
-"""A picture and its label map that are painted together, seen through a pinhole camera."""
+"""An image and its label map, painted together through a pinhole camera."""
 
 import math
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ class Camera:
     height: float
 
     def project(self, x: ArrayLike, y: ArrayLike, z: ArrayLike) -> np.ndarray:
-        """World coordinates (broadcast against each other) to pixels (..., 2) as (column, row)."""
+        """Project world coordinates (broadcast against each other) to pixels (..., 2) as (column, row)."""
         scale = self.focal / np.maximum(z, _NEAR)
         column = self.center + scale * np.asarray(x)
         row = self.horizon + scale * (self.height - np.asarray(y))
@@ -34,12 +34,12 @@ class Camera:
         return points
 
     def pixels(self, metres: float, z: float) -> float:
-        """Length on the picture of something upright at depth ``z``."""
+        """Return the length in pixels of something upright at depth ``z``."""
         return self.focal * metres / max(z, _NEAR)
 
 
 class Canvas:
-    """RGB and labels. A colour is RGB in 0..255; a label of None leaves the label map as it is."""
+    """Image and label map. A colour is RGB in 0..255; a label of None leaves the label map unchanged."""
 
     def __init__(self, height: int, width: int, *, label: int) -> None:
         self.height, self.width = height, width
@@ -59,7 +59,7 @@ class Canvas:
             cv2.fillPoly(self.labels, points, label, cv2.LINE_8, _SHIFT)
 
     def blend(self, polygon: np.ndarray, color: Color, opacity: float) -> None:
-        """Lay a translucent colour over a polygon; the labels stay."""
+        """Blend a colour over a polygon; labels stay."""
         left, top = np.floor(polygon.min(axis=0)).astype(int)
         right, bottom = np.ceil(polygon.max(axis=0)).astype(int) + 1
         left, top = max(left, 0), max(top, 0)
@@ -72,32 +72,32 @@ class Canvas:
         self.rgb[top:bottom, left:right] = cv2.addWeighted(over, opacity, window, 1 - opacity, 0)
 
     def disc(self, center: np.ndarray, radii: tuple[float, float], color: Color, label: int | None = None) -> None:
-        """Fill an ellipse with axes along the picture's."""
+        """Fill an axis-aligned ellipse."""
         self.fill([ellipse(center, radii)], color, label)
 
     def line(self, begin: np.ndarray, end: np.ndarray, width: float, color: Color, label: int | None = None) -> None:
-        """A straight bar ``width`` pixels thick; its label is at least one pixel thick."""
+        """Draw a straight bar ``width`` pixels thick; its label is at least one pixel thick."""
         self.fill([bar(begin, end, width)], color, None)
         if label is not None:
             points = [_fixed(bar(begin, end, max(width, 1.0) - 0.9))]
             cv2.fillPoly(self.labels, points, label, cv2.LINE_8, _SHIFT)
 
     def relabel(self, polygon: np.ndarray, label: int) -> None:
-        """Fill a polygon in the label map alone."""
+        """Fill a polygon in the label map only."""
         cv2.fillPoly(self.labels, [_fixed(polygon)], label, cv2.LINE_8, _SHIFT)
 
     def outline(self, polygon: np.ndarray, width: int, label: int) -> None:
-        """Draw along a polygon's border in the label map alone."""
+        """Draw the border of a polygon in the label map only."""
         cv2.polylines(self.labels, [_fixed(polygon)], True, label, width, cv2.LINE_8, _SHIFT)
 
 
 def ellipse(center: np.ndarray, radii: tuple[float, float]) -> np.ndarray:
-    """Polygon (14, 2) of an ellipse with axes along the picture's."""
+    """Return the polygon (14, 2) of an axis-aligned ellipse."""
     return center + _CIRCLE * radii
 
 
 def bar(begin: np.ndarray, end: np.ndarray, width: float) -> np.ndarray:
-    """Polygon (4, 2) of a straight bar."""
+    """Return the polygon (4, 2) of a straight bar."""
     (x0, y0), (x1, y1) = begin, end
     scale = 0.5 * width / max(math.hypot(x1 - x0, y1 - y0), 1e-6)
     across, down = scale * (y0 - y1), scale * (x1 - x0)

@@ -1,4 +1,4 @@
-"""People, trees, poles, signs, traffic lights, fences, and the clutter that nobody labels."""
+"""People, trees, poles, signs, traffic lights, fences, and unlabelled clutter."""
 
 import numpy as np
 
@@ -9,10 +9,10 @@ _METALS: tuple[Color, ...] = ((92, 96, 98), (134, 136, 136), (58, 62, 60), (120,
 _SKINS: tuple[Color, ...] = ((196, 152, 126), (150, 108, 84), (106, 74, 58))
 
 
-def paint_person(scene: Scene, x: float, z: float, *, part: str = "person", lift: float = 0.0) -> None:
-    """Somebody who walks, or rides if lifted to a saddle."""
+def paint_person(scene: Scene, x: float, z: float, *, role: str = "person", lift: float = 0.0) -> None:
+    """Paint a pedestrian, or a rider if lifted to a saddle."""
     tall = scene.uniform(1.5, 1.9) if scene.chance(0.85) else scene.uniform(1.0, 1.3)
-    label, canvas = scene.label[part], scene.canvas
+    label, canvas = scene.label[role], scene.canvas
     at = lambda dx, y: scene.camera.project(x + dx * tall, lift + y * tall, z)  # noqa: E731
     px = lambda share: scene.camera.pixels(share * tall, z)  # noqa: E731
     coat, trousers = scene.pick(CLOTHES), scene.pick(CLOTHES)
@@ -33,7 +33,7 @@ def paint_person(scene: Scene, x: float, z: float, *, part: str = "person", lift
 
 
 def paint_tree(scene: Scene, x: float, z: float) -> None:
-    """Trunk and a crown of many overlapping clumps."""
+    """Paint a trunk and a crown of many overlapping clumps."""
     high, label = scene.uniform(4, 11), scene.label["tree"]
     trunk = scene.camera.pixels(scene.uniform(0.2, 0.45), z)
     bark = scene.tint(scene.pick(((84, 70, 56), (104, 96, 86))), z)
@@ -49,7 +49,7 @@ def paint_tree(scene: Scene, x: float, z: float) -> None:
 
 
 def paint_lamp(scene: Scene, x: float, z: float) -> None:
-    """A tall post, often with an arm over the road."""
+    """Paint a tall post, often with an arm over the road."""
     high = scene.uniform(5, 9)
     color, label = scene.tint(scene.pick(_METALS), z), scene.label["pole"]
     width = scene.camera.pixels(scene.uniform(0.12, 0.2), z)
@@ -62,14 +62,14 @@ def paint_lamp(scene: Scene, x: float, z: float) -> None:
 
 
 def paint_bollard(scene: Scene, x: float, z: float) -> None:
-    """A knee-high post."""
+    """Paint a knee-high post."""
     width = scene.camera.pixels(0.14, z)
     begin, end = scene.camera.project(x, 0, z), scene.camera.project(x, 1.0, z)
     scene.canvas.line(begin, end, width, scene.tint(scene.pick(_METALS), z), scene.label["pole"])
 
 
 def paint_sign(scene: Scene, x: float, z: float) -> None:
-    """A disc, a triangle or a board on a post."""
+    """Paint a disc, a triangle or a board on a post."""
     high, size = scene.uniform(2.1, 3.2), scene.uniform(0.3, 0.45)
     if "pole" in scene.label:
         post = scene.tint((126, 128, 128), z)
@@ -98,7 +98,7 @@ def paint_sign(scene: Scene, x: float, z: float) -> None:
 
 
 def paint_traffic_light(scene: Scene, x: float, z: float) -> None:
-    """A dark box with one lamp lit, on a post."""
+    """Paint a dark box with one lamp lit, on a post."""
     if "pole" in scene.label:
         ends = scene.camera.project(x, 0, z), scene.camera.project(x, 3.6, z)
         scene.canvas.line(*ends, scene.camera.pixels(0.12, z), scene.tint((88, 92, 92), z), scene.label["pole"])
@@ -112,7 +112,7 @@ def paint_traffic_light(scene: Scene, x: float, z: float) -> None:
 
 
 def paint_fence(scene: Scene, x: float, near: float, far: float) -> None:
-    """Rails and bars that one can see through; the label covers what is between them, as annotators do."""
+    """Paint rails and bars; the label covers the gaps too, as annotators do."""
     high = scene.uniform(0.9, 1.4)
     area = scene.along(x, near, far, low=0, high=high)
     color = scene.tint(scene.pick(((66, 70, 72), (140, 142, 140), (60, 84, 66), (130, 108, 84))), near)
@@ -127,7 +127,7 @@ def paint_fence(scene: Scene, x: float, near: float, far: float) -> None:
 
 
 def paint_clutter(scene: Scene, x: float, z: float) -> None:
-    """A bin, a crate or a stall: there to be seen, ignored by the labels."""
+    """Paint a bin, a crate or a stall, ignored by the labels."""
     width, high = scene.uniform(0.4, 1.4), scene.uniform(0.6, 1.6)
     color = scene.pick(((70, 84, 74), (110, 100, 90), (60, 60, 66), (150, 120, 70)))
     box = scene.upright(x, z, width=width, low=0, high=high)

@@ -11,26 +11,26 @@ _TEXTURE = {
     "tree": (17.0, 17.0), "terrain": (13.0, 12.0), "fence": (7.0, 6.0), "person": (6.0, 6.0),
 }  # fmt: skip
 _DEFAULT = (4.0, 5.0)
-_TINT = np.array([1.0, -0.4, 0.7], np.float32)  # how noise differs between the channels
+_TINT = np.array([1.0, -0.4, 0.7], np.float32)  # noise per channel
 
 
 def photograph(rgb: np.ndarray, labels: np.ndarray, roles: Roles, rng: np.random.Generator) -> np.ndarray:
-    """Texture, lighting, white balance, blur and noise.
+    """Apply texture, lighting, white balance, blur and noise.
 
     Args:
         rgb: uint8 (H, W, 3), flat colours.
         labels: uint8 (H, W).
-        roles: parts of the scene, for their textures.
-        rng: source of chance.
+        roles: roles of the classes, for their textures.
+        rng: generator of the image.
 
     Returns:
         uint8 (H, W, 3).
     """
     height, width = labels.shape
     fine, coarse = np.full(256, _DEFAULT[0], np.float32), np.full(256, _DEFAULT[1], np.float32)
-    for part, (small, large) in _TEXTURE.items():
-        if part in roles.label:
-            fine[roles.label[part]], coarse[roles.label[part]] = small, large
+    for role, (small, large) in _TEXTURE.items():
+        if role in roles.label:
+            fine[roles.label[role]], coarse[roles.label[role]] = small, large
     grain = rng.standard_normal((height, width), np.float32)
     seeds = rng.standard_normal((height // 6 + 2, width // 6 + 2), np.float32)
     blobs = cv2.resize(seeds, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -51,7 +51,7 @@ def photograph(rgb: np.ndarray, labels: np.ndarray, roles: Roles, rng: np.random
 
 
 def _light(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """A slope of brightness across the picture and darker corners, float32 (H, W) around 1."""
+    """Return a brightness gradient with darker corners, float32 (H, W) around 1."""
     rows = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     columns = np.linspace(-1, 1, width, dtype=np.float32)[None]
     slope = np.float32(rng.normal(0, 0.1)) * columns + np.float32(rng.normal(0, 0.06)) * rows

@@ -1,4 +1,4 @@
-"""Draw one street scene: lay out the street, put things along it from far to near, photograph it."""
+"""Rendering of one street scene: street layout, things from far to near, photographic effects."""
 
 import zlib
 from collections.abc import Callable
@@ -17,21 +17,21 @@ from .things import paint_thing
 
 VERSION = 1
 
-Item = tuple[float, Callable[[], None]]  # depth, and what to paint there
+Item = tuple[float, Callable[[], None]]  # depth, and function that paints
 
 
 def render(
     index: int, *, table: ClassTable, size: tuple[int, int], seed: int, split: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One picture with its labels; the same arguments give the same picture.
+    """Render one image with its labels; the same arguments give the same image.
 
     Args:
-        index: number of the picture in its split.
-        table: the classes that are labelled. Street classes play their part in the scene; any other class is drawn
-            as a patterned thing, every one of them again and again as ``index`` grows.
+        index: number of the image in its split.
+        table: classes to label. Street classes have a role in the scene; any other class is drawn as a patterned
+            thing, each of them in turn as ``index`` grows.
         size: (height, width) in pixels.
-        seed: of the whole data set.
-        split: its name; splits share no picture.
+        seed: seed of the whole data set.
+        split: name of the split; splits share no image.
 
     Returns:
         uint8 (H, W, 3) RGB and uint8 (H, W) train ids, 255 where nothing is labelled.
@@ -75,12 +75,12 @@ def _layout(rng: np.random.Generator, roles: Roles, size: tuple[int, int]) -> Sc
 
 
 def _traffic(scene: Scene) -> list[Item]:
-    """What drives and what is parked."""
+    """Place moving and parked vehicles."""
     items: list[Item] = []
     left, right = scene.road
 
-    def put(part: str, paint: Callable[[Scene, float, float], None], x: float, z: float) -> None:
-        if part in scene.label:
+    def put(role: str, paint: Callable[[Scene, float, float], None], x: float, z: float) -> None:
+        if role in scene.label:
             items.append((z, partial(paint, scene, x, z)))
 
     for side, x in ((0, left + 1.1), (1, right - 1.1)):  # parked cars
@@ -97,26 +97,26 @@ def _traffic(scene: Scene) -> list[Item]:
         ("truck", vehicles.paint_truck, 0.16),
         ("train", vehicles.paint_train, 0.08),
     )
-    for part, paint, probability in rare:
+    for role, paint, probability in rare:
         if scene.chance(probability):
             x = left + 1.6 if scene.chance(0.5) else right - 1.6
-            put(part, paint, x, scene.uniform(9, 28))
-    for part, probability in (("bicycle", 0.55), ("motorcycle", 0.18)):
-        while scene.chance(probability) and part in scene.label:
+            put(role, paint, x, scene.uniform(9, 28))
+    for role, probability in (("bicycle", 0.55), ("motorcycle", 0.18)):
+        while scene.chance(probability) and role in scene.label:
             x, z = scene.uniform(left, right), scene.uniform(4, 22)
-            items.append((z, partial(vehicles.paint_cycle, scene, part, x, z)))
+            items.append((z, partial(vehicles.paint_cycle, scene, role, x, z)))
             if "rider" in scene.label and scene.chance(0.75):
-                rider = partial(furniture.paint_person, scene, x, z - 0.02, part="rider", lift=0.35)
+                rider = partial(furniture.paint_person, scene, x, z - 0.02, role="rider", lift=0.35)
                 items.append((z - 0.02, rider))
     return items
 
 
 def _roadside(scene: Scene) -> list[Item]:
-    """What stands and walks on the pavements."""
+    """Place objects and people on the pavements."""
     items: list[Item] = []
 
-    def put(part: str, paint: Callable[[Scene, float, float], None], x: float, z: float) -> None:
-        if part in scene.label:
+    def put(role: str, paint: Callable[[Scene, float, float], None], x: float, z: float) -> None:
+        if role in scene.label:
             items.append((z, partial(paint, scene, x, z)))
 
     for side, sign in ((0, -1), (1, 1)):
@@ -146,14 +146,14 @@ def _roadside(scene: Scene) -> list[Item]:
         if scene.chance(0.3):
             z = scene.uniform(4, 18)
             items.append((z, partial(furniture.paint_clutter, scene, between(), z)))
-    if "person" in scene.label and scene.chance(0.3):  # somebody crosses
+    if "person" in scene.label and scene.chance(0.3):  # a pedestrian crosses
         x, z = scene.uniform(*scene.road), scene.uniform(6, 18)
         items.append((z, partial(furniture.paint_person, scene, x, z)))
     return items
 
 
 def _others(scene: Scene, roles: Roles, index: int) -> list[Item]:
-    """Things of the classes that play no part: one by turns, and some more, the first classes most often."""
+    """Place things of classes without a role: one in turn, and some at random, the first classes most often."""
     count = len(roles.others)
     if not count:
         return []
@@ -163,14 +163,14 @@ def _others(scene: Scene, roles: Roles, index: int) -> list[Item]:
     for place, number in enumerate([int(number) for number in more] + [index % count]):
         train_id = roles.others[number]
         turn = place == len(more)
-        z = scene.uniform(3.5, 6.0) if turn else scene.uniform(4, 16)  # the one whose turn it is stands in front
+        z = scene.uniform(3.5, 6.0) if turn else scene.uniform(4, 16)  # the class in turn stands in front
         x = scene.uniform(-0.38, 0.38) * z
         items.append((z, partial(paint_thing, scene, roles.slugs[train_id], train_id, x, z)))
     return items
 
 
 def _leave_unlabelled(scene: Scene) -> None:
-    """Void: the car that carries the camera, and stray patches that the annotators left out."""
+    """Add void: the car that carries the camera, and unannotated patches."""
     canvas, rng = scene.canvas, scene.rng
     height, width = canvas.height, canvas.width
     if scene.chance(0.35):

@@ -1,13 +1,13 @@
-"""Which class of a table plays which part in a street scene."""
+"""Assignment of a table's classes to roles in a street scene."""
 
 from dataclasses import dataclass
 from functools import cache
 
 from segbench.data.classes import IGNORE, ClassTable
 
-# Part in the scene to the classes that may play it, best first. A table without a class for a part uses its
-# background class, if it has one; otherwise the part is left out.
-_PARTS: dict[str, tuple[str, ...]] = {
+# Role in the scene to the classes that may have it, best first. A table without a class for a role uses its
+# background class, if it has one; otherwise the role is not drawn.
+_CANDIDATES: dict[str, tuple[str, ...]] = {
     "sky": ("sky", "sky_other"),
     "road": ("road",),
     "pavement": ("pavement", "sidewalk"),
@@ -33,13 +33,13 @@ _GROUND_AND_WALLS = ("sky", "road", "pavement", "building", "terrain")
 
 @dataclass(frozen=True)
 class Roles:
-    """Parts of the scene by train id.
+    """Roles of the scene by train id.
 
     Attributes:
-        label: part to train id; a part that is missing is not drawn. What always is drawn (sky, ground, houses)
-            is always there, as 255 if the table has no class for it.
-        others: train ids that play no part; they are drawn as textured things.
-        slugs: of all classes.
+        label: role to train id; a missing role is not drawn. Sky, ground and houses are always drawn, with label 255 if
+            the table has no class for them.
+        others: train ids without a role; they are drawn as textured things.
+        slugs: slugs of all classes.
     """
 
     label: dict[str, int]
@@ -49,14 +49,14 @@ class Roles:
 
 @cache
 def roles_of(table: ClassTable) -> Roles:
-    """Assign the classes of a table to the parts of the scene."""
+    """Assign the classes of a table to the roles of the scene."""
     ids = {slug: train_id for train_id, slug in enumerate(table.slugs)}
     label: dict[str, int] = {}
-    for part, candidates in _PARTS.items():
+    for role, candidates in _CANDIDATES.items():
         found = next((ids[slug] for slug in candidates if slug in ids), ids.get("background"))
-        if found is None and part in _GROUND_AND_WALLS:
+        if found is None and role in _GROUND_AND_WALLS:
             found = IGNORE
         if found is not None:
-            label[part] = found
+            label[role] = found
     others = tuple(sorted(set(ids.values()) - set(label.values())))
     return Roles(label, others, table.slugs)

@@ -1,4 +1,4 @@
-"""What every part of a street scene needs: dice, canvas, camera, labels, light and haze."""
+"""State of a street scene: generator, canvas, camera, labels, light and haze."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from .canvas import Camera, Canvas, Color
 
-# Colours that several classes draw from, so that none is known by its colour alone.
+# Colours shared by several classes, so that none is recognizable by its colour alone.
 FACADES = (
     (150, 92, 74),
     (176, 150, 118),
@@ -44,14 +44,14 @@ class Scene:
     """One street.
 
     Attributes:
-        rng: the only source of chance.
-        canvas, camera: what is painted on, and from where it is seen.
-        label: part of the scene to train id (see ``roles``).
+        rng: the only random generator.
+        canvas, camera: image and camera.
+        label: role to train id (see ``roles``).
         road: x of the left and the right kerb.
         front: x of the left and the right house fronts.
         end: depth at which the street ends.
         sun: brightness of walls that face right and left.
-        haze: colour that far things fade to.
+        haze: colour of distant things.
     """
 
     rng: np.random.Generator
@@ -65,7 +65,7 @@ class Scene:
     haze: Color
 
     def tint(self, color: Color, z: float, *, light: float = 1.0) -> Color:
-        """The colour under the light, faded with distance."""
+        """Return a colour under the light, faded with distance."""
         fade = 1 - float(np.exp(-z / 160.0))
         red, green, blue = (
             light * value * (1 - fade) + far * fade for value, far in zip(color, self.haze, strict=True)
@@ -73,7 +73,7 @@ class Scene:
         return red, green, blue
 
     def pick(self, colors: tuple[Color, ...], *, spread: float = 14.0) -> Color:
-        """One of the colours, varied in brightness and a little in hue."""
+        """Draw one of the colours, varied in brightness and a little in hue."""
         base = colors[int(self.rng.integers(len(colors)))]
         shift = self.rng.normal(0.0, spread)
         red, green, blue = (
@@ -88,14 +88,14 @@ class Scene:
         return bool(self.rng.random() < probability)
 
     def upright(self, x: float, z: float, *, width: float, low: float, high: float) -> np.ndarray:
-        """Polygon (4, 2) of an upright rectangle that faces the camera."""
+        """Return the polygon (4, 2) of an upright rectangle that faces the camera."""
         half = width / 2
         return self.camera.project([x - half, x + half, x + half, x - half], [low, low, high, high], z)
 
     def along(self, x: float, near: float, far: float, *, low: float, high: float) -> np.ndarray:
-        """Polygon (4, 2) of an upright rectangle along the street."""
+        """Return the polygon (4, 2) of an upright rectangle along the street."""
         return self.camera.project(x, [low, low, high, high], [near, far, far, near])
 
     def ground(self, left: float, right: float, near: float, far: float) -> np.ndarray:
-        """Polygon (4, 2) of a rectangle on the ground."""
+        """Return the polygon (4, 2) of a rectangle on the ground."""
         return self.camera.project([left, right, right, left], 0.0, [near, near, far, far])

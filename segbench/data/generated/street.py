@@ -1,4 +1,4 @@
-"""Sky, ground and what stands along the street: houses, walls, fences, hedges."""
+"""Sky, ground and the sides of the street: houses, walls, fences, hedges."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ _GROUND_NEAR = 0.8  # metres; nearer than the lower border of any picture
 
 
 def paint_sky(scene: Scene) -> None:
-    """Gradient with soft clouds over everything above the horizon."""
+    """Paint a gradient with soft clouds above the horizon."""
     canvas, rng = scene.canvas, scene.rng
     rows = int(np.clip(np.ceil(scene.camera.horizon) + 2, 2, canvas.height))
     overcast = rng.random()
@@ -24,7 +24,7 @@ def paint_sky(scene: Scene) -> None:
 
 
 def paint_ground(scene: Scene) -> None:
-    """Terrain to the horizon, pavements, road with lane marks, and the shadows that lie on them."""
+    """Paint terrain to the horizon, pavements, the road with lane marks, and their shadows."""
     left, right = scene.road
     tone = scene.uniform(64, 122)
     asphalt: Color = (tone, tone * scene.uniform(0.97, 1.03), tone * scene.uniform(0.98, 1.08))
@@ -36,10 +36,10 @@ def paint_ground(scene: Scene) -> None:
         (scene.front[0], scene.front[1], paving, "pavement"),
         (left, right, asphalt, "road"),
     ]
-    for begin, end, color, part in strips:
+    for begin, end, color, role in strips:
         for near, far in ((_GROUND_NEAR, 9.0), (9.0, 25.0), (25.0, 70.0), (70.0, 2_000.0)):
             shade = scene.tint(color, min(near, 120.0), light=scene.uniform(0.97, 1.03))
-            scene.canvas.fill([scene.ground(begin, end, near, far)], shade, scene.label[part])
+            scene.canvas.fill([scene.ground(begin, end, near, far)], shade, scene.label[role])
     kerb: Color = (1.22 * paving[0], 1.22 * paving[1], 1.22 * paving[2])
     for x in (left, right):
         scene.canvas.fill([scene.ground(x - 0.09, x + 0.09, _GROUND_NEAR, 80.0)], kerb)
@@ -90,7 +90,7 @@ def _paint_shadows(scene: Scene) -> None:
 
 
 def paint_end(scene: Scene) -> None:
-    """What closes the view: a row of distant houses and trees."""
+    """Paint a row of distant houses and trees at the end of the street."""
     x, z = scene.front[0] - 60.0, scene.end
     while x < scene.front[1] + 60.0:
         width, height = scene.uniform(6, 22), scene.uniform(4, 16)
@@ -106,7 +106,7 @@ def paint_end(scene: Scene) -> None:
 
 
 def paint_sides(scene: Scene) -> None:
-    """Both sides of the street from far to near."""
+    """Paint both sides of the street from far to near."""
     for side in (0, 1):
         kinds = {"building": scene.uniform(0.4, 0.9), "hedge": 0.16, "wall": 0.12, "open": 0.1}
         names = list(kinds)
@@ -197,7 +197,7 @@ def _paint_wall(scene: Scene, side: int, near: float, far: float) -> None:
 
 
 def _paint_hedge(scene: Scene, side: int, near: float, far: float) -> None:
-    """A row of trees and bushes behind the pavement."""
+    """Paint a row of trees and bushes behind the pavement."""
     sign = -1 if side == 0 else 1
     high = scene.uniform(1.5, 9.0)
     for z in np.linspace(far, near, 5):

@@ -1,4 +1,4 @@
-"""Classes that play no part in a street: each has a shape, a hue and a pattern of its own, taken from its name."""
+"""Things of classes without a role in the street: shape, hue and pattern are derived from the class name."""
 
 import zlib
 from functools import cache
@@ -19,7 +19,7 @@ _PATTERNS = ("stripes", "bars", "checks", "dots", "plain", "rings")
 
 @cache
 def traits(slug: str) -> tuple[Color, Color, str, str, float]:
-    """First hue, second hue, shape, pattern and pattern period (share of the thing) of a class."""
+    """Return first hue, second hue, shape, pattern and pattern period (fraction of the thing) of a class."""
     rng = np.random.default_rng(zlib.crc32(slug.encode()))
     first, second = rng.choice(len(_HUES), size=2, replace=False)
     shape, pattern = _SHAPES[rng.integers(len(_SHAPES))], _PATTERNS[rng.integers(len(_PATTERNS))]
@@ -27,7 +27,7 @@ def traits(slug: str) -> tuple[Color, Color, str, str, float]:
 
 
 def paint_thing(scene: Scene, slug: str, label: int, x: float, z: float) -> None:
-    """Draw one thing of a class on the ground (regions: wherever they fall)."""
+    """Draw one thing of a class on the ground (regions: anywhere)."""
     first, second, shape, pattern, period = traits(slug)
     canvas, rng = scene.canvas, scene.rng
     size = scene.camera.pixels(scene.uniform(1.0, 2.2), z)
@@ -37,14 +37,14 @@ def paint_thing(scene: Scene, slug: str, label: int, x: float, z: float) -> None
         foot = np.array([rng.uniform(0, canvas.width), rng.uniform(0.3, 1.0) * canvas.height])
     size = max(size, 0.07 * canvas.height)
     center = foot - (0, size * 0.5)
-    parts = _polygons(shape, center, size, rng)
+    polygons = _polygons(shape, center, size, rng)
     mask = np.zeros(canvas.labels.shape, np.uint8)
-    left, top = np.maximum(np.floor(np.min([p.min(0) for p in parts], axis=0)).astype(int), 0)
-    right, bottom = np.ceil(np.max([p.max(0) for p in parts], axis=0)).astype(int) + 1
+    left, top = np.maximum(np.floor(np.min([p.min(0) for p in polygons], axis=0)).astype(int), 0)
+    right, bottom = np.ceil(np.max([p.max(0) for p in polygons], axis=0)).astype(int) + 1
     right, bottom = min(right, canvas.width), min(bottom, canvas.height)
     if left >= right or top >= bottom:
         return
-    cv2.fillPoly(mask, [np.rint(part).astype(np.int32) for part in parts], 255)
+    cv2.fillPoly(mask, [np.rint(polygon).astype(np.int32) for polygon in polygons], 255)
     window = mask[top:bottom, left:right] > 0
     rows = (np.arange(top, bottom) - center[1])[:, None] / size
     columns = (np.arange(left, right) - center[0])[None] / size
@@ -86,7 +86,7 @@ def _polygons(shape: str, center: np.ndarray, size: float, rng: np.random.Genera
 
 
 def _pattern(pattern: str, rows: np.ndarray, columns: np.ndarray, period: float) -> np.ndarray:
-    """Share of the second hue, 0..1, over coordinates in units of the thing's size."""
+    """Return the fraction of the second hue, 0..1, over coordinates in units of the thing's size."""
     turn = 2 * np.pi / period
     flat = np.zeros(np.broadcast_shapes(rows.shape, columns.shape))
     if pattern == "stripes":

@@ -10,13 +10,13 @@ _TYRE: Color = (26, 26, 28)
 
 
 def paint_car(scene: Scene, x: float, z: float) -> None:
-    """A car along the street; ``z`` is its near end."""
+    """Paint a car along the street; ``z`` is its near end."""
     width, length, height = scene.uniform(1.65, 1.95), scene.uniform(3.4, 4.8), scene.uniform(1.38, 1.75)
     _body(scene, "car", (x, z), (width, length, height), belt=height * 0.56, cabin=(0.12, 0.22))
 
 
 def paint_truck(scene: Scene, x: float, z: float) -> None:
-    """A lorry: a bright box on a dark frame."""
+    """Paint a lorry: a bright box on a dark frame."""
     width, length, height = 2.4, scene.uniform(6, 9), scene.uniform(2.8, 3.8)
     color = scene.pick(((196, 192, 186), (150, 154, 160), (120, 96, 70), (60, 80, 120)))
     _box(scene, "truck", (x, z), (width, length), (0.8, height), color)
@@ -29,7 +29,7 @@ def paint_truck(scene: Scene, x: float, z: float) -> None:
 
 
 def paint_bus(scene: Scene, x: float, z: float) -> None:
-    """A bus: a tall box with a band of windows."""
+    """Paint a bus: a tall box with a band of windows."""
     _coach(
         scene,
         "bus",
@@ -40,19 +40,19 @@ def paint_bus(scene: Scene, x: float, z: float) -> None:
 
 
 def paint_train(scene: Scene, x: float, z: float) -> None:
-    """A tram: long, light, with a coloured stripe."""
+    """Paint a tram: long, light, with a coloured stripe."""
     width, length, height = 2.6, scene.uniform(16, 28), 3.5
     _coach(scene, "train", (x, z), (width, length, height), ((214, 210, 204), (190, 196, 186)))
     stripe = _inner(scene, x, z, width, length, 0.7, 1.1)
     scene.canvas.fill([stripe], scene.tint(scene.pick(((180, 40, 40), (40, 110, 80))), z))
 
 
-def paint_cycle(scene: Scene, part: str, x: float, z: float) -> None:
-    """A bicycle or motorcycle, seen somewhat from the side."""
-    heavy = part == "motorcycle"
+def paint_cycle(scene: Scene, role: str, x: float, z: float) -> None:
+    """Paint a bicycle or motorcycle, seen somewhat from the side."""
+    heavy = role == "motorcycle"
     half = scene.uniform(0.25, 0.55)
     radius = 0.3 if heavy else 0.34
-    label = scene.label[part]
+    label = scene.label[role]
     size = (scene.camera.pixels(radius * half / 0.55, z), scene.camera.pixels(radius, z))
     hubs = [scene.camera.project(x + offset, radius, z) for offset in (-half, half)]
     tyre = scene.tint(_TYRE, z)
@@ -71,10 +71,10 @@ def paint_cycle(scene: Scene, part: str, x: float, z: float) -> None:
 
 
 def _coach(
-    scene: Scene, part: str, at: tuple[float, float], size: tuple[float, float, float], colors: tuple[Color, ...]
+    scene: Scene, role: str, at: tuple[float, float], size: tuple[float, float, float], colors: tuple[Color, ...]
 ) -> None:
     (x, z), (width, length, height) = at, size
-    _box(scene, part, at, (width, length), (0.3, height), scene.pick(colors))
+    _box(scene, role, at, (width, length), (0.3, height), scene.pick(colors))
     sash = scene.tint(_GLASS, z)
     scene.canvas.fill([scene.upright(x, z, width=width * 0.86, low=height * 0.52, high=height * 0.86)], sash)
     side = [
@@ -83,21 +83,21 @@ def _coach(
     ]
     scene.canvas.fill(side, sash)
     _lights(scene, at, width, height=0.75)
-    _wheels(scene, part, at, (width, length), radius=0.45)
+    _wheels(scene, role, at, (width, length), radius=0.45)
 
 
 def _body(
     scene: Scene,
-    part: str,
+    role: str,
     at: tuple[float, float],
     size: tuple[float, float, float],
     *,
     belt: float,
     cabin: tuple[float, float],
 ) -> None:
-    """Lower box up to the belt line, and a cabin that gets narrower towards the roof."""
+    """Paint a lower box up to the belt line, and a cabin that narrows towards the roof."""
     (x, z), (width, length, height) = at, size
-    paint, label = scene.pick(PAINTS), scene.label[part]
+    paint, label = scene.pick(PAINTS), scene.label[role]
     _shadow(scene, x, z, width, length)
     inner = _inner_x(x, width)
     near, far = z + cabin[0] * length, z + (1 - cabin[1]) * length
@@ -140,14 +140,14 @@ def _body(
     canvas.fill([scene.upright(x, z, width=width, low=0.2, high=0.42)], scene.tint((52, 52, 54), z))
     canvas.fill([scene.upright(x, z, width=0.5, low=0.45, high=0.57)], scene.tint((206, 204, 190), z))
     _lights(scene, at, width, height=belt * 0.8)
-    _wheels(scene, part, at, (width, length), radius=0.31)
+    _wheels(scene, role, at, (width, length), radius=0.31)
     if scene.chance(0.2):
         canvas.outline(back, max(1, scene.canvas.height // 150), 255)
 
 
 def _box(
     scene: Scene,
-    part: str,
+    role: str,
     at: tuple[float, float],
     size: tuple[float, float],
     heights: tuple[float, float],
@@ -156,15 +156,15 @@ def _box(
     (x, z), (width, length), (low, high) = at, size, heights
     _shadow(scene, x, z, width, length)
     flank = scene.tint(paint, z, light=_flank_light(scene, x))
-    label = scene.label[part]
+    label = scene.label[role]
     scene.canvas.fill([_inner(scene, x, z, width, length, low, high)], flank, label)
     scene.canvas.fill([scene.upright(x, z, width=width, low=low, high=high)], scene.tint(paint, z), label)
 
 
-def _wheels(scene: Scene, part: str, at: tuple[float, float], size: tuple[float, float], *, radius: float) -> None:
+def _wheels(scene: Scene, role: str, at: tuple[float, float], size: tuple[float, float], *, radius: float) -> None:
     (x, z), (width, length) = at, size
     inner = _inner_x(x, width)
-    label, tyre = scene.label[part], scene.tint(_TYRE, z)
+    label, tyre = scene.label[role], scene.tint(_TYRE, z)
     angle = np.arange(12) * (np.pi / 6)
     for place in (0.18, 0.8):
         hub = z + place * length
@@ -190,7 +190,7 @@ def _shadow(scene: Scene, x: float, z: float, width: float, length: float) -> No
 
 
 def _inner(scene: Scene, x: float, z: float, width: float, length: float, low: float, high: float) -> np.ndarray:
-    """The side that the camera sees."""
+    """Return the polygon of the side that the camera sees."""
     return scene.along(_inner_x(x, width), z, z + length, low=low, high=high)
 
 

@@ -1,1 +1,1 @@
-"""Data sets of the user's own, described by a ``dataset.yaml``."""
+"""The user's own data sets, described by a ``dataset.yaml``."""

@@ -1,6 +1,6 @@
-"""Data sets of the user's own: folders below the data root with a ``dataset.yaml`` (see ``description``).
+"""Registration of the user's own data sets: folders below the data root with a ``dataset.yaml``. Free of torch.
 
-They are registered at run time and are then what every other data set is. Free of torch.
+Once registered, they are used like every other data set. ``description`` has the format of the file.
 """
 
 import os
@@ -25,18 +25,18 @@ from segbench.data.reader import Pair
 
 from .description import FILE, Description, is_name, read
 
-_ASIDE = re.compile(r".*\.before-\d+")  # what a download has moved out of the way
+_ASIDE = re.compile(r".*\.before-\d+")  # moved aside by a download
 _UNKNOWN = 254
-_MARK = "own"  # the part by which entries of this module are known
+_MARK = "own"  # marks the registry's entries of this module
 
 
 def discover(root: Path) -> list[str]:
-    """Register every folder below ``root`` with a ``dataset.yaml``, in place of what an earlier call registered.
+    """Register every folder below ``root`` with a ``dataset.yaml``, in place of those of an earlier call.
 
-    A faulty one is registered as well: whoever uses it gets its faults, and nobody else is kept from work.
+    A faulty description is registered as well: its faults are raised where that data set is used, and nowhere else.
 
     Returns:
-        One sentence for each that had to be left out, because its name is that of a data set of segbench.
+        One sentence for each that was left out because segbench has a data set of its name.
     """
     forget()
     refused = []
@@ -52,7 +52,7 @@ def discover(root: Path) -> list[str]:
 
 
 def forget() -> None:
-    """Take back what ``discover`` registered."""
+    """Unregister the data sets of ``discover``."""
     for name in registry.added("dataset"):
         if registry.has_part("dataset", name, _MARK):
             registry.remove("dataset", name)
@@ -60,22 +60,23 @@ def forget() -> None:
 
 
 def _parts(name: str, path: Path) -> dict[str, ModuleType]:
-    """The parts of an entry: options, reader, and the mark of this module."""
-    told, faults = read(path)
+    """Return the modules of a registry entry: options, reader, and the mark of this module."""
+    description, faults = read(path)
     if not is_name(name):
-        faults.append(f"{name}/{FILE}: {name!r} is no name of a data set: letters, digits, - and _; rename the folder")
-    if told is not None and not faults:
+        fault = f"{name!r} is not a valid name of a data set: letters, digits, - and _; rename the folder"
+        faults.append(f"{name}/{FILE}: {fault}")
+    if description is not None and not faults:
         try:
-            add_table(told.table(name, source=f"{name}/{FILE}"))
+            add_table(description.table(name, source=f"{name}/{FILE}"))
         except UsageFault:
             faults.append(f"{name}/{FILE}: segbench has a class table {name!r} of its own; rename the folder")
-    if told is None or faults:
+    if description is None or faults:
         broken = _module(name, "faulty", __getattr__=_raising(name, faults))
         return {"options": broken, "reader": broken, _MARK: broken}
-    files = Files(name, path.parent, told)
+    files = OwnFiles(name, path.parent, description)
     reader = {"locate": files.locate, "pairs": files.pairs, "read_label": files.read_label}
     return {
-        "options": _module(name, "options", Options=_options(name, path, told, files)),
+        "options": _module(name, "options", Options=_options(name, path, description, files)),
         "reader": _module(name, "reader", **reader),
         _MARK: _module(name, _MARK),
     }
@@ -88,61 +89,68 @@ def _module(name: str, part: str, **members: object) -> ModuleType:
 
 
 def _raising(name: str, faults: list[str]) -> Callable[[str], object]:
-    """A module's ``__getattr__`` (PEP 562) that says what is wrong instead of giving anything."""
+    """Return a module's ``__getattr__`` (PEP 562) that raises the faults of the description."""
 
     def refuse(member: str) -> object:
         if member.startswith("__"):
             raise AttributeError(member)
-        raise InvalidFault(*faults, next=f"mend these lines, then: segbench data verify {name}")
+        raise InvalidFault(*faults, next=f"fix these lines, then: segbench data verify {name}")
 
     return refuse
 
 
-def _options(name: str, path: Path, told: Description, files: "Files") -> type[DatasetOptions]:
-    """The facts as a type, like those of every data set; files are counted when they are first asked for.
+def _options(name: str, path: Path, description: Description, files: "OwnFiles") -> type[DatasetOptions]:
+    """Return the facts as a type, like those of every data set; files are counted on first use.
 
-    ``coding`` is there so that nobody takes what was examined under other labels for these.
+    ``coding`` distinguishes them from facts of the same files with other labels, e.g. in the verification cache.
     """
+    unlabelled = tuple(split for split in description.splits if description.label_pattern(split) is None)
 
     class Options(DatasetOptions):
-        title: str = told.title or name
+        title: str = description.title or name
         table: str = name
         splits: dict[str, tuple[int, ...]] = Field(default_factory=lambda: files.counts)
-        secret: tuple[str, ...] = tuple(split for split in told.splits if told.label_pattern(split) is None)
-        native_size: Size | None = told.size
+        secret: tuple[str, ...] = unlabelled
+        native_size: Size | None = description.size
         size_bytes: int = Field(default_factory=lambda: files.size_bytes)
-        licence: str = told.licence
-        coding: str = told.coding()
-        obtain: str = f"{path} says where its files lie{f'; {told.source}' if told.source else ''}."
+        licence: str = description.licence
+        coding: str = description.coding()
+        obtain: str = f"{path} says where its files are{f'; {description.source}' if description.source else ''}."
 
     return Options
 
 
-class Files:
-    """The files of one data set, found by its patterns and lists."""
+class OwnFiles:
+    """Files of one data set, found by its patterns and lists.
 
-    def __init__(self, name: str, home: Path, told: Description) -> None:
-        self._name, self._home, self._told = name, home, told
-        self._colours = told.colours() if told.label_mode == "colours" else None
+    Args:
+        name: of the data set.
+        home: folder of the ``dataset.yaml``.
+        description: its contents.
+    """
+
+    def __init__(self, name: str, home: Path, description: Description) -> None:
+        self._name, self._home, self._description = name, home, description
+        self._colours = description.colours() if description.label_mode == "colours" else None
 
     def locate(self, root: Path) -> Path | None:
-        """The folder that paths are relative to; None if it is not there."""
+        """Return the folder that paths are relative to; None if it does not exist."""
         if not (root / self._name / FILE).is_file():
             return None
         folder = self._folder
         return folder if folder.is_dir() else None
 
     def pairs(self, folder: Path, split: str) -> list[Pair]:
-        """All pairs of a split, sorted by name; a half that is missing is named all the same.
+        """Return all pairs of a split, sorted by name, also those of which the image or the label is missing.
 
         Raises:
             MissingFault: the list of the split is missing.
-            InvalidFault: two images have one name, or a line of a list cannot be one.
+            InvalidFault: two images have one name, or a line of a list cannot be a name.
         """
-        told = self._told
-        pattern, labels = told.image_pattern(split), told.label_pattern(split)
+        description = self._description
+        pattern, labels = description.image_pattern(split), description.label_pattern(split)
         stars = pattern.count("*") if labels is None else labels.count("*")
-        listing = told.splits[split].list_
+        listing = description.splits[split].list_
         found = _matching(folder, pattern) if listing is None else self._listed(folder / listing, folder, pattern)
         named: dict[tuple[str, ...], str] = {}
         for words, image in found.items():
@@ -161,10 +169,10 @@ class Files:
         return pairs
 
     def read_label(self, path: Path) -> np.ndarray:
-        """Values of the class table, uint8 (H, W).
+        """Return the values of the class table, uint8 (H, W).
 
         Raises:
-            BrokenFile: missing, cut off, damaged, of another kind than was said, or a colour is not known.
+            BrokenFile: missing, cut off, damaged, not of the label mode, or with an unknown colour.
         """
         if self._colours is None:
             return images.read_indices(path)
@@ -182,33 +190,34 @@ class Files:
 
     @cached_property
     def counts(self) -> dict[str, tuple[int, ...]]:
-        """Images of each split: as many as were said, or else as there are; none at all is never right."""
-        said = {split: own.count for split, own in self._told.splits.items()}
-        return {split: (count or len(self._everything[split]) or 1,) for split, count in said.items()}
+        """Number of images of each split: as described, else as found; at least 1, as an empty split is a fault."""
+        described = {split: own.count for split, own in self._description.splits.items()}
+        return {split: (count or len(self._pairs[split]) or 1,) for split, count in described.items()}
 
     @cached_property
     def size_bytes(self) -> int:
-        files = {file for listed in self._everything.values() for pair in listed for file in pair.files}
+        """Size of all images and labels."""
+        files = {file for listed in self._pairs.values() for pair in listed for file in pair.files}
         return sum(_size(file) for file in files)
 
     @cached_property
-    def _everything(self) -> dict[str, list[Pair]]:
-        return {split: self.pairs(self._folder, split) for split in self._told.splits}
+    def _pairs(self) -> dict[str, list[Pair]]:
+        return {split: self.pairs(self._folder, split) for split in self._description.splits}
 
     @property
     def _folder(self) -> Path:
-        return self._home / Path(self._told.folder or ".").expanduser()
+        return self._home / Path(self._description.folder or ".").expanduser()
 
     @cached_property
     def _of_colour(self) -> np.ndarray:
-        """Train id of every colour there is, uint8 (2**24,): 16 MB, and one look-up a pixel."""
+        """Train id of every RGB colour, uint8 (2**24,): 16 MB, and one look-up per pixel."""
         table = np.full(1 << 24, _UNKNOWN, np.uint8)
         for (red, green, blue), train_id in (self._colours or {}).items():
             table[red | green << 8 | blue << 16] = train_id
         return table
 
     def _listed(self, path: Path, folder: Path, pattern: str) -> dict[tuple[str, ...], str]:
-        """What the lines of a list stand for."""
+        """Return the images in a list by the words that replace the stars."""
         again = f"segbench data verify {self._name}"
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
@@ -223,7 +232,7 @@ class Files:
                 continue
             words = tuple(name.split("/", stars - 1)) if stars > 1 else (name,)
             if len(words) != stars or ".." in name.split("/") or name.startswith("/"):
-                fault = f"{path}:{number}: {name!r} does not say what the {stars} * of {pattern} stand for"
+                fault = f"{path}:{number}: {name!r} does not match the {stars} * of {pattern}"
                 raise InvalidFault(fault, next=again)
             found[words] = f"{folder}/{_filled(pattern, words)}"
         return found
@@ -237,19 +246,18 @@ def _size(file: Path) -> int:
 
 
 def _filled(pattern: str, words: tuple[str, ...]) -> str:
-    """The pattern with its stars replaced, one after the other."""
-    parts = pattern.split("*")
-    return "".join(part + word for part, word in zip(parts, (*words, ""), strict=True))
+    """Return the pattern with its stars replaced, one after the other."""
+    return "".join(text + word for text, word in zip(pattern.split("*"), (*words, ""), strict=True))
 
 
 def _matching(folder: Path, pattern: str) -> dict[tuple[str, ...], str]:
-    """Files of a pattern by what its stars stand for; hidden ones are left out, and folders that are not there."""
+    """Return the files of a pattern by the words that its stars match, without hidden files."""
     found: list[tuple[tuple[str, ...], str]] = [((), str(folder))]
-    for part in pattern.split("/"):
-        if "*" not in part:
-            found = [(words, f"{place}/{part}") for words, place in found]
+    for level in pattern.split("/"):
+        if "*" not in level:
+            found = [(words, f"{place}/{level}") for words, place in found]
             continue
-        shape = re.compile("(.+)".join(re.escape(piece) for piece in part.split("*")))
+        shape = re.compile("(.+)".join(re.escape(piece) for piece in level.split("*")))
         found = [
             ((*words, *match.groups()), f"{place}/{name}")
             for words, place in found

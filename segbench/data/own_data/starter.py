@@ -1,4 +1,4 @@
-"""A first ``dataset.yaml`` for a user's own folders: what can be seen is filled in, names are the user's to give."""
+"""A first ``dataset.yaml`` for a user's own folders: all but the names of the classes is filled in."""
 
 import json
 import os
@@ -16,45 +16,45 @@ from segbench.data.images import BrokenFile
 
 from .description import MOST_CLASSES
 
-_LOOKED_AT = 50  # label files, spread over all
+_SAMPLE = 50  # label files that are read, spread over all
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _SPLIT = "{split}"
 _USUAL = ("train", "val", "test")  # the order of splits
 
 
 def starter(name: str, home: Path, pictures: Path, labels: Path) -> str:
-    """The text of a ``dataset.yaml``.
+    """Return the text of a ``dataset.yaml``.
 
     Args:
         name: of the data set.
-        home: the folder that the text will lie in.
-        pictures: folder of the images, or of a folder a split; ``{split}`` may say where the names of splits stand.
-        labels: the same of the label files.
+        home: folder of the file to be written.
+        pictures: folder of the images, or of one folder per split; ``{split}`` may mark the place of their names.
+        labels: likewise of the label files.
 
     Raises:
-        MissingFault: there are no pairs to be seen, or a label file is broken.
-        InvalidFault: the labels have more colours than there may be classes.
+        MissingFault: no pairs are found, or a label file is broken.
+        InvalidFault: the labels have more colours than the largest number of classes.
     """
     pictures, labels, splits = _splits(pictures.resolve(), labels.resolve())
     ours = [each for split in splits or [""] for each in _names(_at(pictures, split))]
     theirs = [_at(labels, split) / each for split in splits or [""] for each in _names(_at(labels, split))]
     picture_end, label_end = _endings(ours, [path.name for path in theirs])
     paths = [path for path in theirs if path.name.endswith(label_end)]
-    looked = paths[:: -(-len(paths) // _LOOKED_AT)]
-    mode, codes = _codes(looked)
+    sample = paths[:: -(-len(paths) // _SAMPLE)]
+    mode, codes = _codes(sample)
     base = _before(Path(os.path.commonpath([pictures, labels])))
     lines = [
-        f"# {name}, as {len(looked):,} of {len(paths):,} label files show it. Give the classes their names, then type",
+        f"# {name}, from {len(sample):,} of {len(paths):,} label files. Give the classes their names, then type",
         f"#   segbench data verify {name}",
         "schema: 1",
         f"title: {json.dumps(name)}",
-        "# licence: may it be passed on?",
-        "# source: where it comes from",
+        "# licence: one sentence",
+        "# source: a paper or an address",
         *([f"folder: {json.dumps(str(base), ensure_ascii=False)}"] if base != home.resolve() else []),
         f"images: {_pattern(base, pictures, picture_end)}",
         f"labels: {_pattern(base, labels, label_end)}",
         f"label_mode: {mode}",
-        "# size: [height, width]      if all images have the same",
+        "# size: [height, width]      if it is the same for all images",
         "classes:                     # in the order of their train ids",
         *_classes(mode, codes),
         *_ignored(mode, codes),
@@ -64,10 +64,10 @@ def starter(name: str, home: Path, pictures: Path, labels: Path) -> str:
 
 
 def _splits(pictures: Path, labels: Path) -> tuple[Path, Path, list[str]]:
-    """Both folders, with ``{split}`` where there are splits, and those that both have, the usual ones first."""
+    """Return both folders, with ``{split}`` if there are splits, and the splits of both, the usual ones first."""
     for folder in (pictures, labels):
         if not _before(folder).is_dir():
-            raise MissingFault(f"{_before(folder)} is no folder.", next="segbench data init --help")
+            raise MissingFault(f"{_before(folder)} is not a folder.", next="segbench data init --help")
     ours, theirs = (folder if _SPLIT in folder.parts else folder / _SPLIT for folder in (pictures, labels))
     names = [item.name for item in _before(ours).iterdir()]
     found = [name for name in names if _names(_at(ours, name)) and _at(theirs, name).is_dir()]
@@ -76,12 +76,12 @@ def _splits(pictures: Path, labels: Path) -> tuple[Path, Path, list[str]]:
 
 
 def _before(folder: Path) -> Path:
-    """The part of a path before ``{split}``, or all of it."""
+    """Return the path before ``{split}``, or all of it."""
     return Path(*folder.parts[: folder.parts.index(_SPLIT)]) if _SPLIT in folder.parts else folder
 
 
 def _at(folder: Path, split: str) -> Path:
-    return Path(*(split if part == _SPLIT else part for part in folder.parts))
+    return Path(*(split if name == _SPLIT else name for name in folder.parts))
 
 
 def _names(folder: Path) -> list[str]:
@@ -93,7 +93,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _endings(pictures: list[str], labels: list[str]) -> tuple[str, str]:
-    """What follows the name that image and label share: the endings with the most pairs, the shortest of them."""
+    """Return the suffixes behind the common names of images and labels: of those with the most pairs the shortest."""
 
     def paired(ends: tuple[str, str]) -> tuple[int, int]:
         ours, theirs = (
@@ -104,14 +104,14 @@ def _endings(pictures: list[str], labels: list[str]) -> tuple[str, str]:
 
     best = max(product(_candidates(pictures), _candidates(labels)), key=paired, default=("", ""))
     if paired(best)[0] == 0:
-        seen = [names[0] if names else "nothing" for names in (pictures, labels)]
-        fault = f"No image and label have one name: there are {seen[0]} and {seen[1]}, for example."
+        first = [names[0] if names else "nothing" for names in (pictures, labels)]
+        fault = f"No image and label have the same name: there are {first[0]} and {first[1]}, for example."
         raise MissingFault(fault, next="segbench data init --help")
     return best
 
 
 def _candidates(names: list[str]) -> list[str]:
-    """The usual file ending, and longer endings that all files of it share, from a sign of separation on."""
+    """Return the most common suffix, and longer ones that all of its files share, from a separator on."""
     if not names:
         return []
     usual = Counter(Path(name).suffix for name in names).most_common(1)[0][0]
@@ -127,11 +127,11 @@ def _pattern(base: Path, folder: Path, end: str) -> str:
 
 
 def _codes(paths: list[Path]) -> tuple[str, list[tuple[int, ...]]]:
-    """``indices`` or ``colours``, and those that the label files hold, ascending."""
+    """Return ``indices`` or ``colours``, and those in the label files, ascending."""
     try:
         images.read_indices(paths[0])
         mode = "indices"
-    except BrokenFile:  # if it is broken, reading it as a picture says so
+    except BrokenFile:  # if it is damaged, reading it as an image raises
         mode = "colours"
     found: set[int] = set()
     for path in paths:
@@ -141,7 +141,7 @@ def _codes(paths: list[Path]) -> tuple[str, list[tuple[int, ...]]]:
             packed = packed << 8 | array[..., channel]
         found |= set(np.unique(packed).tolist())
         if len(found) > MOST_CLASSES + 2:
-            fault = f"{path} and those before it have more than {MOST_CLASSES} colours: these are no labels."
+            fault = f"{path} and those before it have more than {MOST_CLASSES} colours: these are not label files."
             raise InvalidFault(fault, next="segbench data init --help")
     shifts = (0,) if mode == "indices" else (16, 8, 0)
     return mode, [tuple(code >> shift & 255 for shift in shifts) for code in sorted(found)]
@@ -154,7 +154,7 @@ def _classes(mode: str, codes: list[tuple[int, ...]]) -> list[str]:
 
 
 def _ignored(mode: str, codes: list[tuple[int, ...]]) -> list[str]:
-    """Values that are not scored; only 255 is known to mean that."""
+    """Return the line of values that are not scored: 255, the only one that is certain."""
     if mode == "colours":
-        return ["# ignore: [[0, 0, 0]]        colours that are not scored, taken out of the classes"]
+        return ["# ignore: [[0, 0, 0]]        colours that are not scored, to be removed from the classes"]
     return [f"ignore: [{IGNORE if (IGNORE,) in codes else ''}]                # values that are not scored"]

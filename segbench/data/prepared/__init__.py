@@ -1,1 +1,1 @@
-"""Prepared splits: decoded once, mapped into memory, or streamed where there is no room."""
+"""Prepared splits: decoded once and mapped into memory."""

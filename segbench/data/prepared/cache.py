@@ -1,13 +1,12 @@
 """Prepared splits: every image decoded once, in one file that is mapped into memory. Free of torch.
 
 ``CACHE/prepared/NAME/SPLIT-TABLE-.../`` holds ``pixels-ID.bin``, the images (uint8 RGB) each followed by its train ids,
-and ``index.jsonl``: a line on what was prepared, a line an image, and a last line with a digest of those before.
+and ``index.jsonl``: a head, one line per image, and a last line with a digest of those before.
 
-Half a file is never taken for a whole one: the index is written when all pixels are on the disk, and in one step. When
-a prepared split is opened, the digest of its index, the length of its pixels, their last 32 bytes, which are the ID of
-the index, and the checksum of the last image must hold; ``segbench data prepare`` compares every checksum. Nor is a
-stale one taken: names, sizes and times of all source files, the class table's values and the code that decoded them
-must be as they were.
+A truncated file is never used: the index is written atomically, after all pixels. When a prepared split is opened, the
+digest of its index, the length of its pixels, their last 32 bytes (the ID of the index) and the checksum of the last
+image must match; ``segbench data prepare`` compares every checksum. Nor is a stale one used: names, sizes and times of
+all source files, the values of the class table and the code that decoded them must be unchanged.
 """
 
 import hashlib
@@ -31,17 +30,17 @@ from segbench.data.reader import Pair
 
 from .decode import Decoder
 
-FORMAT = 1  # raise when the layout changes; what was prepared before is then made anew
-INDEX, JOURNAL = "index.jsonl", "index.part"  # the second is half of the first, while there is no more
-CHANNELS = 4  # bytes a pixel: red, green, blue, train id
+FORMAT = 1  # increase when the layout changes, which invalidates every prepared split
+INDEX, JOURNAL = "index.jsonl", "index.part"  # the journal becomes the index when it is complete
+CHANNELS = 4  # bytes per pixel: red, green, blue, train id
 
-# One map a file however often it is opened; it goes when the last array on it has gone.
+# One map per file however often it is opened; freed with the last array on it.
 _maps: weakref.WeakValueDictionary[Path, mmap.mmap] = weakref.WeakValueDictionary()
 _maps_lock = threading.Lock()
 
 
 class Stamp(NamedTuple):
-    """A source file as it was: path below the data set's folder, bytes, time of its last change."""
+    """State of a source file: path below the data set's folder, size in bytes, modification time."""
 
     path: str
     size: int
@@ -49,7 +48,7 @@ class Stamp(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One prepared image: where it begins in the pixels, its size, CRC-32 of its bytes, and what it came from."""
+    """One prepared image: offset in the pixels, size, CRC-32 of its bytes, and its source files."""
 
     key: str
     offset: int
@@ -63,23 +62,23 @@ class Entry(NamedTuple):
         return self.offset + CHANNELS * self.height * self.width
 
     def line(self) -> bytes:
-        """The entry's line of the index."""
+        """Return the entry's line of the index."""
         return json.dumps(self, separators=(",", ":")).encode() + b"\n"
 
 
 @dataclass(frozen=True)
 class Split:
-    """What is prepared together: one split with one class table at one size.
+    """Unit of preparation: one split with one class table at one size.
 
     Attributes:
-        spec: says the data set's name and what is done to whole images.
+        spec: name of the data set and resizing of whole images.
         split: name of the split.
-        folder: of the data set.
+        folder: folder of the data set.
         pairs: all pairs of the split in order.
         table: the class table.
         decoder: reads a pair.
-        native_size: (height, width) of all images, None where they differ.
-        described: what the user wrote of a data set of their own, or nothing.
+        native_size: (height, width) of all images, None if they differ.
+        described: description of a data set of the user's own, or empty.
     """
 
     spec: DataSpec
@@ -97,14 +96,14 @@ class Split:
 
     @property
     def place(self) -> Path:
-        """Folder of what is prepared; another one for every data folder, split, class table and size."""
+        """Folder of the prepared split, unique per data folder, split, class table and size."""
         how = self._how()
         words = [self.split, self.table.name, *(f"{key}-{value}" for key, value in how.items() if key == "scale")]
         name = f"{'-'.join(words)}-{digest([str(self.folder.resolve()), self.split, self.table.name, how], length=8)}"
         return prepared_root(self.spec.name) / "".join(char if char.isalnum() else "-" for char in name)
 
     def head(self) -> dict[str, Any]:
-        """First line of the index: whatever decides the pixels beside the files, and where they came from."""
+        """Return the first line of the index: whatever decides the pixels beside the files, and their folder."""
         table = [list(pair) for pair in self.table.values]
         return {
             "format": FORMAT,
@@ -116,7 +115,7 @@ class Split:
         }
 
     def stamps(self, index: int) -> tuple[Stamp, ...]:
-        """The source files of an image as they are now."""
+        """Return the current state of the source files of an image."""
         found = []
         for path in self.pairs[index].files:
             status = path.stat()
@@ -125,13 +124,13 @@ class Split:
         return tuple(found)
 
     def _how(self) -> dict[str, Any]:
-        """What is done to whole images: everything that the spec says beside which images are taken."""
-        taken = {"name", "source", "classes", "splits", "subset", "unlabelled_rest", "images"}
-        return {key: value for key, value in self.spec.canonical().items() if key not in taken}
+        """Return the fields of the spec that change pixels: all but the choice of images."""
+        choice = {"name", "source", "classes", "splits", "subset", "unlabelled_rest", "images"}
+        return {key: value for key, value in self.spec.canonical().items() if key not in choice}
 
 
 class Prepared:
-    """A prepared split. Its arrays lie in the file: only what is looked at is read. Safe under threads and forks."""
+    """A prepared split, mapped into memory: only what is accessed is read. Safe under threads and forks."""
 
     def __init__(self, pixels: Path, entries: Sequence[Entry]) -> None:
         self.pixels = pixels
@@ -143,23 +142,23 @@ class Prepared:
 
     @property
     def bytes(self) -> int:
-        """Of the pixels."""
+        """Size of the pixels."""
         return self._entries[-1].end if self._entries else 0
 
     def read(self, index: int) -> Sample:
-        """uint8 (H, W, 3) RGB and uint8 (H, W) train ids: read-only views of the file."""
+        """Return uint8 (H, W, 3) RGB and uint8 (H, W) train ids: read-only views of the file."""
         entry = self._entries[index]
         height, width, area = entry.height, entry.width, entry.height * entry.width
         pixels = np.frombuffer(self._map, np.uint8, CHANNELS * area, entry.offset)
         return pixels[: 3 * area].reshape(height, width, 3), pixels[3 * area :].reshape(height, width)
 
     def is_whole(self, index: int) -> bool:
-        """Whether the checksum of an image holds; reads all of its bytes."""
+        """Return True if the checksum of an image matches; reads all of its bytes."""
         entry = self._entries[index]
         return zlib.crc32(memoryview(self._map)[entry.offset : entry.end]) == entry.crc
 
     def broken(self, progress: Callable[[int, int], None] | None = None) -> list[str]:
-        """Keys of the images whose checksums do not hold."""
+        """Return the keys of the images whose checksums do not match."""
         found = []
         for index, entry in enumerate(self._entries):
             if not self.is_whole(index):
@@ -172,11 +171,11 @@ class Prepared:
         return {"pixels": self.pixels, "_entries": self._entries}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["pixels"], state["_entries"])  # type: ignore[misc]  # another process maps the file anew
+        self.__init__(state["pixels"], state["_entries"])  # type: ignore[misc]  # another process maps the file again
 
 
 def find(split: Split) -> tuple[Prepared | None, str]:
-    """The prepared split if it is whole and of these very files; else None and why not, in a few words."""
+    """Return the prepared split if it is complete and up to date; else None and the reason, in a few words."""
     place = split.place
     try:
         data = (place / INDEX).read_bytes()
@@ -194,7 +193,7 @@ def find(split: Split) -> tuple[Prepared | None, str]:
         if any(entry.files != split.stamps(index) for index, entry in enumerate(entries)):
             return None, "its files have changed since it was prepared"
         prepared = Prepared(pixels_path(place, ident), entries)
-    except (OSError, ValueError):  # a file has gone, or there is nothing to map
+    except (OSError, ValueError):  # a file is missing, or there is nothing to map
         return None, "a part of it is missing"
     trailer = ident.encode()
     if len(prepared._map) != prepared.bytes + len(trailer) or prepared._map[prepared.bytes :] != trailer:
@@ -205,12 +204,12 @@ def find(split: Split) -> tuple[Prepared | None, str]:
 
 
 def pixels_path(place: Path, ident: str) -> Path:
-    """The file of pixels that belongs to an index; never written again under the same name."""
+    """Return the file of pixels of an index; never rewritten under the same name."""
     return place / f"pixels-{ident}.bin"
 
 
 def parse(data: bytes) -> tuple[dict[str, Any] | None, list[Entry], bool]:
-    """Head and entries of an index, or of the whole lines of half of one, and whether it is whole."""
+    """Return head, entries, and completeness of an index or of the complete lines of a journal."""
     lines = data.split(b"\n")[:-1]
     try:
         head = json.loads(lines[0])
@@ -233,12 +232,12 @@ def parse(data: bytes) -> tuple[dict[str, Any] | None, list[Entry], bool]:
 
 
 def end_of(data: bytes) -> dict[str, str]:
-    """Last line of an index, that closes what stands before it."""
+    """Return the last line of an index, a digest of the lines before."""
     return {"sha256": hashlib.sha256(data).hexdigest()}
 
 
 def prepared_root(name: str) -> Path:
-    """Where everything lies that is prepared of a data set."""
+    """Return the folder of all prepared splits of a data set."""
     return cache_root() / "prepared" / name
 
 

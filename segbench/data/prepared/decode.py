@@ -1,33 +1,30 @@
-"""From the files of a pair to pixels and train ids: what is streamed, and what is prepared. Free of torch."""
+"""Decoding of a pair of files to pixels and train ids. Free of torch."""
 
-import contextlib
-import hashlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from segbench.core.errors import MissingFault
-from segbench.core.spec import DataSpec, digest
+from segbench.core.spec import DataSpec
 from segbench.data import images
 from segbench.data.classes import IGNORE, ClassTable
 from segbench.data.dataset import Sample
-from segbench.data.reader import Pair, label_reader
+from segbench.data.reader import Pair
 from segbench.data.resample import resize, scaled
 
-_CODE = ("classes.py", "decode.py", "images.py", "layouts.py", "resample.py", "whole.py")
+from .code_digest import decoding_digest
 
 
 class Decoder:
-    """Reads pairs of one data set at one size with one class table. Safe from several threads at once."""
+    """Reader of the pairs of one data set at one size with one class table. Thread-safe."""
 
-    def __init__(self, spec: DataSpec, table: ClassTable) -> None:
-        self._spec, self._table = spec, table
-        self._read_label = label_reader(spec.name)
+    def __init__(self, spec: DataSpec, table: ClassTable, read_label: Callable[[Path], np.ndarray]) -> None:
+        self._spec, self._table, self._read_label = spec, table, read_label
 
     def read(self, pair: Pair) -> Sample:
-        """uint8 (H, W, 3) RGB and uint8 (H, W) train ids, all 255 where the pair has no label.
+        """Return uint8 (H, W, 3) RGB and uint8 (H, W) train ids, all 255 if the pair has no label.
 
         Raises:
             MissingFault: a file is missing or broken, the sizes differ, or a label value is unknown.
@@ -46,24 +43,15 @@ class Decoder:
         return resize(image, label, self.size(label.shape), how=self._spec.resize)
 
     def instances(self, pair: Pair) -> np.ndarray | None:
-        """int32 (H, W) instance ids; None where there are none, or where the size is not the files' own."""
+        """Return int32 (H, W) instance ids; None if there are none, or if images are resized."""
         if pair.instances is None or self._spec.scale != 1.0 or self._spec.size is not None:
             return None
         return images.read_instances(pair.instances)
 
     def size(self, native: tuple[int, ...]) -> tuple[int, int]:
-        """(height, width) that an image of that size is read at."""
+        """Return (height, width) at which an image of that size is read."""
         return self._spec.size or scaled(native, self._spec.scale)
 
     def code(self) -> str:
-        """Digest of the code that makes the pixels: what another one made is not taken for its own."""
-        here = Path(__file__).parent
-        files = [here / name for name in _CODE]
-        reader = Path(getattr(sys.modules.get(self._read_label.__module__), "__file__", None) or "")
-        of_set = reader.parent.parent == here / "sets"
-        files += sorted(path for path in reader.parent.iterdir() if path.is_file()) if of_set else [reader]
-        sources = []
-        for path in files:
-            with contextlib.suppress(OSError):  # a package that is read out of an archive has no files
-                sources.append(hashlib.sha256(path.read_bytes()).hexdigest())
-        return digest([cv2.__version__, sources], length=32)
+        """Return a digest of the code that makes the pixels; what other code made is not used."""
+        return decoding_digest(Path(getattr(sys.modules.get(self._read_label.__module__), "__file__", None) or ""))

@@ -1,83 +1,82 @@
-"""The files of a data set as images with train ids: decoded whenever they are asked for, or as prepared."""
+"""Data sets of a folder: splits that are prepared, or decoded on every read. Free of torch."""
 
 from bisect import bisect_right
 from itertools import accumulate
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from segbench.core.errors import MissingFault, RunFault
+from segbench.core.progress import Observer
 from segbench.core.spec import DataSpec
 from segbench.data.classes import ClassTable
 from segbench.data.dataset import Sample, SegDataset
-from segbench.data.facts import DatasetOptions
+from segbench.data.handle import DatasetHandle
 from segbench.data.own_data.description import FILE
-from segbench.data.reader import pairs, require_folder
-from segbench.data.watch import Watch
+from segbench.data.presence import presence
 
 from . import cache
 from .cache import Prepared, Split
 from .decode import Decoder
-from .memory import Budget, InMemory
 from .prepare import prepare
+from .ram_cache import RamCached, RamLimit
 
 CacheUse = Literal["make", "use", "off"]
 
 
-def splits_of(spec: DataSpec, options: DatasetOptions, table: ClassTable, root: Path) -> list[Split]:
-    """The splits of a spec as they lie in the data set's folder.
+def splits_of(dataset: DatasetHandle, spec: DataSpec, table: ClassTable) -> list[Split]:
+    """Return the splits of a spec.
 
     Raises:
         MissingFault: the folder or one of its files is missing.
+        InvalidFault: the list of a split is not valid.
     """
-    folder = require_folder(spec.name, root, options)
-    decoder, own = Decoder(spec, table), root / spec.name / FILE
-    described = own.read_text(encoding="utf-8", errors="replace") if own.is_file() else ""
-
-    def listed(split: str) -> Split:
-        found = tuple(pairs(spec.name, folder, split))
-        return Split(spec, split, folder, found, table, decoder, options.native_size, described)
-
-    splits = [listed(split) for split in spec.splits]
-    absent = [path for split in splits for pair in split.pairs for path in pair.files if not path.is_file()]
-    empty = [split.split for split in splits if not split.pairs]
+    folder = dataset.require_folder()
+    states = presence(dataset, spec.splits).splits
+    for state in states:
+        if state.fault is not None:
+            raise state.fault
+    absent = [path for state in states for path in state.absent]
+    empty = [state.split for state in states if not state.pairs]
     if absent or empty:
         lines = [f"{path}: is missing" for path in absent[:5]] or [f"{folder} holds no images of {', '.join(empty)}."]
         lines += [f"... and {len(absent) - 5:,} more files." for _ in range(len(absent) > 5)]
         raise MissingFault(*lines, next=f"segbench data verify {spec.name}")
-    return splits
+    decoder, own = Decoder(spec, table, dataset.read_label), dataset.root / spec.name / FILE
+    described = own.read_text(encoding="utf-8", errors="replace") if own.is_file() else ""
+    size = dataset.options.native_size
+    return [Split(spec, state.split, folder, state.pairs, table, decoder, size, described) for state in states]
 
 
-def open_folder(splits: list[Split], *, use: CacheUse, ram_bytes: int, watch: Watch) -> SegDataset:
-    """The splits one after the other, each as prepared or else decoded when asked for, see ``open_dataset``."""
-    budget = Budget(ram_bytes)
-    parts: list[SegDataset] = []
+def open_folder(splits: list[Split], *, use: CacheUse, ram_bytes: int, observer: Observer) -> SegDataset:
+    """Concatenate splits, each as prepared or else decoded on every read, see ``open_dataset``."""
+    limit = RamLimit(ram_bytes)
+    opened: list[SegDataset] = []
     for split in splits:
-        prepared = None if use == "off" else _prepared(split, use, watch)
+        prepared = None if use == "off" else _prepared(split, use, observer)
         if prepared is not None:
-            parts.append(_Mapped(split, prepared))
+            opened.append(_Mapped(split, prepared))
         else:
-            parts.append(InMemory(_Streamed(split), budget) if ram_bytes else _Streamed(split))
-    return parts[0] if len(parts) == 1 else _Joined(parts)
+            opened.append(RamCached(_Decoded(split), limit) if ram_bytes else _Decoded(split))
+    return opened[0] if len(opened) == 1 else _Concatenated(opened)
 
 
-def _prepared(split: Split, use: CacheUse, watch: Watch) -> Prepared | None:
-    """The prepared split, made if that is wanted and there is room; otherwise the reason is told."""
+def _prepared(split: Split, use: CacheUse, observer: Observer) -> Prepared | None:
+    """Return the prepared split, making it if wanted and if there is room; else None, with a note of the reason."""
     if use == "make":
         try:
-            return prepare(split, watch=watch)
+            return prepare(split, observer=observer)
         except RunFault as fault:  # no room, or no permission: slower, and the same numbers
-            watch.notice(f"{fault.faults[0]} Every image is decoded whenever it is used.")
+            observer.note(f"{fault.faults[0]} Every image is decoded whenever it is used.")
             return None
     found, why = cache.find(split)
     if found is None and (split.place / cache.INDEX).exists():
-        watch.notice(f"{split.title} is not used as it was prepared: {why}. Every image is decoded when it is used.")
+        observer.note(f"{split.title} is not used as it was prepared: {why}. Every image is decoded when it is used.")
     return found
 
 
-class _Streamed:
-    """One split, decoded whenever it is asked for."""
+class _Decoded:
+    """One split, decoded on every read."""
 
     def __init__(self, split: Split) -> None:
         self.classes = split.table
@@ -96,8 +95,8 @@ class _Streamed:
         return self._split.decoder.instances(self._split.pairs[index])
 
 
-class _Mapped(_Streamed):
-    """One split as it was prepared; the system's page cache is all the memory that it takes."""
+class _Mapped(_Decoded):
+    """One prepared split, mapped into memory: it takes no more than the system's page cache."""
 
     def __init__(self, split: Split, prepared: Prepared) -> None:
         super().__init__(split)
@@ -107,29 +106,29 @@ class _Mapped(_Streamed):
         return self._prepared.read(index)
 
 
-class _Joined:
-    """Several data sets one after the other."""
+class _Concatenated:
+    """Several data sets, one after the other."""
 
-    def __init__(self, parts: "list[SegDataset]") -> None:
-        self.classes = parts[0].classes
-        self._parts = parts
-        self._ends = list(accumulate(len(part) for part in parts))
+    def __init__(self, datasets: list[SegDataset]) -> None:
+        self.classes = datasets[0].classes
+        self._datasets = datasets
+        self._ends = list(accumulate(len(dataset) for dataset in datasets))
 
     def __len__(self) -> int:
         return self._ends[-1]
 
     def key(self, index: int) -> str:
-        part, place = self._find(index)
-        return part.key(place)
+        dataset, place = self._find(index)
+        return dataset.key(place)
 
     def read(self, index: int) -> Sample:
-        part, place = self._find(index)
-        return part.read(place)
+        dataset, place = self._find(index)
+        return dataset.read(place)
 
     def instances(self, index: int) -> np.ndarray | None:
-        part, place = self._find(index)
-        return part.instances(place)
+        dataset, place = self._find(index)
+        return dataset.instances(place)
 
-    def _find(self, index: int) -> "tuple[SegDataset, int]":
+    def _find(self, index: int) -> tuple[SegDataset, int]:
         number = bisect_right(self._ends, index)
-        return self._parts[number], index - (self._ends[number - 1] if number else 0)
+        return self._datasets[number], index - (self._ends[number - 1] if number else 0)

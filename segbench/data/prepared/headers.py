@@ -1,15 +1,15 @@
-"""How large is an image? Asked of the file's first bytes, so that room is known before anything is decoded."""
+"""Image sizes from file headers, to estimate disk space before anything is decoded."""
 
 from pathlib import Path
 
 from segbench.core.spec import Size
-from segbench.data.whole import JPEG, PNG
+from segbench.data.truncation import JPEG, PNG
 
-_FIRST = 1 << 16  # bytes of a JPEG that are read first; thumbnails may push the size further back
+_FIRST = 1 << 16  # bytes of a JPEG to read first; thumbnails may push the size further back
 
 
 def header_size(path: Path) -> Size | None:
-    """(height, width) of a PNG or JPEG file by its header; None for another format, or where there is no such file."""
+    """Return (height, width) of a PNG or JPEG file; None for another format or a missing file."""
     try:
         with path.open("rb") as file:
             data = file.read(_FIRST)
@@ -22,18 +22,18 @@ def header_size(path: Path) -> Size | None:
 
 
 def _png(data: bytes) -> Size | None:
-    """Width and height stand behind the length and the type of the first chunk (PNG specification, section 11.2.2)."""
+    """Read width and height after length and type of the first chunk (PNG specification, section 11.2.2)."""
     if len(data) < 24:
         return None
     return int.from_bytes(data[20:24]), int.from_bytes(data[16:20])
 
 
 def _jpeg(data: bytes) -> Size | None:
-    """Of the first frame header (T.81, B.2.2), markers C0 to CF without C4, C8, CC: length, bits, height, width."""
+    """Read the first frame header (T.81, B.2.2), markers C0 to CF without C4, C8, CC: length, bits, height, width."""
     position = len(JPEG) if data.startswith(JPEG) else len(data)
     while position + 9 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
-        if marker == 0xFF:  # a marker may have any number of these before it
+        if marker == 0xFF:  # fill bytes before a marker
             position += 1
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             return int.from_bytes(data[position + 5 : position + 7]), int.from_bytes(data[position + 7 : position + 9])

@@ -1,8 +1,8 @@
-"""Decode a split once and keep it: see ``cache`` for what is written. Free of torch.
+"""Preparation of a split: decode once and keep, in the format of ``cache``. Free of torch.
 
-One process works, others wait for it. What a kill, a power cut or Ctrl-C leaves is half an index without its last
-line: it is never taken for a whole one, and the next try goes on behind the last image whose checksum holds. A broken
-source file or a full disk leaves nothing.
+One process works, others wait for it. A kill, a power cut or Ctrl-C leaves a journal, an index without its last line:
+it is never used as an index, and the next try resumes after the last image whose checksum matches. A broken source file
+or a full disk leaves nothing.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from filelock import Timeout
 
 from segbench.core import atomic
 from segbench.core.errors import Interrupted, MissingFault, RunFault
-from segbench.data.watch import SILENT, Watch
+from segbench.core.progress import SILENT, Observer
 
 from . import cache
 from .cache import INDEX, JOURNAL, Entry, Prepared, Split, Stamp
@@ -32,41 +32,41 @@ _POLL_SECONDS = 0.2
 _STREAMS = "the same command with --no-cache, which decodes every image whenever it is used"
 
 
-class _Made(NamedTuple):
+class _Image(NamedTuple):
     image: np.ndarray
     label: np.ndarray
     crc: int
     files: tuple[Stamp, ...]
 
 
-def prepare(split: Split, *, redo: bool = False, workers: int | None = None, watch: Watch = SILENT) -> Prepared:
-    """The prepared split: as it lies there, or made now.
+def prepare(split: Split, *, redo: bool = False, workers: int | None = None, observer: Observer = SILENT) -> Prepared:
+    """Return the prepared split, preparing it if necessary.
 
     Args:
-        split: what to prepare.
-        redo: make it anew even if it is there.
-        workers: threads that decode; None for one a processor, at most 8.
-        watch: told about progress.
+        split: split to prepare.
+        redo: prepare again even if it is there.
+        workers: decoding threads; None for one per processor, at most 8.
+        observer: told of progress.
 
     Raises:
-        MissingFault: a source file is missing or broken, or has changed meanwhile; nothing is kept.
+        MissingFault: a source file is missing or broken, or changed meanwhile; nothing is kept.
         RunFault: there is no room, or the disk cannot be written; nothing is kept.
-        Interrupted: ``watch.stop`` said so; what was decoded is kept.
+        Interrupted: the observer requested a stop; what was decoded is kept.
     """
     found, why = cache.find(split)
-    if found is not None and not redo:  # nothing is written, so a cache that is only to be read will do
+    if found is not None and not redo:  # nothing is written, so a read-only cache will do
         return found
-    with _alone(split, watch):
-        found, why = cache.find(split)  # again, as another process may have made it meanwhile
+    with _locked(split, observer):
+        found, why = cache.find(split)  # again, as another process may have prepared it meanwhile
         if found is not None and not redo:
             return found
         if (split.place / INDEX).exists() and not redo:
-            watch.notice(f"{split.title} is prepared again: {why}.")
+            observer.note(f"{split.title} is prepared again: {why}.")
         with _disk(split):
-            (split.place / INDEX).unlink(missing_ok=True)  # first, as its pixels go next
+            (split.place / INDEX).unlink(missing_ok=True)  # first, as its pixels are deleted next
         try:
             with _disk(split):
-                _make(split, fresh=redo, workers=workers or min(8, os.cpu_count() or 1), watch=watch)
+                _make(split, fresh=redo, workers=workers or min(8, os.cpu_count() or 1), observer=observer)
         except (MissingFault, RunFault):
             _clear(split.place)
             raise
@@ -77,9 +77,9 @@ def prepare(split: Split, *, redo: bool = False, workers: int | None = None, wat
         return found
 
 
-def _make(split: Split, *, fresh: bool, workers: int, watch: Watch) -> None:
-    """Write pixels and index; goes on with what was left unless it is to be ``fresh``."""
-    head, entries = (None, []) if fresh else _left(split)
+def _make(split: Split, *, fresh: bool, workers: int, observer: Observer) -> None:
+    """Write pixels and index, resuming from a journal unless ``fresh``."""
+    head, entries = (None, []) if fresh else _resumable(split)
     if head is None:
         _clear(split.place)
         head = {**split.head(), "id": uuid.uuid4().hex}
@@ -93,9 +93,10 @@ def _make(split: Split, *, fresh: bool, workers: int, watch: Watch) -> None:
             next=f"set SEGBENCH_CACHE to a folder with more room, or {_STREAMS}",
         )
     if entries:
-        watch.notice(f"{split.title}: {len(entries):,} of {len(split.pairs):,} images were prepared before.")
+        observer.note(f"{split.title}: {len(entries):,} of {len(split.pairs):,} images were prepared before.")
     lines = json.dumps(head).encode() + b"\n" + b"".join(entry.line() for entry in entries)
-    journal.write_bytes(lines)  # without a line that the kill cut off
+    journal.write_bytes(lines)  # without a truncated last line
+    count = observer.counter(f"{split.title}: prepare", "images")
     images = _decoded(split, range(len(entries), len(split.pairs)), workers)
     with pixels.open("ab") as data, journal.open("ab") as log, contextlib.closing(images):
         data.truncate(offset)
@@ -105,11 +106,11 @@ def _make(split: Split, *, fresh: bool, workers: int, watch: Watch) -> None:
             data.write(made.image.data)
             data.write(made.label.data)
             data.flush()
-            log.write(entry.line())  # behind its pixels, so that a line means that they are there
+            log.write(entry.line())  # after its pixels, so that a line implies that they are there
             log.flush()
             offset = entry.end
-            watch.progress(index + 1, len(split.pairs))
-            if watch.stop():
+            count(index + 1, len(split.pairs))
+            if observer.stop_requested():
                 raise Interrupted(
                     f"Stopped while preparing {split.title}; {index + 1:,} images of it are kept.",
                     next="the same command again",
@@ -122,10 +123,10 @@ def _make(split: Split, *, fresh: bool, workers: int, watch: Watch) -> None:
     journal.unlink()
 
 
-def _decoded(split: Split, indices: range, workers: int) -> Generator[tuple[int, _Made], None, None]:
-    """Images in order, decoded by several threads, a few ahead of the one that is asked for."""
+def _decoded(split: Split, indices: range, workers: int) -> Generator[tuple[int, _Image], None, None]:
+    """Yield images in order, decoded by several threads with a few prefetched."""
 
-    def make(index: int) -> _Made:
+    def make(index: int) -> _Image:
         pair = split.pairs[index]
         try:
             before = split.stamps(index)
@@ -135,9 +136,9 @@ def _decoded(split: Split, indices: range, workers: int) -> Generator[tuple[int,
             raise MissingFault(f"{error.filename}: is missing", next=_verify(split)) from None
         if changed:
             raise MissingFault(f"{pair.image}: it or its label changed while it was read", next=_verify(split))
-        return _Made(image, label, zlib.crc32(label.data, zlib.crc32(image.data)), before)
+        return _Image(image, label, zlib.crc32(label.data, zlib.crc32(image.data)), before)
 
-    ahead: deque[tuple[int, Future[_Made]]] = deque()
+    ahead: deque[tuple[int, Future[_Image]]] = deque()
     with ThreadPoolExecutor(workers, "segbench-prepare") as pool:
         try:
             for index in indices:
@@ -152,8 +153,8 @@ def _decoded(split: Split, indices: range, workers: int) -> Generator[tuple[int,
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _left(split: Split) -> tuple[dict[str, object] | None, list[Entry]]:
-    """What an earlier try left that still holds: its head, and the images up to the first that does not."""
+def _resumable(split: Split) -> tuple[dict[str, object] | None, list[Entry]]:
+    """Return head and entries of an interrupted try, up to the first image that is no longer valid."""
     try:
         head, entries, _ = cache.parse((split.place / JOURNAL).read_bytes())
         if head is None or {key: value for key, value in head.items() if key != "id"} != split.head():
@@ -173,22 +174,22 @@ def _left(split: Split) -> tuple[dict[str, object] | None, list[Entry]]:
 
 
 @contextlib.contextmanager
-def _alone(split: Split, watch: Watch) -> Iterator[None]:
-    """Hold the lock of a split; the kernel lets go of it when a process dies, however it dies."""
+def _locked(split: Split, observer: Observer) -> Iterator[None]:
+    """Hold the lock of a split; the kernel releases it when a process dies, however it dies."""
     lock = lock_of(split.place)
     with _disk(split):
         split.place.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            watch.notice(f"Another process is preparing {split.title}; waiting for it.")
+            observer.note(f"Another process is preparing {split.title}; waiting for it.")
             while not lock.is_locked:
-                if watch.stop():
+                if observer.stop_requested():
                     fault = f"Stopped while waiting for {split.title}."
                     raise Interrupted(fault, next="the same command again") from None
                 with contextlib.suppress(Timeout):
                     lock.acquire(timeout=_POLL_SECONDS)
-            split.place.mkdir(exist_ok=True)  # who held it may have removed it all
+            split.place.mkdir(exist_ok=True)  # its holder may have removed it all
     try:
         yield
     finally:
@@ -197,7 +198,7 @@ def _alone(split: Split, watch: Watch) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _disk(split: Split) -> Iterator[None]:
-    """Turn what a disk can do to a write into a RunFault."""
+    """Turn disk errors into a RunFault."""
     try:
         yield
     except OSError as error:
@@ -210,7 +211,7 @@ def _disk(split: Split) -> Iterator[None]:
 
 
 def _clear(place: Path) -> None:
-    """Remove half of what was begun, and pixels without an index."""
+    """Remove the journal, and pixels without an index."""
     with contextlib.suppress(OSError):
         (place / JOURNAL).unlink(missing_ok=True)
         for path in place.glob("pixels-*.bin"):

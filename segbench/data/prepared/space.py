@@ -1,4 +1,4 @@
-"""Room for what is prepared: how much it takes, what is free, and what can go. Free of torch."""
+"""Disk space of prepared splits: needed, free, and reclaimable. Free of torch."""
 
 import contextlib
 import shutil
@@ -15,11 +15,11 @@ from . import cache
 from .cache import CHANNELS, INDEX, JOURNAL, Split
 from .headers import header_size
 
-SPARE_BYTES = 2 << 30  # left free for whatever else the machine does, checkpoints first of all
+SPARE_BYTES = 2 << 30  # left free for other files, above all checkpoints
 
 
 class Room(NamedTuple):
-    """Bytes that a prepared split takes, and bytes that are free where it would lie."""
+    """Bytes that a prepared split needs, and bytes that are free in its place."""
 
     needed: int
     free: int
@@ -33,7 +33,7 @@ class Room(NamedTuple):
 
 
 def room(split: Split) -> Room:
-    """What preparing a split needs, by its known size or the headers of its images, and what is free."""
+    """Return the space that preparing a split needs, by its known size or image headers, and the free space."""
     areas: list[int | None]
     if split.native_size is not None:
         areas = [_area(split, split.native_size)] * len(split.pairs)
@@ -48,12 +48,12 @@ def room(split: Split) -> Room:
 
 
 def remove(name: str, splits: tuple[str, ...] = ()) -> int:
-    """Delete what is prepared of a data set, or of some splits of it; returns how many bytes that frees.
+    """Delete the prepared splits of a data set, or some of them, and return the number of bytes freed.
 
-    Whoever has it open may go on: the system keeps the file for as long.
+    Processes that have one open can continue: the system keeps the file until they close it.
 
     Raises:
-        Busy: another process is preparing it at this moment; nothing of that is touched.
+        Busy: another process is preparing one of them, which is left alone.
         RunFault: it cannot be deleted.
     """
     freed = 0
@@ -77,7 +77,7 @@ def remove(name: str, splits: tuple[str, ...] = ()) -> int:
 
 
 def sweep(split: Split, pixels: Path) -> None:
-    """Remove what earlier tries left, and the same split as it was prepared of a folder that is no longer there."""
+    """Remove remains of earlier tries, and the same split prepared from a folder that no longer exists."""
     with contextlib.suppress(OSError):
         for path in (*split.place.glob(f".{INDEX}.*"), *split.place.glob("pixels-*.bin")):
             if path != pixels:
@@ -95,7 +95,7 @@ def _places(name: str) -> list[Path]:
 
 
 def _head(place: Path) -> dict[str, object] | None:
-    """First line of an index or of half of one."""
+    """Return the first line of an index or journal."""
     for name in (INDEX, JOURNAL):
         with contextlib.suppress(OSError), (place / name).open("rb") as file:
             return cache.parse(file.readline())[0]
@@ -107,7 +107,7 @@ def _split_of(place: Path) -> object:
 
 
 def lock_of(place: Path) -> FileLock:
-    """Beside the folder, so that it stays when the folder goes."""
+    """Return the lock of a prepared split, beside its folder so that it survives the folder."""
     return FileLock(place.with_name(f"{place.name}.lock"))
 
 

@@ -1,1 +1,1 @@
-"""The data sets: a sub-package each, with its facts (``options``) and its reader (``reader``)."""
+"""Data sets, one sub-package each: facts (``options``) and reader (``reader``)."""

@@ -1,4 +1,4 @@
-"""Contextrast: cross-entropy plus the pixel-anchor loss of all encoder layers."""
+"""Contextrast: cross-entropy plus the pixel-anchor (PA) loss of the encoder layers."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from segbench.losses.pixel_anchor import (
 )
 from segbench.losses.resize import resize_labels
 from segbench.methods.heads import ProjectionHeads
+from segbench.methods.step import StepInfo
 from segbench.methods.supervised.method import Supervised
 
 from .options import Options
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Contextrast(Supervised):
-    """Adds the loss ``pa``, alpha * sum over layers of lambda_i L_i, to those of supervised training.
+    """Supervised training with the loss ``pa``, alpha * sum over layers of lambda_i L_i.
 
     Args and raises as in `Supervised`.
     """
@@ -41,22 +42,26 @@ class Contextrast(Supervised):
         self.options = options
         self.heads = ProjectionHeads(segmentor.layer_channels, options.embedded_layers(), dim=options.embedding_dim)
 
-    def forward(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
+    def forward(self, batches: dict[str, Batch], info: StepInfo) -> dict[str, Tensor]:
         batch = batches["labelled"]
-        output, losses = self.segment(batch, step)
-        if step < self.options.starts_at_step:
-            return {**losses, "pa": self.heads.nothing()}
+        output, losses = self.segment(batch, info)
+        if info.step < self.options.starts_at_step:
+            return {**losses, "pa": self.heads.zero()}
         loss = contextrast_loss(
             self.heads(output.layers),
             batch.target,
             output.logits.detach().argmax(1),
             options=self.options,
             num_classes=self.num_classes,
-            generator=self.generator(step, stream="contextrast"),
+            generator=self.generator(info, stream="contextrast"),
         )
-        if self.options.detach_anchors:  # a head that only gives anchors has no gradient otherwise
-            loss = loss + self.heads.nothing()
+        if self.options.detach_anchors:  # a head that serves anchors only would have no gradient
+            loss = loss + self.heads.zero()
         return {**losses, "pa": self.options.alpha * loss}
+
+    def loss_normalizers(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
+        target = batches["labelled"].target
+        return {**super().loss_normalizers(batches), "pa": target.new_full((), len(target))}
 
     def training_pass(self, images: Tensor) -> object:
         output = self.segmentor(images)
@@ -72,15 +77,15 @@ def contextrast_loss(
     num_classes: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Sum over layers of lambda_i L_i (before alpha).
+    """Return the sum over layers of lambda_i L_i, before alpha.
 
     Args:
-        embeddings: (N, D, h_i, w_i) of any length by layer number, those of `Options.embedded_layers`.
+        embeddings: (N, D, h_i, w_i), not normalised, by layer number, of the layers `Options.embedded_layers`.
         target: (N, H, W) integers; those outside 0..C-1 are ignored.
         prediction: (N, h, w) integers in 0..C-1, the final prediction at any resolution.
-        options: of the method.
+        options: options of the method.
         num_classes: C.
-        generator: of all draws, on the device of the embeddings.
+        generator: source of all draws, on the device of the embeddings.
     """
     labels = {layer: resize_labels(target, _size(values)) for layer, values in embeddings.items()}
     pixels = {layer: unit_vectors(values) for layer, values in embeddings.items()}
@@ -140,5 +145,5 @@ def _size(features: Tensor) -> tuple[int, int]:
 
 
 def build(options: Options, segmentor: Segmentor, *, num_classes: int, seed: int) -> Contextrast:
-    """The entry's method."""
+    """Build the method."""
     return Contextrast(options, segmentor, num_classes=num_classes, seed=seed)

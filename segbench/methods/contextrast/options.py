@@ -1,4 +1,4 @@
-"""What Contextrast can be told. Layers are numbered from 1, the finest; fields that list them start at the deepest."""
+"""Options of Contextrast. Layers are numbered from 1, the finest; fields that list them start at the deepest."""
 
 from typing import ClassVar, Self
 
@@ -71,11 +71,11 @@ class Options(SupervisedOptions):
         return self
 
     def weighted_layers(self) -> dict[int, float]:
-        """Weights of the layers that have a PA loss."""
+        """Return the weights of the layers with a PA loss."""
         layers = self.layer_weights if self.loss_layers is None else self.loss_layers
         return {layer: self.layer_weights[layer] for layer in layers}
 
     def embedded_layers(self) -> set[int]:
-        """Layers that need a projection head: those with a loss and, where one of them takes it up, the shared one."""
+        """Return the layers with a projection head: those with a loss and, if one of them uses it, the shared one."""
         layers = set(self.weighted_layers())
         return layers | {self.shared_layer} if layers & set(self.anchor_layers) else layers

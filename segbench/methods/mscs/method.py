@@ -9,6 +9,7 @@ from torch import Tensor
 from segbench.losses.multi_cross_scale import Samples, draw_samples, scale_contrast
 from segbench.losses.resize import resize_labels
 from segbench.methods.heads import ProjectionHeads
+from segbench.methods.step import StepInfo
 from segbench.methods.supervised.method import Supervised
 
 from .options import Options
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class MultiCrossScale(Supervised):
-    """Adds the losses ``cms`` (within scales) and ``ccs`` (across scales) to those of supervised training.
+    """Supervised training with the losses ``cms`` (within scales) and ``ccs`` (across scales).
 
     Args and raises as in `Supervised`.
     """
@@ -29,11 +30,11 @@ class MultiCrossScale(Supervised):
         self.options = options
         self.heads = ProjectionHeads(segmentor.layer_channels, options.embedded_layers(), dim=options.embedding_dim)
 
-    def forward(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
+    def forward(self, batches: dict[str, Batch], info: StepInfo) -> dict[str, Tensor]:
         options, batch = self.options, batches["labelled"]
-        output, losses = self.segment(batch, step)
-        samples = self._samples(self.heads(output.layers), batch.target, step)
-        within = cross = self.heads.nothing()
+        output, losses = self.segment(batch, info)
+        samples = self._samples(self.heads(output.layers), batch.target, info)
+        within = cross = self.heads.zero()
         for layer, weight in options.layer_weights.items():
             loss = scale_contrast(samples[layer], samples[layer], temperature=options.temperature, within=True)
             within = within + weight * loss
@@ -45,14 +46,19 @@ class MultiCrossScale(Supervised):
             cross = cross + options.cross_weight * loss
         return {**losses, "cms": options.alpha * within, "ccs": options.alpha * cross}
 
+    def loss_normalizers(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
+        target = batches["labelled"].target
+        images = target.new_full((), len(target))
+        return {**super().loss_normalizers(batches), "cms": images, "ccs": images}
+
     def training_pass(self, images: Tensor) -> object:
         output = self.segmentor(images)
         return output, self.heads(output.layers)
 
-    def _samples(self, embeddings: dict[int, Tensor], target: Tensor, step: int) -> dict[int, Samples]:
-        """One draw a scale, used within and across scales alike."""
+    def _samples(self, embeddings: dict[int, Tensor], target: Tensor, info: StepInfo) -> dict[int, Samples]:
+        """Draw samples once per scale; the losses within and across scales share them."""
         options = self.options
-        generator = self.generator(step, stream="mscs")
+        generator = self.generator(info, stream="mscs")
         drawn = {}
         for layer, values in sorted(embeddings.items()):
             height, width = values.shape[-2:]
@@ -69,5 +75,5 @@ class MultiCrossScale(Supervised):
 
 
 def build(options: Options, segmentor: Segmentor, *, num_classes: int, seed: int) -> MultiCrossScale:
-    """The entry's method."""
+    """Build the method."""
     return MultiCrossScale(options, segmentor, num_classes=num_classes, seed=seed)

@@ -1,4 +1,4 @@
-"""What the multi-scale and cross-scale method can be told. Layers are numbered from 1, the finest."""
+"""Options of the multi-scale and cross-scale method. Layers are numbered from 1, the finest."""
 
 from typing import ClassVar, Self
 
@@ -40,5 +40,5 @@ class Options(SupervisedOptions):
         return self
 
     def embedded_layers(self) -> set[int]:
-        """Layers that need a projection head."""
+        """Return the layers with a projection head."""
         return set(self.layer_weights) | {layer for pair in self.cross_pairs for layer in pair}

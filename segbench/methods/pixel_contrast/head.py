@@ -14,12 +14,12 @@ from .norm_at import norm_at
 
 
 class Embedded(NamedTuple):
-    """What a head makes of the layers.
+    """Output of a projection head.
 
     Attributes:
-        maps: (N, dim, h, w) at the size of the embedded layer, without a gradient where single pixels are embedded
-            too; None where nobody wants them.
-        pixels: (S, dim); None where no places are given.
+        maps: (N, dim, h, w) at the size of the embedded layer, without a gradient if single pixels are embedded too;
+            None if not wanted.
+        pixels: (S, dim); None if no places are given.
     """
 
     maps: Tensor | None
@@ -29,12 +29,12 @@ class Embedded(NamedTuple):
 class Projection(nn.Module):
     """1x1 convolution, batch norm, ReLU, 1x1 convolution (released code).
 
-    Its output is not normalised: the losses do that, for the few pixels that they draw.
+    Its output is not normalised; the losses normalise the few pixels that they draw.
 
     Args:
         layer_channels: channels of all encoder layers, finest first.
-        features: ``concat``: all layers, resized to the finest one, together; ``last``: the coarsest.
-        dim: of the embedding.
+        features: ``concat``: all layers, resized to the finest one and concatenated; ``last``: the coarsest.
+        dim: channels of the embedding.
         align_corners: how layers are resized.
         init: PyTorch's default weights, or Kaiming normal over the fan-in with biases 0.
     """
@@ -67,13 +67,13 @@ class Projection(nn.Module):
         places: Tensor | None = None,
         maps: bool = True,
     ) -> Embedded:
-        """Embed all pixels, or, with a gradient, those alone that are drawn: a map has far more.
+        """Embed all pixels or, with a gradient, only those drawn, which are far fewer.
 
         Args:
-            layers: of the encoder, (N, c_i, h_i, w_i), finest first.
-            joined: all of them together, as in a segmentor's output; None if nobody has joined them.
+            layers: encoder layers (N, c_i, h_i, w_i), finest first.
+            joined: their concatenation, as in a segmentor's output; None if it has not been computed.
             places: (S,) int64 into the flattened (N, h, w); None: no single pixels.
-            maps: whether whole maps are wanted beside single pixels.
+            maps: whether to return whole maps beside single pixels.
         """
         features = layers[-1]
         if self.concatenates:
@@ -91,10 +91,10 @@ class Projection(nn.Module):
             return Embedded(last(relu(normalised)), pixels)
 
     def size(self, layers: Sequence[Tensor]) -> Size:
-        """(h, w) of the maps of embeddings."""
+        """Return (h, w) of the embedding maps."""
         layer = layers[0] if self.concatenates else layers[-1]
         return layer.shape[-2], layer.shape[-1]
 
-    def nothing(self) -> Tensor:
-        """0, with every parameter in its graph: parallel training expects a gradient for each in every step."""
+    def zero(self) -> Tensor:
+        """Return 0 with every parameter in its graph: data-parallel training expects a gradient for each per step."""
         return torch.stack([parameter.sum() * 0 for parameter in self.parameters()]).sum()

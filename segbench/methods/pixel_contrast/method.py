@@ -1,4 +1,4 @@
-"""Pixel contrast: cross-entropy plus a contrastive loss of pixels, within groups of images or against a memory."""
+"""Pixel contrast: cross-entropy plus a contrastive loss of pixels, within groups of images or against a key bank."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from torch import Tensor
 
 from segbench.core.errors import InvalidFault
 from segbench.data.batch import IGNORE_INDEX
-from segbench.losses.key_memory import KeyMemory, NewKeys, ReleasedMemory, keys_of_images
-from segbench.losses.memory_contrast import contrast_with_all, draw_candidates, semi_hard_contrast
+from segbench.losses.bank_contrast import contrast_with_all, draw_candidates, semi_hard_contrast
+from segbench.losses.key_bank import KeyBank, NewKeys, ReleasedBank, keys_of_images
 from segbench.losses.pixel_contrast import Pixels, at_unit_length, contrast_within, draw_anchors, draw_views
 from segbench.losses.resize import resize_labels
+from segbench.methods.step import StepInfo
 from segbench.methods.supervised.method import Supervised
 
 from .head import Projection
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
     from segbench.data.batch import Batch
     from segbench.models.segmentor import Segmentor
 
-RELEASED_STRIDE = 8  # at which the release's memory takes labels
+RELEASED_STRIDE = 8  # of the labels that the released bank takes
 
 
 class PixelContrast(Supervised):
-    """Adds the loss ``contrast`` to those of supervised training.
+    """Supervised training with the loss ``contrast``.
 
-    The images of a batch are contrasted in groups, each with draws of its own; the loss is the mean over the groups.
-    What a step gives to the memory is kept aside until the step is over, so all groups see the same keys.
+    The images of a batch are contrasted in groups, each with its own draws; the loss is the mean over the groups. New
+    keys are held back until the step is over, so that all groups see the same keys.
 
-    Args and raises as in `Supervised`; InvalidFault too where a class that is to be excluded does not exist.
+    Args and raises as in `Supervised`; also InvalidFault if a class to exclude does not exist.
     """
 
     def __init__(self, options: Options, segmentor: Segmentor, *, num_classes: int, seed: int) -> None:
@@ -47,47 +48,52 @@ class PixelContrast(Supervised):
             align_corners=segmentor.align_corners,
             init=options.head_init,
         )
-        self.memory = _memory(options, num_classes=num_classes) if options.keys == "memory" else None
+        # Saved states call it so.
+        self.memory = _bank(options, num_classes=num_classes) if options.keys == "memory" else None
         self._new: list[NewKeys] = []
-        self._new_at = (-1, -1)  # step and part
+        self._new_at = (-1, -1)  # step and micro-batch
 
-    def forward(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
+    def forward(self, batches: dict[str, Batch], info: StepInfo) -> dict[str, Tensor]:
         options, batch = self.options, batches["labelled"]
-        output, losses = self.segment(batch, step)
-        contrasts = step >= options.starts_after_steps
+        output, losses = self.segment(batch, info)
+        contrasts = info.step >= options.starts_after_steps
         if not contrasts and self.memory is None:
-            return {**losses, "contrast": self.head.nothing()}
+            return {**losses, "contrast": self.head.zero()}
         target, fills = self._without_excluded(batch.target), self.memory is not None and self.training
         if not contrasts:
             if fills:
                 with torch.no_grad():
-                    self._keep_aside(self.head(output.layers, output.joined).maps, target, step)
-            return {**losses, "contrast": self.head.nothing()}
+                    self._hold_back(self.head(output.layers, output.joined).maps, target, info)
+            return {**losses, "contrast": self.head.zero()}
         size = self.head.size(output.layers)
         predictions = resize_labels(output.logits.detach().argmax(1), size)
-        drawn = self._draw_groups(resize_labels(target, size), predictions, step)
-        # All groups at once: the gradient is as large as the maps.
+        drawn = self._draw_groups(resize_labels(target, size), predictions, info)
+        # All groups at once, as the gradient is as large as the maps.
         places = torch.cat([pixels.places for pixels in drawn])
         embedded = self.head(output.layers, output.joined, places=places, maps=fills)
         if fills:
-            self._keep_aside(embedded.maps, target, step)
-        loss = self._contrast(at_unit_length(embedded.pixels), drawn, step)
+            self._hold_back(embedded.maps, target, info)
+        loss = self._contrast(at_unit_length(embedded.pixels), drawn, info)
         return {**losses, "contrast": options.weight * options.temperature / options.base_temperature * loss}
 
-    def after_step(self, step: int) -> None:
-        """Put the step's keys into the memory."""
+    def loss_normalizers(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
+        target = batches["labelled"].target
+        return {**super().loss_normalizers(batches), "contrast": target.new_full((), len(self._groups(len(target))))}
+
+    def after_step(self, info: StepInfo) -> None:
+        """Push the step's keys to the bank."""
         if self.memory is not None:
             for keys in self._new:
                 self.memory.push(keys)
             self._new = []
 
     def training_pass(self, images: Tensor) -> object:
-        """The network and its head on all pixels, as papers count them; training projects those that it draws."""
+        """Run the network and its head on all pixels, as papers count them; training projects only those drawn."""
         output = self.segmentor(images)
         return output, self.head(output.layers, output.joined).maps
 
-    def _draw_groups(self, labels: Tensor, predictions: Tensor, step: int) -> list[Pixels]:
-        """The anchors of each group, by their places in the maps of the whole batch.
+    def _draw_groups(self, labels: Tensor, predictions: Tensor, info: StepInfo) -> list[Pixels]:
+        """Draw the anchors of each group; their places are those in the maps of the whole batch.
 
         Args:
             labels: (N, h, w), those of excluded classes ignored.
@@ -95,23 +101,23 @@ class PixelContrast(Supervised):
         """
         drawn, area = [], labels[0].numel()
         for number, group in enumerate(self._groups(len(labels))):
-            pixels = self._draw(labels[group], predictions[group], self.generator(step, group=number, stream="anchors"))
+            pixels = self._draw(labels[group], predictions[group], self.generator(info, group=number, stream="anchors"))
             drawn.append(pixels._replace(places=pixels.places + group.start * area))
         return drawn
 
-    def _contrast(self, features: Tensor, drawn: list[Pixels], step: int) -> Tensor:
-        """Mean loss of the groups, from the unit vectors (S, D) of all that they have drawn."""
+    def _contrast(self, features: Tensor, drawn: list[Pixels], info: StepInfo) -> Tensor:
+        """Return the mean loss of the groups from the unit vectors (S, D) of all their anchors."""
         options = self.options
-        parts = features.split([len(pixels.places) for pixels in drawn])
+        groups = features.split([len(pixels.places) for pixels in drawn])
         if self.memory is None:
             means = [
-                contrast_within(part, pixels.labels, pixels.valid, temperature=options.temperature).mean()
-                for part, pixels in zip(parts, drawn, strict=True)
+                contrast_within(group, pixels.labels, pixels.valid, temperature=options.temperature).mean()
+                for group, pixels in zip(groups, drawn, strict=True)
             ]
         elif options.form == "paper":
-            means = self._semi_hard(self.memory, parts, drawn, step)
+            means = self._semi_hard(self.memory, groups, drawn, info)
         else:
-            means = self._with_all(self.memory, parts, drawn)
+            means = self._with_all(self.memory, groups, drawn)
         return torch.stack(means).mean()
 
     def _draw(self, labels: Tensor, predictions: Tensor, generator: torch.Generator) -> Pixels:
@@ -136,7 +142,9 @@ class PixelContrast(Supervised):
             generator=generator,
         )
 
-    def _semi_hard(self, memory: KeyMemory, parts: tuple[Tensor, ...], drawn: list[Pixels], step: int) -> list[Tensor]:
+    def _semi_hard(
+        self, memory: KeyBank, groups: tuple[Tensor, ...], drawn: list[Pixels], info: StepInfo
+    ) -> list[Tensor]:
         options = self.options
         candidates = draw_candidates(
             memory.view(),
@@ -144,10 +152,10 @@ class PixelContrast(Supervised):
             positives=options.positives_per_anchor,
             negatives=options.negatives_per_anchor,
             percent=options.semi_hard_percent,
-            generator=self.generator(step, stream="candidates"),
+            generator=self.generator(info, stream="candidates"),
         )
         means = []
-        for features, pixels in zip(parts, drawn, strict=True):
+        for features, pixels in zip(groups, drawn, strict=True):
             losses = semi_hard_contrast(
                 features.view(self.num_classes, options.anchors_per_class, -1),
                 pixels.valid.view(self.num_classes, -1),
@@ -158,9 +166,9 @@ class PixelContrast(Supervised):
             means.append(losses.mean())
         return means
 
-    def _with_all(self, memory: KeyMemory, parts: tuple[Tensor, ...], drawn: list[Pixels]) -> list[Tensor]:
+    def _with_all(self, memory: KeyBank, groups: tuple[Tensor, ...], drawn: list[Pixels]) -> list[Tensor]:
         defects = self.options.memory_defects
-        first = memory.length if "zero-class" in defects else 0  # the release lists the zero vectors last
+        first = memory.length if "zero-class" in defects else 0  # the released code lists the zero vectors last
         return [
             contrast_with_all(
                 features,
@@ -171,16 +179,16 @@ class PixelContrast(Supervised):
                 temperature=self.options.temperature,
                 spared=first if "self-mask" in defects else None,
             ).mean()
-            for features, pixels in zip(parts, drawn, strict=True)
+            for features, pixels in zip(groups, drawn, strict=True)
         ]
 
-    def _keep_aside(self, embeddings: Tensor, target: Tensor, step: int) -> None:
-        """Keep what the batch gives to the memory until the step is over."""
+    def _hold_back(self, embeddings: Tensor, target: Tensor, info: StepInfo) -> None:
+        """Hold the new keys of a micro-batch back until the step is over."""
         options, defects = self.options, self.options.memory_defects
-        if step != self._new_at[0] or self.part <= self._new_at[1]:  # what came before was begun and given up
+        if info.step != self._new_at[0] or info.micro_batch <= self._new_at[1]:  # left by a step that was abandoned
             self._new = []
-        self._new_at = (step, self.part)
-        if "one-group" in defects and self.part > 0:
+        self._new_at = (info.step, info.micro_batch)
+        if "one-group" in defects and info.micro_batch > 0:
             return
         labels = _at_released_stride(target, embeddings) if "label-stride" in defects else _resized(target, embeddings)
         groups = self._groups(len(target))
@@ -192,12 +200,12 @@ class PixelContrast(Supervised):
                 regions=options.regions_per_image,
                 pixels=options.pixels_per_image,
                 from_first="first-pixels" in defects,
-                generator=self.generator(step, group=number, stream="keys"),
+                generator=self.generator(info, group=number, stream="keys"),
             )
             self._new.append(keys)
 
     def _groups(self, images: int) -> list[slice]:
-        """The batch in groups of images that follow one another."""
+        """Split the batch into groups of consecutive images."""
         size = self.options.images_per_group or images
         return [slice(start, min(start + size, images)) for start in range(0, images, size)]
 
@@ -207,11 +215,11 @@ class PixelContrast(Supervised):
         return target
 
 
-def _memory(options: Options, *, num_classes: int) -> KeyMemory:
+def _bank(options: Options, *, num_classes: int) -> KeyBank:
     regions, pixels, defects = options.regions_per_class, options.pixels_per_class, options.memory_defects
     if not {"noise", "zero-class", "one-step"} & set(defects):
-        return KeyMemory(num_classes, options.embedding_dim, regions=regions, pixels=pixels)
-    return ReleasedMemory(
+        return KeyBank(num_classes, options.embedding_dim, regions=regions, pixels=pixels)
+    return ReleasedBank(
         num_classes,
         options.embedding_dim,
         regions=regions,
@@ -227,7 +235,7 @@ def _resized(target: Tensor, embeddings: Tensor) -> Tensor:
 
 
 def _at_released_stride(target: Tensor, embeddings: Tensor) -> Tensor:
-    """Labels at 1/8 of the image, laid into the first places of the embedding's map; the rest is ignored."""
+    """Return labels at 1/8 of the image in the first places of the embedding's map; the rest is ignored."""
     height, width = embeddings.shape[-2:]
     labels = target[:, ::RELEASED_STRIDE, ::RELEASED_STRIDE].flatten(1)[:, : height * width]
     rest = labels.new_full((len(labels), height * width - labels.shape[1]), IGNORE_INDEX)
@@ -235,5 +243,5 @@ def _at_released_stride(target: Tensor, embeddings: Tensor) -> Tensor:
 
 
 def build(options: Options, segmentor: Segmentor, *, num_classes: int, seed: int) -> PixelContrast:
-    """The entry's method."""
+    """Build the method."""
     return PixelContrast(options, segmentor, num_classes=num_classes, seed=seed)

@@ -1,8 +1,8 @@
-"""Batch norm of which only some pixels are asked for.
+"""Batch norm evaluated at some pixels only.
 
-Its statistics are those of the whole maps, so the maps' gradient is dense; but away from the pixels it is the maps
-themselves times a factor plus a constant, channel by channel (Ioffe & Szegedy 2015, arXiv 1502.03167, section 3). That
-takes one pass over them, and no normalised map and no map of a gradient that is mostly 0 has to be kept.
+The statistics are those of the whole maps, so the gradient of the maps is dense; but away from the pixels it is the
+maps times a factor plus a constant, per channel (Ioffe & Szegedy 2015, arXiv 1502.03167, section 3). That takes one
+pass, and neither a normalised map nor a mostly zero gradient map has to be kept.
 """
 
 from typing import Any
@@ -15,18 +15,17 @@ from segbench.losses.pixel_contrast import indices_at, vectors_at
 
 
 def norm_at(maps: Tensor, norm: nn.BatchNorm2d, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Batch norm of maps, in training with its running statistics moved on once.
+    """Apply batch norm to maps; in training its running statistics are updated once.
 
     Args:
         maps: (N, K, h, w).
-        norm: of K channels.
-        places: (S,) int64 into the flattened (N, h, w); some may be the same.
+        norm: batch norm of K channels.
+        places: (S,) int64 into the flattened (N, h, w); duplicates are allowed.
 
     Returns:
-        The normalised pixels at ``places`` (S, K), with a gradient of the first order; and the normalised maps
-        (N, K, h, w), cut off from the graph.
+        The normalised pixels (S, K) at ``places``, differentiable once, and the normalised maps (N, K, h, w), detached.
     """
-    if not norm.training or maps.numel() == maps.shape[1]:  # batch norm itself says what is wrong with one value
+    if not norm.training or maps.numel() == maps.shape[1]:  # batch norm itself raises on a single value
         normalised = norm(maps)
         return vectors_at(normalised, places), normalised.detach()
     assert norm.running_mean is not None

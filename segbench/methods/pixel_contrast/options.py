@@ -1,4 +1,4 @@
-"""What pixel contrast can be told. The defaults are the release's, without memory."""
+"""Options of pixel contrast. Defaults are those of the released code, without a memory bank."""
 
 from typing import Annotated, Literal, Self
 
@@ -8,7 +8,7 @@ from segbench.core.micro_batch import group_sizes
 from segbench.core.spec import setting
 from segbench.methods.supervised.options import Options as SupervisedOptions
 
-# What is wrong in the release's memory, each for itself:
+# Defects of the released memory bank:
 # - noise: the queues start with Gaussian directions, which count as keys from the first step on;
 # - zero-class: class 0 is never written, and as many zero vectors as it would hold stand for it;
 # - label-stride: labels are taken at 1/8 of the image whatever the embedding's stride, and the places of their pixels
@@ -16,12 +16,12 @@ from segbench.methods.supervised.options import Options as SupervisedOptions
 # - first-pixels: for a class of n pixels the queue of pixels gets some of the image's first n, whatever they show;
 # - one-step: the queue of pixels moves on by 1 after it took several;
 # - self-mask: key i is no positive of anchor i, as if keys were anchors;
-# - one-group: the keys of the first group of images alone are kept, as buffers of the first GPU replace the others'.
+# - one-group: only the keys of the first group of images are kept, as buffers of the first GPU replace the others'.
 Defect = Literal["noise", "zero-class", "label-stride", "first-pixels", "one-step", "self-mask", "one-group"]
 
 
 class Options(SupervisedOptions):
-    """Cross-entropy plus a contrastive loss of pixels. ``max_anchors`` and ``anchors_per_class`` are of a group."""
+    """Cross-entropy plus a contrastive loss of pixels. ``max_anchors`` and ``anchors_per_class`` are per group."""
 
     SMALL = {
         "embedding_dim": 64,

@@ -1,4 +1,4 @@
-"""The bank of prototypes of a network, gathered from the training images."""
+"""Prototype bank of a network, collected from the training images."""
 
 import torch
 from torch import Tensor
@@ -11,16 +11,16 @@ from segbench.models.segmentor import Segmentor
 
 
 class BankGatherer(Gatherer):
-    """Segments of whole images: each is of the class that most of its pixels have, and these pixels alone form it.
+    """Collector of one prototype per segment of whole images: the mean of the pixels of its majority class.
 
-    Released code (``extract_prototypes.py``): places run from 0 to 1 inclusive here.
+    Places run from 0 to 1 inclusive here, as in the released code (``extract_prototypes.py``).
 
     Args:
-        segmentor: the network.
+        segmentor: network to evaluate.
         decoder: its decoder, whose bank is filled.
-        grid: rows and columns of the grid that k-means starts from.
+        grid: rows and columns of the initial k-means grid.
         num_classes: C.
-        images: about how many images are wanted; None: all.
+        images: approximate number of images wanted; None: all.
     """
 
     def __init__(

@@ -8,36 +8,38 @@ import torch
 from torch import Tensor
 
 from segbench.core.errors import InvalidFault
+from segbench.core.spec import Size
 from segbench.losses.resize import resize_labels
 from segbench.losses.segsort import segments_of, segsort_loss
 from segbench.methods.base import Method
+from segbench.methods.step import StepInfo
 from segbench.models.decoders.segsort.clustering import grid_of
 from segbench.models.decoders.segsort.network import SegSort as Decoder
 
 from .bank import BankGatherer
-from .memory import PrototypeMemory
 from .options import Options
+from .prototype_queue import PrototypeQueue
 
 if TYPE_CHECKING:
     from segbench.data.batch import Batch
     from segbench.models.segmentor import Segmentor
 
-_ROUNDING = 1e-4  # of a cell; places are numbers of rows over their count in float32
+_ROUNDING = 1e-4  # of a cell; places are row indices over their number in float32
 
 
 class SegSort(Method):
-    """Loss ``segsort``; the network learns an embedding, and its bank is filled before it is evaluated.
+    """Training of an embedding with the loss ``segsort``; its prototype bank is filled before each evaluation.
 
-    What a step gives to the memory is kept aside until the step is over, so all parts of a batch see the same keys.
+    New prototypes are held back until the step is over, so that all micro-batches see the same ones.
 
     Args:
-        options: what the recipe says.
-        segmentor: the network.
+        options: options of the method.
+        segmentor: network to train.
         num_classes: C.
-        seed: of all draws; there are none.
+        seed: unused, as nothing is drawn.
 
     Raises:
-        InvalidFault: the network has no bank.
+        InvalidFault: the decoder is not SegSort's.
     """
 
     wants_logits = False
@@ -47,8 +49,10 @@ class SegSort(Method):
         if not isinstance(segmentor.decoder, Decoder):
             raise InvalidFault("The method segsort trains the decoder segsort and no other one.", next="segbench list")
         self.options, self.num_classes = options, num_classes
-        self.memory = PrototypeMemory(segmentor.embedding_channels, batches=options.memory_batches)
+        # Saved states call it so.
+        self.memory = PrototypeQueue(segmentor.embedding_channels, batches=options.memory_batches)
         self._new: list[tuple[Tensor, Tensor]] = []
+        self._label_size: Size | None = None  # (h, w) of the labels that the loss was last taken on
 
     @property
     def decoder(self) -> Decoder:
@@ -56,10 +60,10 @@ class SegSort(Method):
         assert isinstance(decoder, Decoder)
         return decoder
 
-    def forward(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
+    def forward(self, batches: dict[str, Batch], info: StepInfo) -> dict[str, Tensor]:
         batch = batches["labelled"]
         embedding: Tensor = self.segmentor(batch.images, batch.rows).embedding
-        size = (embedding.shape[-2], embedding.shape[-1])
+        size = self._label_size = (embedding.shape[-2], embedding.shape[-1])
         labels = resize_labels(batch.target, size)
         down, across = self.options.cluster_grid
         segments = segments_of(
@@ -69,24 +73,25 @@ class SegSort(Method):
             num_clusters=down * across,
             num_classes=self.num_classes,
         )
-        memory = (self.memory.vectors, self.memory.classes)
-        loss = segsort_loss(segments, memory=memory, concentration=self.options.concentration)
+        earlier = (self.memory.vectors, self.memory.classes)
+        loss = segsort_loss(segments, earlier=earlier, concentration=self.options.concentration)
         if self.training:
-            if self.part == 0:  # a step that was begun and given up left its own
+            if info.micro_batch == 0:  # some may be left by a step that was abandoned
                 self._new = []
             self._new.append((segments.prototypes.detach(), segments.classes))
         return {"segsort": loss}
 
-    def after_step(self, step: int) -> None:
-        """Put the step's prototypes into the memory."""
+    def after_step(self, info: StepInfo) -> None:
+        """Push the step's prototypes to the queue."""
         if self._new:
             vectors, classes = (torch.cat(each) for each in zip(*self._new, strict=True))
             self.memory.push(vectors, classes)
         self._new = []
 
-    def mean_over(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
-        # At the labels' resolution; those that the loss is taken at are a sample of them.
+    def loss_normalizers(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
         target = batches["labelled"].target
+        if self._label_size is not None:
+            target = resize_labels(target, self._label_size)
         return {"segsort": ((target >= 0) & (target < self.num_classes)).sum()}
 
     def gatherer(self) -> BankGatherer:
@@ -100,7 +105,7 @@ class SegSort(Method):
         )
 
     def _clusters(self, embedding: Tensor, labels: Tensor, batch: Batch) -> Tensor:
-        """(N, h, w) int64: segments of the labelled pixels; places and first clusters are of the whole picture."""
+        """Return the segments (N, h, w) int64 of the labelled pixels; the initial grid is that of the whole picture."""
         size, grid = (labels.shape[-2], labels.shape[-1]), self.options.cluster_grid
         rows, columns = (
             _places(given, length, wanted, like=embedding)
@@ -113,17 +118,17 @@ class SegSort(Method):
 
 
 def _places(given: Tensor | None, length: int, wanted: int, *, like: Tensor) -> Tensor:
-    """(N, wanted): places of the rows or columns that the small labels are taken from; None: of whole pictures."""
+    """Return the places (N, wanted) of the rows or columns that small labels sample; None: of whole pictures."""
     if given is None:
         given = (torch.arange(length, device=like.device) / length).expand(len(like), -1)
     return resize_labels(given[:, :, None], (wanted, 1))[:, :, 0]
 
 
 def _cells(places: Tensor, cells: int) -> Tensor:
-    """(N, n) int64: which of the cells of a picture's side a place lies in; padding counts to the last one."""
+    """Return the cell (N, n) int64 of a picture's side that each place lies in; padding counts to the last one."""
     return (places * cells + _ROUNDING).long().clamp(max=cells - 1)
 
 
 def build(options: Options, segmentor: Segmentor, *, num_classes: int, seed: int) -> SegSort:
-    """The entry's method."""
+    """Build the method."""
     return SegSort(options, segmentor, num_classes=num_classes, seed=seed)

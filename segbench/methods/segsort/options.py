@@ -1,4 +1,4 @@
-"""What SegSort's training can be told; how pixels are clustered and retrieved is said of its network.
+"""Options of SegSort's training; those of clustering and retrieval belong to its network.
 
 Sources: grids: the author's answer to a user of the released code for Cityscapes; the others: defaults of the released
 code, inferred to be those of Cityscapes.
@@ -15,7 +15,7 @@ Side = Annotated[int, Field(ge=1)]
 
 
 class Options(BaseOptions):
-    """The contrast of pixels with segments, at the resolution of the embedding."""
+    """Contrast of pixels with segments, at the resolution of the embedding."""
 
     SMALL = {"cluster_grid": [5, 5], "bank_grid": [8, 8], "bank_images": 100}
     SMOKE = {"cluster_grid": [4, 4], "bank_grid": [8, 8]}

@@ -1,1 +1,1 @@
-"""Cross-entropy alone."""
+"""Supervised training with cross-entropy."""

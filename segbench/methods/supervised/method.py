@@ -1,4 +1,4 @@
-"""Supervised training, alone and as the ground of the contrastive methods."""
+"""Supervised training, also the base of the contrastive methods."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from segbench.core.errors import InvalidFault
+from segbench.core.micro_batch import group_sizes
+from segbench.core.spec import Size
 from segbench.losses.class_weights import resolve_class_weights
 from segbench.losses.cross_entropy import cross_entropy, labelled_weight
 from segbench.losses.hard_pixels import hard_cross_entropy
 from segbench.losses.resize import resize_labels
 from segbench.methods.base import Method, ParamGroup
+from segbench.methods.step import StepInfo
 
 from .extra import build_extra, mean_over_groups
 from .options import Options
@@ -24,16 +27,16 @@ if TYPE_CHECKING:
 
 
 class Supervised(Method):
-    """Losses ``ce``, where the network has auxiliary logits ``aux`` (their weighted sum), and that of ``extra_loss``.
+    """Cross-entropy ``ce``, a weighted sum ``aux`` over auxiliary logits where the network has any, and an extra loss.
 
     Args:
-        options: what the recipe says.
-        segmentor: the network.
+        options: options of the method.
+        segmentor: network to train.
         num_classes: C.
-        seed: of all draws.
+        seed: seed of all draws.
 
     Raises:
-        InvalidFault: the class weights are not C.
+        InvalidFault: the number of class weights is not C.
     """
 
     class_weights: Tensor | None
@@ -52,21 +55,29 @@ class Supervised(Method):
         if weights is not None and len(weights) != num_classes:
             raise InvalidFault(f"There are {len(weights)} class weights for {num_classes} classes.")
         buffer = None if weights is None else torch.tensor(weights, dtype=torch.float32)
-        # Not part of checkpoints: the recipe says it.
+        # Not saved in checkpoints: it follows from the options.
         self.register_buffer("class_weights", buffer, persistent=False)
+        self._loss_sizes: dict[str, Size] = {}  # (h, w) of the labels that each cross-entropy was last taken on
 
-    def forward(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
-        return self.segment(batches["labelled"], step)[1]
+    def forward(self, batches: dict[str, Batch], info: StepInfo) -> dict[str, Tensor]:
+        return self.segment(batches["labelled"], info)[1]
 
-    def mean_over(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
-        # At the labels' resolution; those of smaller logits are a sample of them.
-        weight = labelled_weight(batches["labelled"].target, class_weights=self.class_weights)
-        # Groups in which hard pixels are looked for count alike, whichever part they are in.
-        mined = () if self.ohem is None else ("ce", "aux") if self.ohem.on == "all" else ("ce",)
-        return {name: weight for name in ("ce", "aux") if name not in mined}
+    def loss_normalizers(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
+        target, ohem, extra = batches["labelled"].target, self.ohem, self.extra_options
+        groups: dict[str, int | None] = {}  # images of a group, of losses that are means over groups
+        if ohem is not None:
+            groups |= dict.fromkeys(("ce", "aux") if ohem.on == "all" else ("ce",), ohem.images_per_group)
+        if extra is not None and extra.group is not None:
+            groups[extra.name] = extra.group if isinstance(extra.group, int) else None
+        found = {name: target.new_full((), len(group_sizes(len(target), size))) for name, size in groups.items()}
+        for name, size in self._loss_sizes.items():
+            if name not in groups:
+                weights = self.class_weights if name in ("ce", "aux") else None
+                found[name] = labelled_weight(resize_labels(target, size), class_weights=weights)
+        return found
 
     def param_groups(self) -> list[ParamGroup]:
-        """Those of every method, and one without weight decay for what the extra loss learns."""
+        """Return the groups of every method and one without weight decay for the parameters of the extra loss."""
         groups, prefix = super().param_groups(), "extra."
         own = [item for group in groups for item in group.params if item[0].startswith(prefix)]
         if not own:
@@ -75,32 +86,35 @@ class Supervised(Method):
         kept = [replace(group, params=params) for group, params in zip(groups, others, strict=True)]
         return [*kept, ParamGroup("extra loss", own, weight_decay=0.0)]
 
-    def segment(self, batch: Batch, step: int) -> tuple[SegmentorOutput, dict[str, Tensor]]:
-        """The network's output and the supervised losses of a batch.
+    def segment(self, batch: Batch, info: StepInfo) -> tuple[SegmentorOutput, dict[str, Tensor]]:
+        """Return the network's output and the supervised losses of a batch.
 
         Raises:
-            InvalidFault: the weights of auxiliary logits are not those of the network's.
+            InvalidFault: the weights name other auxiliary logits than the network has.
         """
         output = self.segmentor(batch.images, batch.rows)
         factors = self._aux_factors(output.aux)
         final = self._at(self.loss_at, output.logits, batch.target)
         losses = {"ce": self.ce_weight * self._cross_entropy(*final, mined=True)}
+        self._loss_sizes = {"ce": _size(final[1])}
         if output.aux:
             pairs = {name: self._at(self.aux_loss_at, logits, batch.target) for name, logits in output.aux.items()}
             mined = self.ohem is not None and self.ohem.on == "all"
             terms = [factors[name] * self._cross_entropy(*pair, mined=mined) for name, pair in pairs.items()]
             losses["aux"] = torch.stack(terms).sum()
+            self._loss_sizes["aux"] = max(_size(target) for _, target in pairs.values())
         if self.extra is not None and self.extra_options is not None:
             extra = self.extra_options
-            place = extra.resolution
-            pair = final if place == self.loss_at else self._at(place, output.logits, batch.target)
+            pair = (
+                final if extra.resolution == self.loss_at else self._at(extra.resolution, output.logits, batch.target)
+            )
             size = extra.group if isinstance(extra.group, int) else len(batch.target)
-            factor = extra.factor(self.progress(step))
-            losses[extra.name] = factor * mean_over_groups(self.extra, *pair, size=size)
+            losses[extra.name] = extra.factor(info.progress) * mean_over_groups(self.extra, *pair, size=size)
+            self._loss_sizes[extra.name] = _size(pair[1])
         return output, losses
 
     def _cross_entropy(self, logits: Tensor, target: Tensor, *, mined: bool) -> Tensor:
-        """Of all labelled pixels or, if they are to be mined and the options say how, of the hard ones."""
+        """Return the cross-entropy over all labelled pixels, or over the hard ones if ``mined`` and the options ask."""
         ohem, weights = self.ohem, self.class_weights
         if ohem is None or not mined:
             return cross_entropy(logits, target, class_weights=weights)
@@ -118,10 +132,10 @@ class Supervised(Method):
         return torch.stack(terms).mean()
 
     def _aux_factors(self, aux: dict[str, Tensor]) -> dict[str, float]:
-        """The factor of each of the network's auxiliary logits."""
+        """Return the factor of each of the network's auxiliary logits."""
         if not isinstance(self.aux_weight, dict):
             return dict.fromkeys(aux, self.aux_weight)
-        # In evaluation a network may leave some of them out.
+        # A network may omit some of them in evaluation.
         strange = [name for name in self.aux_weight if name not in aux and self.training]
         faults = [f"aux_weight names {name!r}; the network's auxiliary logits: {_listed(aux)}." for name in strange]
         faults += [f"aux_weight lacks the auxiliary logits {name!r}." for name in aux if name not in self.aux_weight]
@@ -132,10 +146,14 @@ class Supervised(Method):
         return self.aux_weight
 
     def _at(self, place: Literal["labels", "logits"], logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and labels at the resolution of the one or the other."""
+        """Return logits and labels at the resolution of either."""
         if place == "logits":
-            return logits, resize_labels(target, (logits.shape[-2], logits.shape[-1]))
-        return self.segmentor.resize(logits, (target.shape[-2], target.shape[-1])), target
+            return logits, resize_labels(target, _size(logits))
+        return self.segmentor.resize(logits, _size(target)), target
+
+
+def _size(maps: Tensor) -> Size:
+    return maps.shape[-2], maps.shape[-1]
 
 
 def _listed(aux: dict[str, Tensor]) -> str:
@@ -143,5 +161,5 @@ def _listed(aux: dict[str, Tensor]) -> str:
 
 
 def build(options: Options, segmentor: Segmentor, *, num_classes: int, seed: int) -> Supervised:
-    """The entry's method."""
+    """Build the method."""
     return Supervised(options, segmentor, num_classes=num_classes, seed=seed)

@@ -1,4 +1,4 @@
-"""What supervised training can be told."""
+"""Options of supervised training."""
 
 from typing import Annotated, Literal
 
@@ -15,10 +15,10 @@ Factor = Annotated[float, Field(ge=0)]
 
 
 class HardPixels(BaseOptions):
-    """Online hard example mining: the cross-entropy counts the pixels alone whose true class is improbable.
+    """Online hard example mining: the cross-entropy counts only pixels whose true class is improbable.
 
-    The least number of them is a share, so that it shrinks with crop and batch. A published number divides by the
-    pixels that it was meant for: 100000 of a GPU's two crops of 769x769 are a share of 0.0845507.
+    Their least number is a share, so that it shrinks with crop and batch. To convert a published number, divide it by
+    the pixels that it refers to: 100000 of a GPU's two crops of 769x769 are a share of 0.0845507.
     """
 
     threshold: float = setting(0.7, gt=0, le=1, description="pixels below this probability of the true class count")

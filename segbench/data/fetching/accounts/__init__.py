@@ -1,10 +1,10 @@
-"""Sites that give their archives to account holders only: a module an account, found by ``Archive.account``.
+"""Accounts of sites that give their archives to account holders only: one module each, named by ``Archive.account``.
 
-A module has ``session(next) -> httpx.Client``, logged in; ``address(url) -> str``, where a file lies on the site in
-use; ``checksum(client, archive) -> dict`` of what the site publishes to account holders; ``USERNAME`` and ``PASSWORD``,
-the variables of its credentials; ``REGISTER``, where people get an account; and ``REFUSAL``, what it means if the site
-does not give a file after a login. Credentials come from the environment or from the file of the
-site's own tool, and are never printed, logged or stored.
+A module has ``session(next) -> httpx.Client``, logged in; ``address(url) -> str``, the address of a file on the site
+in use; ``checksum(client, archive) -> dict``, the digests that the site publishes to account holders; ``USERNAME`` and
+``PASSWORD``, the environment variables of its credentials; ``REGISTER``, the page where accounts are created; and
+``REFUSAL``, an explanation of a file that is refused after a login. Credentials come from the environment or from the
+file of the site's own tool, and are never printed, logged or stored.
 """
 
 import importlib
@@ -16,7 +16,7 @@ from segbench.data.facts import Archive
 
 
 class Account(Protocol):
-    """What each module offers."""
+    """Interface of each module."""
 
     USERNAME: str
     PASSWORD: str
@@ -31,5 +31,5 @@ class Account(Protocol):
 
 
 def account(name: str) -> Account:
-    """The module of an account."""
+    """Return the module of an account."""
     return cast(Account, importlib.import_module(f"{__name__}.{name}"))

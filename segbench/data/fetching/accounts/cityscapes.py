@@ -1,6 +1,6 @@
 """The account of www.cityscapes-dataset.com.
 
-How its pages answer is known from csDownload (cityscapesscripts/download/downloader.py): a POST of ``username``,
+Its answers are those that csDownload expects (cityscapesscripts/download/downloader.py): a POST of ``username``,
 ``password`` and ``submit=Login`` to ``/login`` is answered by 302 if it succeeded; then ``/md5-sum/?packageID=N``
 begins with the MD5 of what ``/file-handling/?packageID=N`` sends.
 """
@@ -31,11 +31,11 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 def session(next: str = "") -> httpx.Client:
-    """A client that is logged in.
+    """Return a client that is logged in.
 
     Raises:
         MissingFault: no credentials, refused ones, offline, or the login page has changed.
-        InvalidFault: the credentials' file cannot be read, or the address is no safe one.
+        InvalidFault: the credentials' file cannot be read, or the address of the site is not https.
     """
     username, password = _credentials(next)
     login = urljoin(_site(next), "/login")
@@ -58,13 +58,13 @@ def session(next: str = "") -> httpx.Client:
 
 
 def address(url: str) -> str:
-    """Where a file lies on the site in use."""
+    """Return the address of a file on the site in use."""
     parts = urlsplit(url)
     return urljoin(_site(), f"{parts.path}?{parts.query}" if parts.query else parts.path)
 
 
 def checksum(client: httpx.Client, archive: Archive) -> dict[str, str]:
-    """``{"md5": ...}`` as the site gives it after a login; empty if it gives none."""
+    """Return ``{"md5": ...}`` as the site gives it after a login; empty if it gives none."""
     package = parse_qs(urlsplit(archive.urls[0]).query).get("packageID", [""])[0]
     try:
         answer = client.get(urljoin(_site(), f"/md5-sum/?packageID={package}"))
@@ -75,23 +75,23 @@ def checksum(client: httpx.Client, archive: Archive) -> dict[str, str]:
 
 
 def _site(next: str = "") -> str:
-    said = os.environ.get(SITE)
-    if not said:
+    url = os.environ.get(SITE)
+    if not url:
         return _OFFICIAL
-    parts = urlsplit(said)
+    parts = urlsplit(url)
     if parts.scheme != "https" and parts.hostname not in _LOCAL:
         raise InvalidFault(f"{SITE} must begin with https://: a password is sent there.", next=next)
-    return said
+    return url
 
 
 def _credentials(next: str) -> tuple[str, str]:
-    """User name and password, from the environment or csDownload's file."""
-    said = os.environ.get(USERNAME), os.environ.get(PASSWORD)
-    if said[0] and said[1]:
-        return said[0], said[1]
-    if said[0] or said[1]:
-        lacking = PASSWORD if said[0] else USERNAME
-        raise MissingFault(f"{lacking} is not set; Cityscapes needs user name and password.", _BY_HAND, next=next)
+    """Return user name and password, from the environment or csDownload's file."""
+    username, password = os.environ.get(USERNAME), os.environ.get(PASSWORD)
+    if username and password:
+        return username, password
+    if username or password:
+        unset = PASSWORD if username else USERNAME
+        raise MissingFault(f"{unset} is not set; Cityscapes needs user name and password.", _BY_HAND, next=next)
     if not _file().is_file():
         raise MissingFault(
             f"Cityscapes lies behind a free account: register at {REGISTER}, then set {USERNAME} and {PASSWORD}.",
@@ -105,7 +105,7 @@ def _credentials(next: str) -> tuple[str, str]:
         username = password = None
     if not (isinstance(username, str) and isinstance(password, str) and username and password):
         fault = f'{_file()} should hold {{"username": ..., "password": ...}}.'
-        raise InvalidFault(fault, next=f"mend it, or set {USERNAME} and {PASSWORD}")
+        raise InvalidFault(fault, next=f"fix it, or set {USERNAME} and {PASSWORD}")
     return username, password
 
 

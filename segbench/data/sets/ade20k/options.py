@@ -1,4 +1,4 @@
-"""Facts of ADE20K (SceneParse150); what is only remembered is marked so."""
+"""Facts of ADE20K (SceneParse150); unverified statements are marked."""
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ _SITE = "http://data.csail.mit.edu/places/ADEchallenge"
 class Options(DatasetOptions):
     """ADE20K (SceneParse150).
 
-    Counts are those of CSAILVision's lists; the digests are published by several public repositories, which agree.
+    Counts are those of CSAILVision's lists; several public repositories publish the same digests.
     """
 
     title: str = "ADE20K (SceneParse150)"

@@ -1,9 +1,9 @@
-"""Where the images and labels of ADE20K (SceneParse150) lie, in the layouts that are in use.
+"""Reader of ADE20K (SceneParse150), in the layouts in use.
 
 ``images/training/NAME.jpg`` with ``annotations/training/NAME.png`` and ``validation`` likewise, as the archive has it
 (mmsegmentation keeps it in ``ade/ADEChallengeData2016``); the same with ``train`` and ``val`` for folder names; or
 ``train/image`` with ``train/label``, as ContrastiveSeg copies them. The test images lie in ``release_test/testing``,
-in the folder or beside it. The value 0 of a label is no class, 1..150 are.
+in the folder or beside it. The value 0 of a label is no class, 1..150 are classes.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ _FIX = "segbench data download ade20k --replace"
 
 
 def locate(root: Path) -> Path | None:
-    """Its folder under the data root: named for it, possibly nested, or the root itself."""
+    """Return the folder under the data root: one of its names, possibly nested, or the root itself."""
     return find_folder(
         root,
         _NAMES,
@@ -47,7 +47,7 @@ def locate(root: Path) -> Path | None:
 
 
 def pairs(folder: Path, split: str) -> list[Pair]:
-    """All pairs of a split, sorted by name; a half that is missing is named all the same. ``test`` has no labels.
+    """Return all pairs of a split, sorted by name, incomplete ones too; ``test`` has no labels.
 
     Raises:
         MissingFault: the folder holds another data set of the same family.
@@ -65,7 +65,7 @@ def pairs(folder: Path, split: str) -> list[Pair]:
 
 
 def read_label(path: Path) -> np.ndarray:
-    """The values 0..150 of a label file as uint8 (H, W), whether it is grey or has a palette.
+    """Return the values 0..150 of a grey or palette label file as uint8 (H, W).
 
     Raises:
         BrokenFile: missing, cut off, damaged, or no PNG of indices.
@@ -74,7 +74,7 @@ def read_label(path: Path) -> np.ndarray:
 
 
 def layout(folder: Path) -> str:
-    """Which of the layouts it is, or why none."""
+    """Return the name of the layout, or the reason for refusing it."""
     if reason := _refusal(folder):
         return f"refused: {reason}"
     test = "; with test images" if _test_folder(folder).is_dir() else ""
@@ -82,7 +82,7 @@ def layout(folder: Path) -> str:
 
 
 def examine(folder: Path) -> Iterator[Finding]:
-    """Whether it is the right one of several data sets; that the labels hold 0..150 is seen when they are read."""
+    """Check that this is SceneParse150 and not another ADE20K; label values are checked when they are read."""
     if reason := _refusal(folder):
         yield Finding("fault", f"{folder} {reason}", _FIX, "layout")
 
@@ -104,9 +104,9 @@ def _test_folder(folder: Path) -> Path:
 
 
 def _refusal(folder: Path) -> str:
-    """Why this is not SceneParse150 although it is called ADE20K, empty if nothing speaks against it.
+    """Return the reason why this is not SceneParse150 although it is called ADE20K, or an empty string.
 
-    The files of the full ADE20K (an index of all pictures, a folder a kind of scene) are named from memory.
+    The files of the full ADE20K (an index of all images, a folder per kind of scene) are named from memory.
     """
     labelled = any((folder / label).is_dir() for places in _LAYOUTS.values() for _, label in places.values())
     if (folder / "annotations_instance").is_dir() and not labelled:

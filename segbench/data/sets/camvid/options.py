@@ -9,7 +9,7 @@ _COMMIT = "bb68b64e72cb004b3ed927fee0f5624dd8097498"
 
 
 class Options(DatasetOptions):
-    """CamVid. Source of counts, size and checksum: every file of the reference copy was read."""
+    """CamVid. Counts, size and checksum were computed from the reference copy."""
 
     title: str = "CamVid"
     table: str = "camvid"

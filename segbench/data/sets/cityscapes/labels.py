@@ -1,4 +1,4 @@
-"""The label table of Cityscapes, and what of it evaluation and export need. Free of torch."""
+"""Label table of Cityscapes, for evaluation and export. Free of torch."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -16,12 +16,12 @@ class Label:
 
     Attributes:
         id: value in ``labelIds.png``; -1 (license plate) never occurs there.
-        train_id: 0..18 of the classes that are scored, 255 of what is ignored, -1 of license plate.
+        train_id: 0..18 for scored classes, 255 for ignored labels, -1 for license plate.
         name: e.g. ``traffic light``.
         category: one of eight, ``void`` among them.
         category_id: 0..7, 0 is ``void``.
-        has_instances: whether instances of it are told apart in ``instanceIds.png``.
-        ignore_in_eval: whether its pixels are left out of every score.
+        has_instances: True if its instances are separate in ``instanceIds.png``.
+        ignore_in_eval: True if its pixels are excluded from every score.
         color: display colour (R, G, B), 0..255; not unique.
     """
 
@@ -37,13 +37,13 @@ class Label:
 
 @cache
 def labels() -> tuple[Label, ...]:
-    """All 35 labels: ids 0..33 at their own positions, license plate last."""
+    """Return all 35 labels: ids 0..33 at their own positions, license plate last."""
     return tuple(Label(*(*plain, tuple(color))) for *plain, color in _data()["labels"])
 
 
 @cache
 def train_id_to_id() -> np.ndarray:
-    """uint8 (256,): the id of each train id 0..18, and 0 (unlabeled) of everything else; not to be written to."""
+    """Return read-only uint8 (256,): the id of each train id 0..18, and 0 (unlabeled) for all others."""
     table = np.zeros(256, np.uint8)
     for label in labels():
         if not label.ignore_in_eval:
@@ -53,7 +53,7 @@ def train_id_to_id() -> np.ndarray:
 
 
 def average_instance_size() -> dict[str, float]:
-    """Label name to the average number of pixels of an instance in the full 1024x2048 images.
+    """Return the average number of pixels per instance in full 1024x2048 images, by label name.
 
     The official evaluation weights instances with them, whatever the size of the images (its ``iIoU``).
     """

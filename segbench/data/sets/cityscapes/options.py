@@ -10,7 +10,7 @@ _FRAME = r"(?:{splits})/[^/]+/[^/]+_"
 
 
 class Options(DatasetOptions):
-    """Cityscapes. Counts are those of the split lists; digests were published by GluonCV; the site rounds its sizes."""
+    """Cityscapes. Counts are those of the split lists, digests GluonCV's; the site rounds its sizes."""
 
     title: str = "Cityscapes"
     table: str = "cityscapes"

@@ -1,9 +1,9 @@
-"""Where Cityscapes' images, labels and instances lie, in the layouts that are in use.
+"""Reader of Cityscapes, in the layouts in use.
 
 ``leftImg8bit/SPLIT/CITY/CITY_SEQUENCE_FRAME_leftImg8bit.png`` with ``gtFine/SPLIT/CITY/..._gtFine_labelIds.png`` and
-``..._gtFine_instanceIds.png``, as both archives unpack into one folder; or each below a folder that is named for its
+``..._gtFine_instanceIds.png``, as both archives unpack into one folder; or each below a folder named after its
 archive (``leftImg8bit_trainvaltest/leftImg8bit``). Where cityscapesScripts or mmsegmentation have written
-``labelTrainIds.png`` too, the label ids are taken; where only train ids are left, they are turned back into ids.
+``labelTrainIds.png`` too, the label ids are read; where only train ids exist, they are converted back to ids.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ _FIX = "segbench data download cityscapes"
 
 
 def locate(root: Path) -> Path | None:
-    """Cityscapes' folder under the data root: named for it, or the root itself."""
+    """Return the folder under the data root: one of its names, or the root itself."""
     named = [root / name for name in _NAMES]
     for folder in (*named, root):
         if _tree(folder, "leftImg8bit").is_dir() or _tree(folder, "gtFine").is_dir():
@@ -43,18 +43,18 @@ def locate(root: Path) -> Path | None:
 
 
 def pairs(folder: Path, split: str) -> list[Pair]:
-    """All pairs of a split, sorted by city, then by sequence and frame; a half that is missing is named all the same.
+    """Return all pairs of a split, sorted by city, sequence and frame, incomplete ones too.
 
-    The label files of ``test`` are dummies and never taken.
+    The label files of ``test`` are dummies and never used.
     """
     return [pair for city in _cities(folder, split) for pair in _of_city(folder, split, city)]
 
 
 def read_label(path: Path) -> np.ndarray:
-    """The label ids 0..33 of a label file as uint8 (H, W); in a file of train ids, what is ignored becomes id 0.
+    """Return the label ids 0..33 of a file as uint8 (H, W); ignored pixels of a file of train ids become id 0.
 
     Raises:
-        BrokenFile: missing, cut off, damaged, no grey 8-bit image, or of train ids with a value that is none.
+        BrokenFile: missing, cut off, damaged, not a grey 8-bit image, or with invalid train ids.
     """
     values = read_grey(path)
     if not path.name.endswith(_TRAIN_IDS):
@@ -66,7 +66,7 @@ def read_label(path: Path) -> np.ndarray:
 
 
 def layout(folder: Path) -> str:
-    """``as unpacked`` or ``each archive in its own folder``, and what the labels are."""
+    """Return ``as unpacked`` or ``each archive in its own folder``, and the encoding of the labels."""
     nested = any(_tree(folder, kind).parent != folder for kind in ("leftImg8bit", "gtFine"))
     labels = [pair.label for split in _LABELLED for pair in pairs(folder, split) if pair.label is not None]
     of_train_ids = sum(path.name.endswith(_TRAIN_IDS) for path in labels)
@@ -78,7 +78,7 @@ def layout(folder: Path) -> str:
 
 
 def examine(folder: Path) -> Iterator[Finding]:
-    """Cities and their numbers of images against the official lists, halves without counterpart, instance files."""
+    """Check cities and their numbers of images against the official lists, incomplete pairs and instance files."""
     for split, official in official_cities().items():
         listed = pairs(folder, split)
         present = dict.fromkeys(_cities(folder, split), 0)
@@ -92,7 +92,7 @@ def examine(folder: Path) -> Iterator[Finding]:
 
 @cache
 def official_cities() -> dict[str, dict[str, int]]:
-    """Split to city to its number of images."""
+    """Return the number of images by split and city."""
     return yaml.safe_load(_CITIES.read_text(encoding="utf-8"))["cities"]
 
 
@@ -110,7 +110,7 @@ def _check_cities(split: str, present: dict[str, int], official: dict[str, int])
         return
     if len(differing) > _SHOWN:
         differing[_SHOWN:] = [f"and {len(differing) - _SHOWN} more"]
-    # Where the total differs too, that is a fault of its own; this says where to look.
+    # A different total is a fault of its own, and this note says where to look.
     level: Literal["fault", "note"] = "fault" if sum(present.values()) == sum(official.values()) else "note"
     text = f"{split}: cities with other numbers of images than in the official list: {', '.join(differing)}."
     yield Finding(level, text, _FIX, kind="cities")

@@ -1,4 +1,4 @@
-"""What the Cityscapes benchmark server takes: one grey PNG of label ids an image, named for it, in one zip."""
+"""Format of the Cityscapes benchmark server: a zip with one grey PNG of label ids per image."""
 
 import numpy as np
 
@@ -19,15 +19,15 @@ VALUES = frozenset(label.id for label in labels() if label.id >= 0)
 
 
 def member(key: str) -> str:
-    """``test/berlin_000000_000019`` -> ``berlin_000000_000019_pred.png``: city, sequence and frame come first."""
+    """Return the file name of an image: ``test/berlin_000000_000019`` -> ``berlin_000000_000019_pred.png``."""
     city_sequence_frame = "_".join(key.rpartition("/")[2].split("_")[:3])
     return f"{city_sequence_frame}_pred.png"
 
 
 def encode(train_ids: np.ndarray, table: ClassTable) -> bytes:
-    """Label ids 7..33 of the predicted classes, found by name: a variant of the table may order them otherwise."""
+    """Encode label ids 7..33 of the predicted classes, found by name: variants of the table may reorder them."""
     ids = {label.name: label.id for label in labels()}
-    lookup = np.zeros(256, np.uint8)  # what is no class of the evaluation, such as a void output, is unlabeled
+    lookup = np.zeros(256, np.uint8)  # classes that are not evaluated, such as void, become unlabeled
     for train_id, name in enumerate(table.names):
         lookup[train_id] = max(ids.get(name, 0), 0)
     lookup[IGNORE] = 0

@@ -1,8 +1,8 @@
-"""In which numbers a label file of COCO-Stuff 10k says what it says, and how they become the ids of version 1.1.
+"""Encodings of COCO-Stuff 10k label files, and their conversion to the ids of version 1.1.
 
-Met in public code: the ids 0..182 themselves; 0..171, where the ids that occur are counted through with 0 for
-unlabelled (mmsegmentation's converter); train ids 0..170 with 255 for unlabelled; and ids less one, which belong to
-models of 182 outputs and to the set of 164k images.
+Public code uses the ids 0..182 themselves; 0..171, the ids in use numbered consecutively with 0 for unlabelled
+(mmsegmentation's converter); train ids 0..170 with 255 for unlabelled; and ids minus one, for models with 182 outputs
+and the set of 164k images.
 """
 
 from collections.abc import Iterable
@@ -29,10 +29,10 @@ _OLD_NAMES = 172  # of version 1.0; version 1.1 lists 182, without "unlabeled"
 
 
 def tell(values: frozenset[int], *, default: Encoding) -> Encoding:
-    """The encoding of label files in which these values occur; ``default`` where they do not tell.
+    """Return the encoding of label files with these values; ``default`` if they do not decide it.
 
-    The classes of the highest ids (walls, windows, wood) are in so many pictures that files of ids reach above 171;
-    and eleven ids are of classes that never occur, which only other encodings use.
+    The classes of the highest ids (walls, windows, wood) are so frequent that files of ids exceed 171; and eleven ids
+    are of classes that never occur, so only other encodings use them.
     """
     gaps = set(range(1, 183)) - set(_ids())
     if IGNORE in values:
@@ -44,7 +44,7 @@ def tell(values: frozenset[int], *, default: Encoding) -> Encoding:
 
 
 def lookup(encoding: Encoding) -> dict[int, int]:
-    """Value in the file to id of version 1.1."""
+    """Return the id of version 1.1 for each value in the file."""
     if encoding == "counted":
         return dict(enumerate((0, *_ids())))
     if encoding == "train ids":
@@ -53,7 +53,7 @@ def lookup(encoding: Encoding) -> dict[int, int]:
 
 
 def is_old(paths: Iterable[Path]) -> bool:
-    """Whether .mat files are of version 1.0, by the first of them that says how many classes it names.
+    """Return True if .mat files are of version 1.0, by the first of them that names its classes.
 
     Source: convertAnnotationsToVersion11.m of nightrome/cocostuff10k, which asserts 172 names before and makes 182.
     """
@@ -62,7 +62,7 @@ def is_old(paths: Iterable[Path]) -> bool:
     for path in paths:
         try:
             sizes = {name: size for name, size, _ in whosmat(path)}
-        except Exception:  # scipy raises whatever it stumbles over; a broken file is found when it is read
+        except Exception:  # scipy raises anything on damaged files, which are reported when they are read
             continue
         if "names" in sizes:
             return _OLD_NAMES in sizes["names"]
@@ -71,5 +71,5 @@ def is_old(paths: Iterable[Path]) -> bool:
 
 @cache
 def _ids() -> tuple[int, ...]:
-    """The 171 ids that occur, in the order of their train ids."""
+    """Return the 171 ids in use, in the order of their train ids."""
     return tuple(value for value, train_id in class_table("coco-stuff-10k").values if train_id != IGNORE)

@@ -1,4 +1,4 @@
-"""Facts of COCO-Stuff 10k, version 1.1; what is only remembered is marked so."""
+"""Facts of COCO-Stuff 10k, version 1.1; unverified statements are marked."""
 
 from pydantic import Field
 
@@ -23,7 +23,7 @@ class Options(DatasetOptions):
         Archive(
             name="cocostuff-10k-v1.1.zip",
             urls=(f"https://{_PLACE}", f"http://{_PLACE}"),
-            # Its own folder is left out, which some copies of the archive have around everything and some have not.
+            # Only some copies of the archive have a top folder; it is dropped.
             members=(
                 r"(?:cocostuff-10k-v1\.1/)?(images/[^/]+\.jpg|annotations/[^/]+\.mat|images?Lists/(?:train|test|all)\.txt)"
             ),

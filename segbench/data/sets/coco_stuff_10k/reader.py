@@ -1,10 +1,10 @@
-"""Where the images and labels of COCO-Stuff 10k lie, in the layouts that are in use.
+"""Reader of COCO-Stuff 10k, in the layouts in use.
 
 As its archive has it: ``images/NAME.jpg``, ``annotations/NAME.mat`` (the label map is the variable S) and
 ``imageLists/{train,test}.txt``, which some copies call ``imagesLists``. As mmsegmentation converts it:
 ``images/{train2014,test2014}/NAME.jpg`` with ``annotations/{train2014,test2014}/NAME_labelTrainIds.png``. As
 ContrastiveSeg copies it: ``{train,val}/image/NAME.jpg`` with ``{train,val}/label/NAME.png``, where val is test.
-Where the .mat files are, they are taken.
+If there are .mat files, they are read.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ _FIX = "segbench data download coco-stuff-10k --replace"
 
 
 def locate(root: Path) -> Path | None:
-    """Its folder under the data root: named for it, possibly nested, or the root itself."""
+    """Return the folder under the data root: one of its names, possibly nested, or the root itself."""
     return find_folder(
         root,
         _NAMES,
@@ -54,10 +54,10 @@ def locate(root: Path) -> Path | None:
 
 
 def pairs(folder: Path, split: str) -> list[Pair]:
-    """All pairs of a split, sorted by name; a half that is missing is named all the same.
+    """Return all pairs of a split, sorted by name, incomplete ones too.
 
     Raises:
-        MissingFault: the lists are missing that tell train from test, or it is the set of 164k images.
+        MissingFault: the lists of train and test are missing, or it is the set of 164k images.
     """
     kind = _layout(folder)
     if kind is None and (reason := _refusal(folder)):
@@ -77,7 +77,7 @@ def pairs(folder: Path, split: str) -> list[Pair]:
 
 
 def read_label(path: Path) -> np.ndarray:
-    """The ids 0..182 of version 1.1 of a label file as uint8 (H, W), whichever encoding its folder has.
+    """Return the ids 0..182 of version 1.1 of a label file as uint8 (H, W), whatever the encoding of its folder.
 
     Raises:
         BrokenFile: missing, cut off, damaged, of version 1.0, or in an encoding of other classes.
@@ -95,7 +95,7 @@ def read_label(path: Path) -> np.ndarray:
 
 
 def layout(folder: Path) -> str:
-    """Which of the layouts it is and what its labels are, or why none."""
+    """Return layout and encoding of the labels, or the reason for refusing it."""
     kind = _layout(folder)
     if kind is None:
         return f"refused: {reason}" if (reason := _refusal(folder)) else "unknown layout"
@@ -107,7 +107,7 @@ def layout(folder: Path) -> str:
 
 
 def examine(folder: Path) -> Iterator[Finding]:
-    """Which version and which encoding the labels have, and whether train and test are apart."""
+    """Check version and encoding of the labels."""
     kind = _layout(folder)
     if kind is None:
         if reason := _refusal(folder):
@@ -135,7 +135,7 @@ def _is_old(labels: Path) -> bool:
 
 @of_folder
 def _encoding(labels: Path) -> Encoding:
-    """Of the PNG files of a folder."""
+    """Return the encoding of the PNG files of a folder."""
     names = sorted(file_names(labels, ".png"))
     default: Encoding = "counted" if any(Path(name).stem.endswith(_SUFFIX) for name in names) else "ids"
     return encodings.tell(values_in([labels / name for name in names], images.read_indices), default=default)
@@ -153,19 +153,18 @@ def _layout(folder: Path) -> str | None:
 
 
 def _folders(folder: Path, split: str) -> tuple[Path, Path, str]:
-    """Images, labels, and what the labels' names have on top of the images', of a layout with PNG files."""
+    """Return the folders of images and labels, and the suffix of label names, of a layout with PNG files."""
     if _layout(folder) == "copied by ContrastiveSeg":
-        part = folder / _COPIED[split]
-        image = (
-            part / "images" if (part / "images").is_dir() else part / "image"
-        )  # its script writes one, reads the other
-        return image, part / "label", ""
-    part = Path(_CONVERTED[split])
-    return folder / "images" / part, folder / "annotations" / part, _SUFFIX
+        home = folder / _COPIED[split]
+        # Its script writes "images" and reads "image".
+        image = home / "images" if (home / "images").is_dir() else home / "image"
+        return image, home / "label", ""
+    name = _CONVERTED[split]
+    return folder / "images" / name, folder / "annotations" / name, _SUFFIX
 
 
 def _listed(folder: Path, split: str) -> list[str]:
-    """Names of a split's images.
+    """Return the names of a split's images.
 
     Raises:
         MissingFault: there is no list.
@@ -178,8 +177,8 @@ def _listed(folder: Path, split: str) -> list[str]:
 
 
 def _refusal(folder: Path) -> str:
-    """Why this is not COCO-Stuff 10k although it is called so, empty if nothing speaks against it."""
-    if any((folder / part).exists() for part in _LARGE):
+    """Return the reason why this is not COCO-Stuff 10k although it is called so, or an empty string."""
+    if any((folder / path).exists() for path in _LARGE):
         return (
             "holds the set of 164k images, other ones than those of COCO-Stuff 10k: cocostuff-10k-v1.1.zip is needed."
         )

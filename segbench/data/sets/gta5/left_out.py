@@ -1,8 +1,7 @@
-"""Pairs of GTA5 whose label is not as large as its image, so that it cannot be said which pixel it is about.
+"""Pairs of GTA5 whose label and image differ in size, so that their pixels do not correspond.
 
-Others leave them out as they come across them. Here they stay in the list, so that every machine draws the same
-images, and are read as ignored everywhere; which ones they are is found in the headers and written down in the cache
-folder (``left-out/gta5-*.json``).
+Other code skips them. Here they stay in the list, so that every machine draws the same images, and are read as ignored
+everywhere. They are found by file headers and stored in the cache folder (``left-out/gta5-*.json``).
 """
 
 import contextlib
@@ -19,12 +18,12 @@ from segbench.data.places import cache_root
 from segbench.data.prepared.headers import header_size
 from segbench.data.reader import Finding, Pair
 
-_THREADS = 16  # waiting for a disk, not computing
+_THREADS = 16  # they wait for the disk
 _NAMED = 20
 
 
 class LeftOut(NamedTuple):
-    """One such pair: its key and the (height, width) of both files."""
+    """One pair: its key and the (height, width) of both files."""
 
     key: str
     image: Size
@@ -32,7 +31,7 @@ class LeftOut(NamedTuple):
 
 
 def image_of(label: Path) -> Path:
-    """The image of a label file, whether both lie in ``images`` and ``labels`` or in folders below these."""
+    """Return the image of a label file, in ``images`` and ``labels`` or in folders below these."""
     name = f"{label.stem.removesuffix('_labelTrainIds')}.png"
     if label.parent.name == "labels":
         return label.parent.with_name("images") / name
@@ -40,11 +39,11 @@ def image_of(label: Path) -> Path:
 
 
 def left_out(folder: Path, pairs: Sequence[Pair]) -> list[LeftOut]:
-    """Those pairs, by the headers of their files; remembered until a file comes to a folder or goes.
+    """Return the pairs by the headers of their files; cached until files are added or removed.
 
     Args:
-        folder: of the data set.
-        pairs: of all splits.
+        folder: folder of the data set.
+        pairs: pairs of all splits.
     """
     path = cache_root() / "left-out" / f"gta5-{digest(str(folder.resolve()))}.json"
     places = sorted({file.parent for pair in pairs for file in pair.files})
@@ -59,7 +58,7 @@ def left_out(folder: Path, pairs: Sequence[Pair]) -> list[LeftOut]:
 
 
 def findings(folder: Path, pairs: Sequence[Pair]) -> Iterator[Finding]:
-    """One note that names them."""
+    """Yield a note that names them, if there are any."""
     found = left_out(folder, pairs)
     if found:
         named = ", ".join(f"{one.key} (label {_by(one.label)}, image {_by(one.image)})" for one in found[:_NAMED])

@@ -1,4 +1,4 @@
-"""Facts of GTA5 (Playing for Data); what is only remembered is marked so."""
+"""Facts of GTA5 (Playing for Data); unverified statements are marked."""
 
 from pydantic import Field
 
@@ -6,10 +6,10 @@ from segbench.core.spec import Size
 from segbench.data.facts import Archive, DatasetOptions
 
 _SITE = "https://download.visinf.tu-darmstadt.de/data/from_games"
-_PARTS = range(1, 11)
+_ARCHIVES = range(1, 11)
 
 
-def _part(number: int, kind: str) -> Archive:
+def _archive(number: int, kind: str) -> Archive:
     name = f"{number:02d}_{kind}.zip"
     return Archive(name=name, urls=(f"{_SITE}/data/{name}",), members=rf"(?:[^/]+/)?({kind}/\d{{5}}\.png)")
 
@@ -17,7 +17,7 @@ def _part(number: int, kind: str) -> Archive:
 class Options(DatasetOptions):
     """GTA5 (Playing for Data).
 
-    Counts: all frames, and those of the official split, which only its file tells. No digest is published.
+    Counts: all frames, and those of the official split file. No digest is published.
     """
 
     title: str = "GTA5 (Playing for Data)"
@@ -33,7 +33,7 @@ class Options(DatasetOptions):
     )
     obtain: str = "No login: 20 archives (about 57 GB, unverified) of download.visinf.tu-darmstadt.de/data/from_games."
     archives: tuple[Archive, ...] = (
-        *(_part(number, kind) for number in _PARTS for kind in ("images", "labels")),
+        *(_archive(number, kind) for number in _ARCHIVES for kind in ("images", "labels")),
         Archive(
             name="read_mapping.zip",
             urls=(f"{_SITE}/code/read_mapping.zip",),

@@ -1,12 +1,12 @@
-"""Where GTA5's images and labels lie, in the layouts that are in use.
+"""Reader of GTA5, in the layouts in use.
 
 As its archives have it: ``images/NNNNN.png`` with ``labels/NNNNN.png``. Or with folders ``train`` and ``val`` below
-both, which users of SemiSeg-Contrastive fill as they like: they only say where a frame lies. ``trainvaltest`` is every
-frame; ``train``, ``val`` and ``test`` are what ``split.mat`` of read_mapping.zip says.
+both, which users of SemiSeg-Contrastive fill as they like: they do not define splits. ``trainvaltest`` is every frame;
+``train``, ``val`` and ``test`` are those of ``split.mat`` in read_mapping.zip.
 
 A label with a palette holds Cityscapes ids as indices. A grey one may hold them too, or train ids with 250
-(SemiSeg-Contrastive translates the files in place) or 255 for what is ignored, as ``NNNNN_labelTrainIds.png`` of
-DAFormer's converter does, which is only taken where the label itself is missing.
+(SemiSeg-Contrastive converts the files in place) or 255 for ignored pixels, as ``NNNNN_labelTrainIds.png`` of
+DAFormer's converter does, which is only read if the label itself is missing.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from segbench.data import images, whole
+from segbench.data import images, truncation
 from segbench.data.classes import IGNORE, class_table
 from segbench.data.images import BrokenFile
 from segbench.data.layouts import decoded, find_folder, of_folder, spread, values_in
@@ -26,16 +26,16 @@ from segbench.data.reader import Finding, Pair, file_names
 from . import left_out
 
 _NAMES = ("gta5", "GTA5", "gta", "GTA", "gtav", "GTAV")
-_PARTS = ("train", "val", "test")
+_SUBFOLDERS = ("train", "val", "test")
 _EVERYTHING = "trainvaltest"
 _SPLIT_FILES = ("split.mat", "read_mapping/split.mat")
 _SUFFIX = "_labelTrainIds"
-_TRANSLATED = 250  # SemiSeg-Contrastive's value for what is ignored
+_TRANSLATED = 250  # SemiSeg-Contrastive's value of ignored pixels
 _TRAIN_IDS = "train ids 0..18 with 250 or 255 for what is ignored"
 _FRAMES = 24_966
-_HEADERS = 256  # label files whose header is looked at
+_HEADERS = 256  # label files whose header is read
 _FIX = "segbench data download gta5 --replace"
-# Numbers that some copies lack: github.com/bupt-ai-cz/IAST-ECCV2020/issues/2, no reason is given there.
+# Frames missing in some copies: github.com/bupt-ai-cz/IAST-ECCV2020/issues/2, which gives no reason.
 _OFTEN_MISSING = (*range(2154, 2159), *range(4634, 4638), *range(7115, 7120), *range(9683, 9689), *range(12050, 12055))
 
 Kind = Literal["palette", "grey", "colour", "train ids"]
@@ -50,7 +50,7 @@ _BY_COLOUR = ", translated in place by SemiSeg-Contrastive: licence plates count
 
 
 def locate(root: Path) -> Path | None:
-    """Its folder under the data root: named for it, or the root itself."""
+    """Return the folder under the data root: one of its names, or the root itself."""
     return find_folder(
         root,
         _NAMES,
@@ -60,14 +60,14 @@ def locate(root: Path) -> Path | None:
 
 
 def pairs(folder: Path, split: str) -> list[Pair]:
-    """All pairs of a split, sorted by number; a half that is missing is named all the same.
+    """Return all pairs of a split, sorted by number, incomplete ones too.
 
-    Without split.mat there is nothing but ``trainvaltest``.
+    Without split.mat only ``trainvaltest`` has any.
 
     Raises:
         BrokenFile: split.mat cannot be read.
     """
-    places = [Path(part) for part in _PARTS if (folder / "images" / part).is_dir()] or [Path()]
+    places = [Path(name) for name in _SUBFOLDERS if (folder / "images" / name).is_dir()] or [Path()]
     there: dict[str, Pair] = {}
     for place in places:
         there |= _frames(folder / "images" / place, folder / "labels" / place)
@@ -85,12 +85,12 @@ def pairs(folder: Path, split: str) -> list[Pair]:
 
 
 def read_label(path: Path) -> np.ndarray:
-    """The Cityscapes ids 0..34 of a label file as uint8 (H, W); what is ignored in a file of train ids becomes 0.
+    """Return the Cityscapes ids 0..34 of a file as uint8 (H, W); ignored pixels of a file of train ids become 0.
 
-    A label that is not as large as its image says nothing about it: it is read as 0 everywhere, in the image's size.
+    A label that differs in size from its image is read as 0 everywhere, in the size of the image.
 
     Raises:
-        BrokenFile: missing, cut off, damaged, of colours, or with a value that its encoding does not have.
+        BrokenFile: missing, cut off, damaged, of colours, or with a value that is not valid in its encoding.
     """
     values = images.read_indices(path)
     if path.stem.endswith(_SUFFIX) or (_kind(path) == "grey" and _of_train_ids(_grey_values(path.parent), values)):
@@ -100,14 +100,14 @@ def read_label(path: Path) -> np.ndarray:
 
 
 def layout(folder: Path) -> str:
-    """Which of the layouts it is and what its labels are."""
+    """Return layout and encoding of the labels."""
     kind = "folders train and val" if (folder / "images" / "train").is_dir() else "as unpacked"
     split = "with split.mat" if _split_file(folder) else "without split.mat"
     return f"{kind}, {split}; labels are {' and '.join(_encodings(folder)) or 'not there'}"
 
 
 def examine(folder: Path) -> Iterator[Finding]:
-    """How the labels are encoded, which pairs say nothing, and whether known frames are missing."""
+    """Check the encoding of the labels, pairs that differ in size, and frames known to be missing in some copies."""
     for text in _encodings(folder):
         level: Literal["ok", "note"] = "ok" if text == _ENCODINGS["palette"] else "note"
         if text == _ENCODINGS["colour"]:
@@ -127,7 +127,7 @@ def examine(folder: Path) -> Iterator[Finding]:
 
 
 def _listed(path: Path, split: str) -> list[str]:
-    """Names of a split's frames in split.mat, whose variables are trainIds, valIds and testIds."""
+    """Return the names of a split's frames in split.mat, whose variables are trainIds, valIds and testIds."""
     numbers = np.unique(images.read_mat(path, f"{split}Ids"))
     if not all(0 < number <= _FRAMES and number == int(number) for number in numbers.tolist()):
         raise BrokenFile(path, f"holds numbers at {split}Ids that are none of frames")
@@ -139,7 +139,7 @@ def _split_file(folder: Path) -> Path | None:
 
 
 def _frames(images_folder: Path, labels_folder: Path) -> dict[str, Pair]:
-    """Name of every frame of two folders to its pair, without a key."""
+    """Return the pair of every frame of two folders by name, without keys."""
     labels = {Path(name).stem for name in file_names(labels_folder, ".png")}
     stems = {stem.removesuffix(_SUFFIX) for stem in labels}
     stems |= {Path(name).stem for name in file_names(images_folder, ".png")}
@@ -152,36 +152,36 @@ def _frames(images_folder: Path, labels_folder: Path) -> dict[str, Pair]:
 
 
 def _kind(path: Path) -> Kind | None:
-    """What a label file is by its header; None if it is no PNG."""
+    """Return the kind of a label file by its header; None if it is not a PNG."""
     try:
         with path.open("rb") as file:
             data = file.read(26)
     except OSError:
         return None
-    return _KINDS.get(data[25], "colour") if data.startswith(whole.PNG) and len(data) == 26 else None
+    return _KINDS.get(data[25], "colour") if data.startswith(truncation.PNG) and len(data) == 26 else None
 
 
 @of_folder
 def _grey_values(labels: Path) -> frozenset[int]:
-    """Which values the grey label files of a folder hold."""
+    """Return the values in the grey label files of a folder."""
     paths = [labels / name for name in sorted(file_names(labels, ".png")) if not Path(name).stem.endswith(_SUFFIX)]
     return values_in([path for path in spread(paths, _HEADERS) if _kind(path) == "grey"], images.read_indices)
 
 
 def _of_train_ids(seen: frozenset[int], values: np.ndarray) -> bool:
-    """Whether grey files hold train ids: those above 18 are of vegetation and sky, which ids in some picture are."""
+    """Return True if grey files hold train ids: files of ids have values above 18, vegetation and sky."""
     known = seen or frozenset(np.unique(values).tolist())
     return not any(18 < value < _TRANSLATED for value in known)
 
 
 def _ids() -> dict[int, int]:
-    """Train id to Cityscapes id, what is ignored to 0."""
+    """Return the Cityscapes id of each train id, 0 for ignored ones."""
     ids = {train_id: value for value, train_id in class_table("gta5").values if train_id != IGNORE}
     return ids | {_TRANSLATED: 0, IGNORE: 0}
 
 
 def _encodings(folder: Path) -> list[str]:
-    """What the labels are, each kind that occurs, that of most files first."""
+    """Return the encodings of the labels, most frequent first."""
     labels = [pair.label for pair in pairs(folder, _EVERYTHING) if pair.label is not None]
     kinds: Counter[str] = Counter()
     for path in spread(labels, _HEADERS):

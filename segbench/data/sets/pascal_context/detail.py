@@ -1,4 +1,4 @@
-"""Masks out of ``trainval_merged.json`` of PASCAL in Detail, from which the ready masks were made too.
+"""Masks from ``trainval_merged.json`` of PASCAL in Detail, the origin of the published masks too.
 
 Each image has a list of regions with a category, which is one of the 459 ids, and a run-length code in the form of
 COCO's mask API. Source of the format: zhanghang1989/detail-api (``Detail.getMask``), common/maskApi.h.
@@ -21,13 +21,13 @@ _FIX = "segbench data download pascal-context --replace"
 
 
 def read_masks(path: Path) -> Iterator[tuple[str, str, Callable[[], np.ndarray]]]:
-    """Every image of a merged file.
+    """Yield every image of a merged file.
 
     Yields:
-        Split (train, val), name of the image (2008_000123), and what draws its mask, uint8 (H, W) with values 0..59.
+        Split (train, val), name of the image (2008_000123), and a function that draws its mask, uint8 (H, W) of 0..59.
 
     Raises:
-        MissingFault: the file is missing or is not what it should be; drawing a mask may raise it too.
+        MissingFault: the file is missing or not valid; drawing a mask may raise it too.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -47,11 +47,11 @@ def read_masks(path: Path) -> Iterator[tuple[str, str, Callable[[], np.ndarray]]
 
 
 def decode_runs(counts: str | list[int], height: int, width: int) -> np.ndarray:
-    """Undo COCO's run-length code.
+    """Decode COCO's run-length code.
 
     The runs are of zeros, ones, zeros ..., column by column. As text each is a number of 5-bit digits, lowest first,
-    sign-extended: a sign is 48 + digit, + 32 if another digit follows; from the fourth run on the number is what the
-    run is longer than the last but one.
+    sign-extended: a character is 48 + digit, + 32 if another digit follows; from the fourth run on the number is the
+    difference to the last run but one.
 
     Returns:
         bool (H, W).

@@ -1,4 +1,4 @@
-"""From the 459 ids of PASCAL-Context's original annotations to the values 0..59 of its masks (``ids.yaml``)."""
+"""Conversion of PASCAL-Context's 459 original ids to the values 0..59 of its masks (``ids.yaml``)."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ HIGHEST: int = _DATA["highest"]
 
 
 def to_values(ids: np.ndarray) -> np.ndarray:
-    """The value 0..59 of every pixel.
+    """Return the value 0..59 of every pixel.
 
     Args:
-        ids: whole numbers 0..459 of any shape, 0 where nothing is annotated.
+        ids: integers 0..459 of any shape, 0 where nothing is annotated.
 
     Returns:
         uint8 of the same shape.
 
     Raises:
-        ValueError: a number is none of the ids.
+        ValueError: a number is not an id.
     """
     if ids.size and not (ids.min() >= 0 and ids.max() <= HIGHEST and np.array_equal(ids, ids.astype(np.int64))):
         raise ValueError(f"ids must be whole numbers from 0 to {HIGHEST}, got {ids.min()} to {ids.max()}")

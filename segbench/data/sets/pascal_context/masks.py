@@ -1,8 +1,8 @@
-"""The ready masks of PASCAL-Context, ``train.pth`` and ``val.pth``, read without running what stands in them.
+"""Published masks of PASCAL-Context, ``train.pth`` and ``val.pth``, read without executing code in them.
 
-Such a file is a dictionary {image id: Pillow image} that torch.save has pickled, and a pickle is a program: it may name
-any function of any module and have it called. So names are not looked up here. The few that a dictionary of pictures
-needs stand for something of this module that only keeps what it is given; any other name ends the reading.
+Such a file is a dictionary {image id: Pillow image} pickled by torch.save, and a pickle is a program: it may name any
+function of any module and have it called. So names are not imported here. The few that a dictionary of images needs are
+replaced by classes of this module that only store their state; any other name is refused.
 
 Formats: torch/serialization.py (before version 1.6: pickles one after the other, of a magic number, a version, facts
 of the system and the object; since then a zip whose member ``data.pkl`` is the object), Lib/pickletools.py, and
@@ -31,17 +31,17 @@ _FIX = "segbench data download pascal-context --replace"
 
 
 def read_masks(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """The masks of a file, in the order of their names.
+    """Yield the masks of a file, in the order of their names.
 
     Args:
-        path: ``train.pth`` or ``val.pth``; all of it is held in memory.
+        path: ``train.pth`` or ``val.pth``; it is read into RAM.
 
     Yields:
         Name of the image (2008_000123) and its mask, uint8 (H, W) with values 0..59.
 
     Raises:
-        MissingFault: missing, cut off, damaged, no dictionary of masks, or with a name that such a dictionary does not
-            need; of that nothing was run.
+        MissingFault: missing, cut off, damaged, not a dictionary of masks, or with a name that such a dictionary does
+            not need; nothing of it was executed.
     """
     try:
         with path.open("rb") as file:
@@ -67,17 +67,17 @@ def read_masks(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def image_name(image_id: object) -> str | None:
-    """2008000123 -> ``2008_000123``; None for what is no image id of VOC."""
+    """Return the name of a VOC image id: 2008000123 -> ``2008_000123``; None if it is not one."""
     digits = str(image_id) if isinstance(image_id, int) else ""
     return f"{digits[:4]}_{digits[4:]}" if len(digits) == 10 and digits.isdigit() else None
 
 
 class _Refused(Exception):
-    """The file asks for what it has no need of."""
+    """A pickle names something that masks do not need."""
 
 
 class _Picture:
-    """Stands for a Pillow image: keeps its state and does nothing."""
+    """Replacement of a Pillow image that only stores its state."""
 
     __slots__ = ("_state",)
 
@@ -85,7 +85,7 @@ class _Picture:
         self._state = state
 
     def pixels(self) -> np.ndarray:
-        """uint8 (H, W) with values 0..59.
+        """Return uint8 (H, W) with values 0..59.
 
         Raises:
             ValueError: the state is not that of a grey or palette image with such values.
@@ -109,7 +109,7 @@ class _Picture:
 
 
 class _Text:
-    """Stands for ``_codecs.encode``, with which protocol 2 writes bytes: keeps the text, one sign a byte."""
+    """Replacement of ``_codecs.encode``, which protocol 2 uses for bytes: returns the text, one character per byte."""
 
     __slots__ = ()
 
@@ -119,7 +119,7 @@ class _Text:
         return text
 
 
-_STANDS_FOR: dict[tuple[str, str], Any] = {
+_REPLACEMENTS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("PIL.Image", "Image"): _Picture,
     ("PIL.PngImagePlugin", "PngImageFile"): _Picture,
@@ -128,11 +128,11 @@ _STANDS_FOR: dict[tuple[str, str], Any] = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows the names that a dictionary of pictures needs, and no other."""
+    """Unpickler that resolves the names that a dictionary of images needs, and no other."""
 
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return _STANDS_FOR[module, name]
+            return _REPLACEMENTS[module, name]
         except KeyError:
             raise _Refused(
                 f"asks for {module}.{name}, which no file of masks needs; nothing of it was run, nothing was unpacked."
@@ -143,7 +143,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _load(file: IO[bytes]) -> Any:
-    return _Unpickler(file, encoding="latin1").load()  # the text of Python 2 was bytes
+    return _Unpickler(file, encoding="latin1").load()  # strings of Python 2 were bytes
 
 
 def _successive(file: IO[bytes]) -> Any:

@@ -1,4 +1,4 @@
-"""Facts of PASCAL-Context; what is only remembered is marked so."""
+"""Facts of PASCAL-Context; unverified statements are marked."""
 
 from pydantic import Field
 
@@ -12,7 +12,7 @@ class Options(DatasetOptions):
     """PASCAL-Context.
 
     Counts: those of the files in use, then those that papers print. Digests: torchvision's and PyTorch-Encoding's.
-    ``train.pth`` and ``val.pth`` are no archives: each is itself the one file that is wanted of it.
+    ``train.pth`` and ``val.pth`` are single files, not archives.
     """
 
     title: str = "PASCAL-Context"

@@ -1,7 +1,7 @@
-"""Where the images and masks of PASCAL-Context lie, in the layouts that are in use.
+"""Reader of PASCAL-Context, in the layouts in use.
 
 As mmsegmentation has it (``VOCdevkit/VOC2010``): ``JPEGImages``, ``SegmentationClassContext/NAME.png`` and the lists
-``ImageSets/SegmentationContext/{train,val}.txt``; segbench makes the same out of what is published (``unpack``). As
+``ImageSets/SegmentationContext/{train,val}.txt``; segbench makes the same of the published files (``unpack``). As
 ContrastiveSeg copies it: ``{train,val}/image/NAME.jpg`` with ``{train,val}/label/NAME.png``. A mask holds 0 for
 background and 1..59; one file serves both class tables. Masks of 0..58 with 255 for background are read as such.
 """
@@ -27,7 +27,7 @@ _COUNTS = {(4996, 5104): "those of the public masks", (4998, 5105): "those that 
 
 
 def locate(root: Path) -> Path | None:
-    """Its folder under the data root: named for it, or VOC 2010's if it has these masks, or the root itself."""
+    """Return the folder under the data root: one of its names, VOC 2010's if it has these masks, or the root."""
     return find_folder(
         root,
         _NAMES,
@@ -38,10 +38,10 @@ def locate(root: Path) -> Path | None:
 
 
 def pairs(folder: Path, split: str) -> list[Pair]:
-    """All pairs of a split, sorted by name; a half that is missing is named all the same.
+    """Return all pairs of a split, sorted by name, incomplete ones too.
 
     Raises:
-        MissingFault: the masks are there and not unpacked yet, or there is no list of the split.
+        MissingFault: the masks are not unpacked yet, or there is no list of the split.
     """
     if _is_copied(folder):
         image, label = folder / split / "image", folder / split / "label"
@@ -59,10 +59,10 @@ def pairs(folder: Path, split: str) -> list[Pair]:
 
 
 def read_label(path: Path) -> np.ndarray:
-    """The values 0..59 of a mask as uint8 (H, W), whichever of both encodings its folder has.
+    """Return the values 0..59 of a mask as uint8 (H, W), whatever the encoding of its folder.
 
     Raises:
-        BrokenFile: missing, cut off, damaged, no PNG of indices, or with a value that its encoding does not have.
+        BrokenFile: missing, cut off, damaged, no PNG of indices, or with a value that is not valid in its encoding.
     """
     values = images.read_indices(path)
     if _is_shifted(path.parent):
@@ -71,14 +71,14 @@ def read_label(path: Path) -> np.ndarray:
 
 
 def finish(folder: Path, *, progress: Callable[[int], None] | None = None) -> None:
-    """What is left to do when the archives are unpacked: make the masks. Does nothing where that is done.
+    """Make the masks after the archives were unpacked; does nothing if they are there.
 
     Args:
         folder: of the data set.
-        progress: called with the masks done so far.
+        progress: called with the number of masks done.
 
     Raises:
-        MissingFault: what the masks are made of is damaged or refused.
+        MissingFault: the source of the masks is damaged or refused.
         RunFault: the disk is full or not writable.
     """
     if not _is_copied(folder) and not is_unpacked(folder):
@@ -86,7 +86,7 @@ def finish(folder: Path, *, progress: Callable[[int], None] | None = None) -> No
 
 
 def layout(folder: Path) -> str:
-    """Which of the layouts it is, and what the masks hold."""
+    """Return layout and encoding of the masks."""
     if _is_copied(folder):
         kind = "copied by ContrastiveSeg"
     elif is_unpacked(folder):
@@ -100,7 +100,7 @@ def layout(folder: Path) -> str:
 
 
 def examine(folder: Path) -> Iterator[Finding]:
-    """Whether the masks are unpacked, how they are encoded, and which of the two counts of images this is."""
+    """Check that the masks are unpacked, their encoding, and which of the two counts of images this is."""
     if not _is_copied(folder) and not is_unpacked(folder):
         if source := packed(folder):
             text = f"The masks of {folder} are still packed in {source}."
@@ -117,7 +117,7 @@ def examine(folder: Path) -> Iterator[Finding]:
 
 @of_folder
 def _is_shifted(place: Path) -> bool:
-    """Whether the masks of a folder are of 0..58 and 255."""
+    """Return True if the masks of a folder hold 0..58 and 255."""
     seen = values_in([place / name for name in sorted(file_names(place, ".png"))], images.read_indices)
     return 255 in seen and 59 not in seen
 

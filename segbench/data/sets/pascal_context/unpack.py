@@ -1,7 +1,7 @@
-"""Makes the masks of PASCAL-Context, once, out of the form that they were published in.
+"""Conversion of PASCAL-Context's published masks to PNG files.
 
 Each becomes a grey PNG in ``SegmentationClassContext``, and the lists ``ImageSets/SegmentationContext/{train,val}.txt``
-are written last: the layout that mmsegmentation has. Every file appears whole, so that a try that was stopped goes on.
+are written last: the layout of mmsegmentation. Files are written atomically, so an interrupted conversion resumes.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,11 +29,11 @@ _MERGED, _ORIGINAL = "trainval_merged.json", "trainval"
 _FIX = "segbench data download pascal-context --replace"
 
 Source = Literal["train.pth and val.pth", "trainval_merged.json", "trainval/*.mat"]
-Item = tuple[str, str, Callable[[], np.ndarray]]  # split, name, and what reads or draws the mask
+Item = tuple[str, str, Callable[[], np.ndarray]]  # split, name, and function that reads or draws the mask
 
 
 def packed(folder: Path) -> Source | None:
-    """What the masks can be made of, the first that is there; None if nothing is."""
+    """Return the first available source of the masks; None if there is none."""
     if all((folder / f"{split}.pth").is_file() for split in SPLITS):
         return "train.pth and val.pth"
     if (folder / _MERGED).is_file():
@@ -42,22 +42,22 @@ def packed(folder: Path) -> Source | None:
 
 
 def is_unpacked(folder: Path) -> bool:
-    """Whether both lists are there, which are written when all masks are."""
+    """Return True if both lists are there, which are written after all masks."""
     return all((folder / LISTS / f"{split}.txt").is_file() for split in SPLITS)
 
 
 def unpack_masks(folder: Path, *, progress: Callable[[int], None] | None = None) -> int:
-    """Make masks and lists; does nothing where both lists are there.
+    """Write masks and lists; does nothing if both lists are there.
 
     Args:
-        folder: of the data set, with what it was published in.
-        progress: called with the masks done so far.
+        folder: folder of the data set, with a published form of the masks.
+        progress: called with the number of masks done.
 
     Returns:
-        How many masks were written.
+        Number of masks written.
 
     Raises:
-        MissingFault: what the masks are made of is damaged, or refused, or nothing of it is there.
+        MissingFault: the source of the masks is damaged, refused or missing.
         RunFault: the disk is full or not writable.
     """
     if is_unpacked(folder):
@@ -96,7 +96,7 @@ def _items(folder: Path) -> Iterator[Item]:
 
 
 def _original(folder: Path) -> Iterator[Item]:
-    """The .mat files, split as VOC 2010 splits its images: the two sets have the same counts (an inference)."""
+    """Yield the .mat files, split as VOC 2010 splits its images: the two sets have the same counts (an inference)."""
     present = {Path(name).stem for name in file_names(folder / _ORIGINAL, ".mat")}
     for split in SPLITS:
         path = folder / _MAIN / f"{split}.txt"

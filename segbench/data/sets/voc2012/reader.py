@@ -1,11 +1,11 @@
-"""Where PASCAL VOC 2012's images and labels lie, and how trainaug is put together.
+"""Reader of PASCAL VOC 2012 and of trainaug.
 
 ``VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation}`` with SBD's ``benchmark_RELEASE/dataset``
 beside ``VOCdevkit``, as the archives unpack; or with SBD in mmsegmentation's ``VOCdevkit/VOCaug/dataset``; or with
 SBD's labels as PNG in ``VOC2012/SegmentationClassAug``, with or without a list of trainaug.
 
 trainaug is VOC's train with SBD's train and val, less VOC's val. In every layout its labels are VOC's own for the
-images of VOC's train and SBD's for the rest: packers of SegmentationClassAug do not agree on the former.
+images of VOC's train and SBD's for the rest: copies of SegmentationClassAug differ in the former.
 """
 
 import hashlib
@@ -21,13 +21,13 @@ _NAMES = ("voc2012", "VOC2012", "voc", "VOC")
 _SBD = ("benchmark_RELEASE/dataset", "VOCdevkit/VOCaug/dataset", "VOCaug/dataset")
 _AUG = "SegmentationClassAug"
 _AUG_LISTS = ("trainaug", "train_aug", "aug")
-# Of the sorted names, a line each: the lists of two public repositories hold the same set.
+# Of the sorted names, one per line: the lists of two public repositories hold the same set.
 _TRAINAUG_SHA256 = "d1326bd532648d73bc4b1bd275434eba81930982dc7401a65a8cecb26c028e24"
 _FIX = "segbench data download voc2012"
 
 
 def locate(root: Path) -> Path | None:
-    """The folder of VOC 2012 under the data root: named for it, or the root itself."""
+    """Return the folder under the data root: one of its names, or the root itself."""
     named = [root / name for name in _NAMES]
     for folder in (*named, root):
         if _lists(folder).is_dir():
@@ -36,7 +36,7 @@ def locate(root: Path) -> Path | None:
 
 
 def pairs(folder: Path, split: str) -> list[Pair]:
-    """The pairs that the split's list names, sorted by name; files need not exist."""
+    """Return the pairs in the list of a split, sorted by name; files need not exist."""
     voc = _voc(folder)
     names = _trainaug(folder) if split == "trainaug" else _listed(_lists(folder) / f"{split}.txt")
     own = _listed(_lists(folder) / "train.txt") if split == "trainaug" else names
@@ -49,7 +49,7 @@ def pairs(folder: Path, split: str) -> list[Pair]:
 
 
 def read_label(path: Path) -> np.ndarray:
-    """The class indices 0..20 and 255 of a palette PNG, or of an SBD file (``GTcls.Segmentation``), as uint8 (H, W).
+    """Return the class indices 0..20 and 255 of a palette PNG or SBD file (``GTcls.Segmentation``) as uint8 (H, W).
 
     Raises:
         BrokenFile: missing, cut off, damaged, or another kind of file.
@@ -58,7 +58,7 @@ def read_label(path: Path) -> np.ndarray:
 
 
 def layout(folder: Path) -> str:
-    """Where VOC lies in the folder, and which files trainaug takes its added labels from."""
+    """Return the place of VOC in the folder, and the source of the added labels of trainaug."""
     where = _voc(folder).relative_to(folder).as_posix()
     added, ending = _added_labels(folder)
     if not _trainaug(folder):
@@ -72,7 +72,7 @@ def layout(folder: Path) -> str:
 
 
 def examine(folder: Path) -> Iterator[Finding]:
-    """Whether the lists are there and apart, and whether trainaug is the list that is in use."""
+    """Check that the lists are there and disjoint, and that trainaug is the usual list."""
     lists = {split: _listed(_lists(folder) / f"{split}.txt") for split in ("train", "val")}
     for split, names in lists.items():
         if not names:
@@ -92,7 +92,7 @@ def examine(folder: Path) -> Iterator[Finding]:
 
 
 def _trainaug(folder: Path) -> set[str]:
-    """Names of trainaug; empty where there is nothing to make it from."""
+    """Return the names of trainaug; empty if there is no source of it."""
     lists, sbd = _lists(folder), _sbd(folder)
     added = _listed(sbd / "train.txt") | _listed(sbd / "val.txt")
     for name in _AUG_LISTS:
@@ -104,7 +104,7 @@ def _trainaug(folder: Path) -> set[str]:
 
 
 def _added_labels(folder: Path) -> tuple[Path, str]:
-    """Folder and suffix of the labels of the images that trainaug adds to train: SBD's own files where they are."""
+    """Return folder and suffix of the labels that trainaug adds to train: SBD's own files if they are there."""
     masks = _voc(folder) / _AUG
     if masks.is_dir() and not (_sbd(folder) / "cls").is_dir():
         return masks, ".png"
@@ -112,7 +112,7 @@ def _added_labels(folder: Path) -> tuple[Path, str]:
 
 
 def _listed(path: Path) -> set[str]:
-    """Names in a list file, of the first path of a line where it has paths; empty if there is no such file."""
+    """Return the names in a list file, those of the first path of each line; empty if there is no such file."""
     if not path.is_file():
         return set()
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

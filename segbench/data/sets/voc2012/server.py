@@ -1,4 +1,4 @@
-"""What the PASCAL VOC evaluation server takes: one palette PNG of class indices an image, in its folder tree."""
+"""Format of the PASCAL VOC evaluation server: one palette PNG of class indices per image, in its folder tree."""
 
 import numpy as np
 
@@ -17,10 +17,10 @@ VALUES = frozenset(range(21))
 
 
 def member(key: str) -> str:
-    """``test/2008_000006`` -> ``results/VOC2012/Segmentation/comp6_test_cls/2008_000006.png``."""
+    """Return the path of an image, ``results/VOC2012/Segmentation/comp6_test_cls/2008_000006.png``."""
     return f"results/VOC2012/Segmentation/comp6_test_cls/{key.rpartition('/')[2]}.png"
 
 
 def encode(train_ids: np.ndarray, table: ClassTable) -> bytes:
-    """Class indices, which are the train ids, with the palette of the devkit."""
+    """Encode class indices, which are the train ids, with the palette of the devkit."""
     return palette_png(train_ids, table.palette())

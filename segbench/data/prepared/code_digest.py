@@ -1,0 +1,68 @@
+"""Digests of the code that decodes images: changed words or layout keep them, changed behaviour does not."""
+
+import ast
+import contextlib
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import cv2
+
+from segbench.core.spec import digest
+
+from .earlier_code import CODE, FILES
+
+_DATA = Path(__file__).parents[1]
+_DECODING = ("classes.py", "images.py", "layouts.py", "prepared/decode.py", "resample.py", "truncation.py")
+
+
+def decoding_digest(reader: Path) -> str:
+    """Return the digest of all code that makes the pixels of a data set.
+
+    Code that still does what it did when the digest was made of two whole files gets the digest of then, so that what
+    was prepared with it stays valid.
+
+    Args:
+        reader: file of the function that reads the label files.
+    """
+    of_set = reader.parent.parent == _DATA / "sets"
+    files = [_DATA / name for name in _DECODING]
+    files += sorted(path for path in reader.parent.iterdir() if path.is_file()) if of_set else [reader]
+    found: dict[str, str] = {}
+    for path in files:
+        with contextlib.suppress(OSError):  # a package that is read from an archive has no files
+            found[_name(path)] = code_digest(path)
+    sources = list(found.values())
+    if sources and all(CODE.get(name) == value for name, value in found.items()):
+        sources = [FILES["prepared/decode.py"], FILES[_name(reader)]]
+    return digest([cv2.__version__, sources], length=32)
+
+
+@cache
+def code_digest(path: Path) -> str:
+    """Return the digest of a file; of Python without comments, docstrings, layout, and the arguments of ``raise``.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    data = path.read_bytes()
+    if path.suffix == ".py":
+        data = repr(_plain(ast.parse(data))).encode()
+    return hashlib.sha256(data).hexdigest()
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(_DATA).as_posix() if path.is_relative_to(_DATA) else str(path)
+
+
+def _plain(node: object) -> object:
+    """Return a syntax tree as nested tuples that are the same in every version of Python."""
+    if isinstance(node, ast.Raise):
+        return ("Raise",)  # no image comes out of it, whatever the message
+    if isinstance(node, ast.AST):
+        fields = dict(ast.iter_fields(node))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            fields["body"] = fields["body"][1:]
+        named = ((name, _plain(value)) for name, value in fields.items() if name != "kind" and value not in (None, []))
+        return (type(node).__name__, *named)
+    return tuple(map(_plain, node)) if isinstance(node, list) else node

@@ -1,0 +1,56 @@
+"""Results of earlier stages that a stage starts from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segbench.checkpoints.native import build_from_weights
+from segbench.core import registry
+from segbench.core.errors import InvalidFault
+from segbench.core.spec import StageSpec
+from segbench.models.segmentor import Segmentor
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """Files of earlier stages.
+
+    Attributes:
+        weights: weights that the network starts from; None: the stage's initial weights.
+        pseudo_labels: folder that an earlier stage has filled (``emits: pseudo_labels``).
+        networks: weights of earlier stages by stage name; a method takes those that it needs.
+    """
+
+    weights: Path | None = None
+    pseudo_labels: Path | None = None
+    networks: Mapping[str, Path] = field(default_factory=dict)
+
+
+NO_INPUTS = StageInputs()
+
+
+def needed_stages(stage: StageSpec) -> tuple[str, ...]:
+    """Return the names of the earlier stages that the stage's method needs."""
+    options = registry.options_of("method", stage.method.name).model_validate(stage.method.options)
+    return options.needs_stages()
+
+
+def open_networks(stage: StageSpec, inputs: StageInputs) -> dict[str, Segmentor]:
+    """Open the networks of the earlier stages that the method needs, in evaluation mode and without gradients.
+
+    Raises:
+        InvalidFault: a stage is not among the inputs, or its file does not fit its header.
+        MissingFault: a file is missing.
+    """
+    names = needed_stages(stage)
+    missing = [name for name in names if name not in inputs.networks]
+    if missing:
+        known = ", ".join(map(repr, inputs.networks)) or "none"
+        raise InvalidFault(
+            *(
+                f"stage {stage.name!r}: its method needs the stage {name!r}; stages before it: {known}."
+                for name in missing
+            ),
+            next="segbench list",
+        )
+    return {name: build_from_weights(inputs.networks[name])[0].requires_grad_(False) for name in names}

@@ -1,0 +1,58 @@
+"""Validation of a network during its training."""
+
+from collections.abc import Callable
+
+from segbench.core.spec import DataSpec, EvaluationSpec, InputSpec, StageSpec
+from segbench.data.dataset import SegDataset
+from segbench.data.facts import facts
+from segbench.models.segmentor import Segmentor
+
+from .evaluate import evaluate
+from .progress import Observer
+from .runtime import Runtime
+
+
+def validation_split(stage: StageSpec) -> DataSpec | None:
+    """Return the validation split of the primary stream's data set; None without one, or if nothing validates."""
+    data = stage.primary_stream.data
+    if stage.schedule.validate_every is None or "val" not in facts(data.name).splits:
+        return None
+    return data.model_copy(update={"splits": ("val",), "subset": None, "unlabelled_rest": False})
+
+
+def validate(
+    segmentor: Segmentor,
+    images: SegDataset,
+    *,
+    name: str,
+    input: InputSpec,
+    runtime: Runtime,
+    observer: Observer,
+    stop: Callable[[], bool],
+) -> float:
+    """Return the mIoU in percent on whole images at a single scale; NaN if nothing is labelled.
+
+    Args:
+        segmentor: network to score.
+        images: validation split.
+        name: of the class table.
+        input: channel order and normalisation.
+        runtime: device and precision.
+        observer: receives the progress.
+        stop: polled between images.
+
+    Raises:
+        Interrupted: ``stop`` returned True.
+        MissingFault: an image or label cannot be read.
+    """
+    result = evaluate(
+        segmentor,
+        images,
+        EvaluationSpec(data=DataSpec(name=name, splits=("val",))),
+        input=input,
+        runtime=runtime,
+        phase="validate",
+        observer=observer,
+        stop=stop,
+    )
+    return result.figures(absent="exclude")["miou"]

@@ -1,0 +1,160 @@
+"""Remarks below the table of a section, a line each."""
+
+from collections.abc import Iterable, Sequence
+
+from segbench.metrics.rules import COST_RULES
+from segbench.results.flat import class_rows
+from segbench.results.gains import Gain, gains
+from segbench.results.verdicts import FigureVerdict, SectionKey, TableReport
+
+from .cells import DAGGER, many, mean_of, number
+
+
+def floor(entries: Sequence[FigureVerdict]) -> list[str]:
+    """Return the mIoU of predicting one class everywhere on the images measured: the floor of every mIoU."""
+    floors = {
+        (record.dataset, record.split): value
+        for entry in entries
+        if entry.figure.metric == "miou" and entry.shown is not None
+        for record in entry.shown.records
+        if (value := record.figures.get("constant_miou")) is not None
+    }
+    return [f"best constant prediction: mIoU {value:.2f}" for value in dict.fromkeys(floors.values())]
+
+
+def cost(entries: Sequence[FigureVerdict]) -> list[str]:
+    """Name the rule that multiply-adds were counted by, and give the usual FLOP count."""
+    counted = [
+        (entry.title, record)
+        for entry in entries
+        if entry.figure.metric == "flops_g" and entry.shown is not None
+        for record in entry.shown.records
+    ]
+    rules = dict.fromkeys(str(record.provenance.get("rule", "")) for _, record in counted)
+    lines = [f"counting rule {name}: {COST_RULES[name].sentence}" for name in rules if name in COST_RULES]
+    usual = [
+        f"{title} {value:,.2f} G"
+        for title, record in counted
+        if (value := record.figures.get("usual_flops_g")) is not None
+    ]
+    return [*lines, *([f"the usual FLOP count (a multiply-add is two): {', '.join(usual)}"] if usual else [])]
+
+
+def ratio(report: TableReport, entries: Sequence[FigureVerdict]) -> list[str]:
+    """Return alignment over uniformity, measured and printed: unlike both, it is free of the features' length."""
+    printed = {
+        (entry.figure.row, entry.figure.dataset): entry.figure.value
+        for entry in report.entries
+        if entry.figure.metric == "uniformity"
+    }
+    rows = []
+    for entry in entries:
+        figure = entry.figure
+        between = printed.get((figure.row, figure.dataset))
+        if figure.metric == "alignment" and between:
+            records = entry.shown.records if entry.shown else ()
+            mean = number(mean_of(records, "alignment_over_uniformity"), 2)
+            rows.append(f"{entry.title} {mean} ({figure.value / between:.2f})")
+    return [f"alignment over uniformity, which no scale changes (printed): {', '.join(rows)}"] if rows else []
+
+
+def length(entries: Sequence[FigureVerdict]) -> list[str]:
+    """Return the figures of features at the other length: as they are, or scaled to 1."""
+    lines = []
+    for ending, scaled in (("_unit", "scaled to unit length"), ("_raw", "as they are")):
+        found = [
+            f"{entry.title} {mean:.2f}"
+            for entry in entries
+            if entry.figure.kind == "feature" and entry.shown is not None and not entry.figure.is_relative
+            if (mean := mean_of(entry.shown.records, f"{entry.figure.metric}{ending}")) is not None
+        ]
+        lines += [f"with the features {scaled}: {', '.join(found)}"] if found else []
+    return lines
+
+
+def gain_signs(report: TableReport, section: SectionKey) -> list[str]:
+    """Return the gains of rows, by the printed figures and as measured, and count the signs that agree.
+
+    A printed gain has a line of its own in the table and is not repeated.
+    """
+    found = gains(report, section)
+    if not found:
+        return []
+    told = {entry.figure.row for entry in report.sections()[section] if entry.figure.is_relative}
+    decimals = {entry.figure.row: entry.figure.decimals for entry in report.sections()[section]}
+    lines = [
+        f"gain of {gain.name} over {gain.over_title}: {gain.printed:+.{decimals[gain.row]}f} by the printed figures, "
+        f"{gain.measured:+.2f} measured{_sign(gain)}"
+        for gain in found
+        if not gain.counts or gain.row not in told
+    ]
+    counted = [gain for gain in found if gain.counts]
+    if not counted:
+        return lines
+    agree = sum(gain.same_sign for gain in counted)
+    chance = "; of one seed, a sign may be chance" if min(gain.seeds for gain in counted) < 2 else ""
+    have = "has" if 1 in (agree, len(counted)) else "have"
+    return [*lines, f"{agree} of {many(len(counted), 'gain')} {have} the published sign{chance}"]
+
+
+def deviations(entries: Sequence[FigureVerdict]) -> list[str]:
+    """Return the deviations from the publication; rows with equal ones share a line."""
+    groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    for entry in entries:
+        if entry.deviations or entry.recorded:
+            names = groups.setdefault((entry.deviations, entry.recorded), [])
+            if entry.title not in names:
+                names.append(entry.title)
+    lines = []
+    for (material, recorded), names in groups.items():
+        who = f" ({'; '.join(names)})" if len(groups) > 1 else ""
+        lines += [f"deviations{who}: {', '.join(material)}"] if material else []
+        lines += [f"recorded, not material{who}: {', '.join(recorded)}"] if recorded else []
+    return lines
+
+
+def contradictions(entries: Iterable[FigureVerdict]) -> list[str]:
+    """Return the contradictions that the daggers of a section refer to."""
+    found = dict.fromkeys(text for entry in entries for text in entry.contradictions)
+    return [f"{DAGGER} {text}" for text in found]
+
+
+def classes(report: TableReport, entries: Sequence[FigureVerdict], *, limit: int = 3) -> list[str]:
+    """Return the classes furthest from the publication, for rows that missed it."""
+    lines = []
+    for entry in entries:
+        figure = entry.figure
+        if entry.verdict in ("higher", "lower") and figure.metric == "miou":
+            rows = [
+                row
+                for row in class_rows(report, dataset=figure.dataset)
+                if row["row"] == figure.row and row["difference"] is not None
+            ]
+            rows.sort(key=lambda row: -abs(row["difference"]))
+            named = [f"{row['class'].replace('_', ' ')} {row['difference']:+.1f}" for row in rows[:limit]]
+            if named:
+                lines.append(f"Classes that make the difference ({entry.title}): {', '.join(named)}")
+    return lines
+
+
+def unprinted(report: TableReport) -> list[str]:
+    """Return the scores of rows that were run although no figure is printed for them."""
+    judged = {(entry.figure.row, entry.figure.dataset) for entry in report.entries}
+    lines = []
+    for row in report.rows:
+        if row.shown is None or (row.row, row.dataset) in judged:
+            continue
+        scores = [score for record in row.shown.records if (score := record.figures.get("miou")) is not None]
+        if scores:
+            mean, split = sum(scores) / len(scores), row.shown.records[0].split
+            lines.append(
+                f"{row.title} on {row.dataset} {split}, no figure printed: mIoU {mean:.2f}"
+                f" ({many(len(scores), 'seed')}, {row.shown.label})"
+            )
+    return lines
+
+
+def _sign(gain: Gain) -> str:
+    """Return the remark on a measured gain that does not simply have the published sign; empty if it has."""
+    sign = "" if gain.same_sign else ", without the published sign" if gain.measured else ", so no sign"
+    return sign if gain.counts else f"{sign}; another reading, not counted"

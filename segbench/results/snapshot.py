@@ -1,0 +1,54 @@
+"""Everything a store holds at one moment, read once and indexed for comparison."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from segbench.core.spec import digest
+
+from .record import Attempt, Record
+from .store import Store
+
+
+class Snapshot:
+    """Records and attempts of a store, each file read once.
+
+    Args:
+        store: the store to read; what is written to it later is not seen.
+
+    Raises:
+        InvalidFault: a file of the store is not a valid record or attempt.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._attempts: dict[str, list[Attempt]] = defaultdict(list)
+        for attempt in store.attempts():
+            self._attempts[attempt.table].append(attempt)
+        self._records: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
+        for record in store.records():
+            if record.kind != "checkpoint":
+                evaluation = digest(record.evaluation_spec) if record.kind == "training" else ""
+                self._records[record.kind, record.family, evaluation].append(record)
+        for group in self._records.values():
+            group.sort(key=lambda record: (record.seed, record.id))
+
+    def attempts(self, table: str) -> Sequence[Attempt]:
+        """Return the attempts at rows of a table, in the order of their files."""
+        return self._attempts.get(table, ())
+
+    def trained(self, family: str, evaluation: str) -> Sequence[Record]:
+        """Return the records of a training, one per seed.
+
+        Args:
+            family: id of the training without its seed.
+            evaluation: digest of the evaluation's canonical form.
+        """
+        return self._records.get(("training", family, evaluation), ())
+
+    def counted(self, family: str) -> Sequence[Record]:
+        """Return the records of a cost, see ``segbench.recipe.cost.cost_family``."""
+        return self._records.get(("cost", family, ""), ())
+
+    def failure(self, training: str) -> str | None:
+        """Return why a training failed last; None unless it did."""
+        return self._store.failure(training)

@@ -1,0 +1,192 @@
+"""Every way in which the rows of a table were run or can be run, with the records that belong to each."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from segbench.core.errors import SegbenchError
+from segbench.core.spec import digest
+from segbench.recipe.catalog import Catalog, Table
+from segbench.recipe.cost import cost_family
+from segbench.recipe.figures import Figure
+from segbench.recipe.resolve import Request, Resolved, resolve
+
+from .record import Attempt, Record
+from .snapshot import Snapshot
+from .verdicts import RowVariant
+
+Kind = Literal["training", "cost"]
+
+
+class VariantFinder:
+    """Variants of one table's rows; every request of a row is resolved once.
+
+    Equal trainings are found from every row and table that means them.
+    """
+
+    def __init__(self, catalog: Catalog, table: Table, snapshot: Snapshot) -> None:
+        self._catalog, self._table, self._snapshot = catalog, table, snapshot
+        self._attempts: dict[tuple[str, str], list[Attempt]] = defaultdict(list)
+        for attempt in snapshot.attempts(table.name):
+            self._attempts[attempt.row, attempt.dataset].append(attempt)
+        self._resolved: dict[tuple[str, str, str], Resolved | SegbenchError] = {}
+        self._single: dict[tuple[str, str, str, Kind], RowVariant] = {}
+        self._variants: dict[tuple[str, str, Kind], tuple[list[RowVariant], list[str]]] = {}
+        self._pairs: dict[tuple[str, str, str, Kind], list[tuple[RowVariant, RowVariant]]] = {}
+
+    def variants(self, row: str, dataset: str, kind: Kind = "training") -> list[RowVariant]:
+        """Return every variant that was requested or that a budget alone defines, the one to show first.
+
+        The full budget comes before smaller ones; then the row's own data before others, its own settings before
+        changed ones, and within each of these default readings before others.
+        """
+        return self._collected(row, dataset, kind)[0]
+
+    def lost(self, row: str, dataset: str) -> list[str]:
+        """Describe attempts in the store that the recipe no longer understands."""
+        return self._collected(row, dataset, "training")[1]
+
+    def pairs(self, row: str, over: str, dataset: str, kind: Kind) -> list[tuple[RowVariant, RowVariant]]:
+        """Return the row and its baseline row, both under one request each time, the pair to show first."""
+        key = (row, over, dataset, kind)
+        if key not in self._pairs:
+            self._pairs[key] = list(self._paired(row, over, dataset, kind))
+        return self._pairs[key]
+
+    def stand_ins(self, row: str, dataset: str) -> Sequence[Record]:
+        """Return records of the row's trainings on val, where only a server has the labels of the figures."""
+        for variant in self.variants(row, dataset):
+            ran, scored = variant.resolved.ran, variant.resolved.scored
+            if ran.training is not None and scored is not None and scored != ran.evaluation:
+                found = self._snapshot.trained(ran.training.family(), digest(scored.canonical()))
+                if found:
+                    return found
+        return ()
+
+    def failure(self, row: str, dataset: str) -> str | None:
+        """Return why the last training that was requested for a row failed; None if none did."""
+        reasons = [self._snapshot.failure(attempt.training) for attempt in self._attempts[row, dataset]]
+        return next((reason for reason in reversed(reasons) if reason), None)
+
+    def _collected(self, row: str, dataset: str, kind: Kind) -> tuple[list[RowVariant], list[str]]:
+        key = (row, dataset, kind)
+        if key not in self._variants:
+            self._variants[key] = self._collect(row, dataset, kind)
+        return self._variants[key]
+
+    def _collect(self, row: str, dataset: str, kind: Kind) -> tuple[list[RowVariant], list[str]]:
+        found: dict[str, RowVariant] = {}
+        lost: list[str] = []
+        requested = {_key(request): request for request in map(_request, self._attempts[row, dataset])}
+        plain = {_key(request): request for request in map(Request, ("full", *self._catalog.budgets))}
+        for key, request in sorted({**plain, **requested}.items(), key=lambda item: self._rank(item[1])):
+            try:
+                variant = self._variant(row, dataset, request, kind)
+            except SegbenchError as error:
+                if request.budget == "full" and request.is_plain:
+                    raise
+                if key in requested:
+                    lost.append(f"{_describe(request)}: {error.faults[0]}")
+                continue
+            identity = _identity(variant.resolved, kind)
+            first = found.setdefault(identity, variant)
+            if key in requested and not first.requested:
+                found[identity] = replace(first, requested=True)
+        return list(found.values()), lost
+
+    def _paired(self, row: str, over: str, dataset: str, kind: Kind) -> Iterator[tuple[RowVariant, RowVariant]]:
+        requests = {
+            _key(variant.resolved.request): variant.resolved.request
+            for name in (row, over)
+            for variant in self.variants(name, dataset, kind)
+        }
+        for request in sorted(requests.values(), key=self._rank):
+            try:
+                yield self._variant(row, dataset, request, kind), self._variant(over, dataset, request, kind)
+            except SegbenchError:  # a reading or setting that one of the rows does not have
+                continue
+
+    def _variant(self, row: str, dataset: str, request: Request, kind: Kind) -> RowVariant:
+        key = (row, dataset, _key(request), kind)
+        if key not in self._single:
+            resolved = self._resolve(row, dataset, request)
+            self._single[key] = RowVariant(resolved, tuple(self._records(resolved, kind)))
+        return self._single[key]
+
+    def _resolve(self, row: str, dataset: str, request: Request) -> Resolved:
+        key = (row, dataset, _key(request))
+        if key not in self._resolved:
+            try:
+                self._resolved[key] = resolve(self._catalog, self._table.name, row, dataset, request)
+            except SegbenchError as error:
+                self._resolved[key] = error
+        found = self._resolved[key]
+        if isinstance(found, SegbenchError):
+            raise found
+        return found
+
+    def _records(self, resolved: Resolved, kind: Kind) -> Sequence[Record]:
+        ran = resolved.ran
+        if kind == "cost":
+            return self._snapshot.counted(cost_family(resolved)) if has_cost(resolved) else ()
+        if ran.training is None or ran.evaluation is None:
+            return ()
+        return self._snapshot.trained(ran.training.family(), digest(ran.evaluation.canonical()))
+
+    def _rank(self, request: Request) -> tuple[float, float, str, int]:
+        budget = self._catalog.budgets.get(request.budget)
+        steps = budget.max_steps if budget and budget.max_steps else math.inf
+        pixels = budget.max_crop_pixels if budget and budget.max_crop_pixels else math.inf
+        special = 4 * bool(request.settings) + 2 * bool(request.on) + bool(request.readings)
+        return (-steps, -pixels, "" if request.budget == "full" else request.budget, special)
+
+
+def has_cost(resolved: Resolved) -> bool:
+    """Return whether a row counts its network instead of training it."""
+    return resolved.published.cost is not None and resolved.published.training is not None
+
+
+def value_of(record: Record, figure: Figure) -> float | None:
+    """Return a record's value of a figure's metric or class; None if there is none, or none that is finite."""
+    if figure.class_name is not None:
+        classes = {class_key(name): value for name, value in record.per_class.items()}
+        value = classes.get(class_key(figure.class_name))
+    else:
+        value = record.figures.get(figure.base_metric)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def values_of(variant: RowVariant | None, figure: Figure) -> dict[int, float]:
+    """Return a figure's value for every seed that has one."""
+    found = {record.seed: value_of(record, figure) for record in variant.records} if variant is not None else {}
+    return {seed: value for seed, value in found.items() if value is not None}
+
+
+def class_key(name: str) -> str:
+    """Return a class's name as recipes write it: ``traffic light`` -> ``traffic_light``."""
+    return "_".join("".join(sign if sign.isalnum() else " " for sign in name.lower()).split())
+
+
+def _identity(resolved: Resolved, kind: Kind) -> str:
+    """Return a digest that is equal for requests that mean the same runs."""
+    ran = resolved.ran
+    if kind == "cost" and has_cost(resolved):
+        return cost_family(resolved)
+    family = ran.training.family() if ran.training else ""
+    return digest([family, ran.evaluation.canonical() if ran.evaluation else None])
+
+
+def _request(attempt: Attempt) -> Request:
+    readings = tuple(sorted(attempt.readings.items()))
+    return Request(attempt.budget, readings=readings, settings=tuple(attempt.settings.items()), on=attempt.on)
+
+
+def _key(request: Request) -> str:
+    return digest([request.budget, dict(request.readings), list(request.settings), request.on])
+
+
+def _describe(request: Request) -> str:
+    changes = [f"{name}={value}" for name, value in (*request.readings, *request.settings)]
+    return ", ".join([f"budget {request.budget}", *([f"on {request.on}"] if request.on else []), *changes])
