@@ -88,7 +88,7 @@ class Resolved:
                 if data.source == "folder" and not registry.has_part("dataset", data.name, "reader")
             ]
         if self.ran.training is not None and self.ran.cost is None:
-            found += [lack.wait for lack in support.of_training(self.ran.training)]
+            found += [each.entry for each in support.of_training(self.ran.training)]
         measured = [figure for figure in self.figures if figure.measured]
         if self.figures and not measured:
             found += [f"metric {name}" for name in dict.fromkeys(f.base_metric for f in self.figures)]
