@@ -14,8 +14,8 @@ FILES = sorted((ROOT / "segbench").rglob("*.py"))
 OPENINGS = re.compile(r"(What|Whether|Where|How|Which|When|Who|Whose|The one that)\b")
 # Words that had several meanings, or none that the field knows.
 RETIRED = {
-    "Again", "Asked", "Finisher", "Judged", "Lack", "Manners", "Subject", "Tried", "Unusable", "Way", "alone", "at_rest",
-    "before_step", "dice", "elsewhere", "mean_over", "part", "parts",
+    "Again", "Asked", "Finisher", "Judged", "Lack", "Manners", "Subject", "Tried", "Unusable", "Way", "alone",
+    "at_rest", "before_step", "dice", "elsewhere", "mean_over", "part", "parts",
 }  # fmt: skip
 MESSAGES = re.compile(r"\b(mean(s)? nothing to|mend(s|ed)?|amiss|go(es)? with)\b", flags=re.IGNORECASE)
 
@@ -33,7 +33,7 @@ def definitions(path: Path) -> Iterator[ast.Module | ast.ClassDef | ast.Function
 
 
 def names(path: Path) -> Iterator[str]:
-    """Yield every name that a module gives to something: classes, functions, arguments, attributes, variables, itself."""
+    """Yield every name of a module that others may meet: its own, classes, functions, arguments and attributes."""
     yield path.stem
     for node in ast.walk(tree(path)):
         match node:
@@ -41,8 +41,6 @@ def names(path: Path) -> Iterator[str]:
                 yield node.name
             case ast.arg():
                 yield node.arg
-            case ast.Name(ctx=ast.Store()):
-                yield node.id
             case ast.Attribute(ctx=ast.Store()):
                 yield node.attr
 

@@ -45,6 +45,7 @@ KINDS = {
     "dataset": Kind("segbench.data.sets", "segbench.datasets"),
     "loss": Kind("segbench.losses.extra", "segbench.losses", single=True),
     "format": Kind("segbench.results.formats", "segbench.formats", single=True),
+    "family": Kind("segbench.checkpoints.families", "segbench.families", single=True),  # has no options
 }
 RECIPES_GROUP = "segbench.recipes"  # packages whose folder holds recipes
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")

@@ -25,16 +25,18 @@ class Unsupported:
         return f"{self.path}: {self.value!r} is not supported yet, only {self.only} is."
 
     @property
-    def entry(self) -> str:
+    def wait(self) -> str:
         """Return a short name of the setting, shown for rows that need it."""
         return f"{self.path.rsplit('.', 1)[-1]} {self.value}"
 
 
 def of_stage(stage: StageSpec) -> list[Unsupported]:
     """Return the unsupported settings of a stage."""
-    found = []
-    if stage.schedule.ema_decay is not None:
-        found.append(Unsupported("schedule.ema_decay", stage.schedule.ema_decay, "none"))
+    found = (
+        []
+        if stage.schedule.ema_decay is None
+        else [Unsupported("schedule.ema_decay", stage.schedule.ema_decay, "none")]
+    )
     name = stage.method.name
     served = registry.options_of("method", name).can_emit if registry.is_registered("method", name) else ("weights",)
     if stage.emits not in served:
@@ -44,4 +46,4 @@ def of_stage(stage: StageSpec) -> list[Unsupported]:
 
 def of_training(training: TrainingSpec) -> list[Unsupported]:
     """Return the unsupported settings of a training, each once."""
-    return list(dict.fromkeys(each for stage in training.stages for each in of_stage(stage)))
+    return list(dict.fromkeys(setting for stage in training.stages for setting in of_stage(stage)))

@@ -79,7 +79,7 @@ class Resolved:
 
     @property
     def unsupported(self) -> list[str]:
-        """Everything that the row needs and this version of segbench does not support; empty if it runs."""
+        """Needs of the row that this version of segbench does not support; empty if it runs."""
         found = list(self.ran.unsupported)
         if not self.figures or any(figure.kind in ("trained", "feature") for figure in self.figures):
             found += [
@@ -88,7 +88,7 @@ class Resolved:
                 if data.source == "folder" and not registry.has_part("dataset", data.name, "reader")
             ]
         if self.ran.training is not None and self.ran.cost is None:
-            found += [each.entry for each in support.of_training(self.ran.training)]
+            found += [lack.wait for lack in support.of_training(self.ran.training)]
         measured = [figure for figure in self.figures if figure.measured]
         if self.figures and not measured:
             found += [f"metric {name}" for name in dict.fromkeys(f.base_metric for f in self.figures)]

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from segbench.checkpoints import native
 from segbench.checkpoints.loaded_model import LoadedModel, open_other, open_own_network, open_weights
+from segbench.checkpoints.read import FileKind, identify
 from segbench.core.errors import UsageFault
 from segbench.reproduce.job import CheckpointReference
 
@@ -21,11 +21,11 @@ def reference_to(path: Path, request: EvalRequest) -> CheckpointReference:
             not known.
     """
     own = request.model is not None
-    if not own and native.is_weights(path):
+    if not own and identify(path) is FileKind.WEIGHTS:
         given = [flag for flag, value in _OF_OTHERS.items() if getattr(request, value)]
         if given:
-            flags = " and ".join(given)
-            raise UsageFault(f"{path.name} is of segbench itself: {flags} cannot be combined with it.", next=HELP)
+            fault = f"{path.name} is of segbench itself and cannot be combined with {' and '.join(given)}."
+            raise UsageFault(fault, next=HELP)
     return CheckpointReference(
         path,
         request.family,
@@ -45,6 +45,6 @@ def open_reference(reference: CheckpointReference) -> LoadedModel:
     path = reference.path
     if reference.code is not None:
         return open_own_network(path, reference.code, reference.num_classes, averaged=reference.averaged)
-    if native.is_weights(path):
+    if identify(path) is FileKind.WEIGHTS:
         return open_weights(path)
     return open_other(path, family=reference.family, averaged=reference.averaged, allow_partial=reference.allow_partial)
