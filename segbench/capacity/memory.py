@@ -210,7 +210,7 @@ def count_stage(stage: StageSpec, *, precision: Precision) -> ForwardCount:
 
 
 def _at_once(stage: StageSpec, name: str) -> int:
-    return stage.streams[name].batch_total // stage.parts
+    return stage.streams[name].batch_total // stage.micro_batches
 
 
 def _count_stage(stage: StageSpec, precision: Precision) -> ForwardCount:

@@ -89,7 +89,7 @@ def estimate(
     for stage, begun in zip(training.stages, done or [0] * len(training.stages), strict=True):
         stream = stage.primary_stream
         images = sum(item.batch_total for item in stage.streams.values())
-        key = (stage.model.id(), stage.method.name, stream.crop, images, stage.parts)
+        key = (stage.model.id(), stage.method.name, stream.crop, images, stage.micro_batches)
         if key not in probes:
             probes[key] = _probe(stage, images, runtime, fits=_fits(memory.total, runtime))
         per_step = probes[key].seconds
@@ -150,7 +150,7 @@ def _probe(stage: StageSpec, images: int, runtime: Runtime, *, fits: bool) -> Pr
     num_classes = class_table(stream.data.classes or stream.data.name).num_classes
     method = build_method(stage, num_classes=num_classes)
     full = count_cost(method.predictor(), stream.crop)
-    crop, batch, scale = stream.crop, images // stage.parts, float(stage.parts)
+    crop, batch, scale = stream.crop, images // stage.micro_batches, float(stage.micro_batches)
     if not (runtime.is_cuda and fits) and full.multiply_adds * images > CHEAP_MACS:
         crop, batch = (min(SMALL[0], crop[0]), min(SMALL[1], crop[1])), min(2, batch)
         scale = full.multiply_adds * images / (count_cost(method.predictor(), crop).multiply_adds * batch)

@@ -1,4 +1,4 @@
-"""Options that mean the same everywhere, and small helpers. Imports nothing heavy."""
+"""Options that commands share, and small helpers. Imports nothing heavy."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segbench.core.errors import InvalidFault, UsageFault
+from segbench.core.errors import UsageFault
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from segbench.results.store import Store
 
 PIPE_WIDTH = 140  # tables in a file or a pipe; nothing is ever cut off
-NARROW = 110  # below this wide tables take another shape
+NARROW = 110  # columns; below, wide tables take another shape
 
 
-def _meet_own_data(context: typer.Context, root: Path | None) -> Path | None:
-    """Register the user's own data sets before any command that reads data looks at anything."""
+def _register_own_data(context: typer.Context, root: Path | None) -> Path | None:
+    """Register the user's own data sets before a command reads data."""
     if context.resilient_parsing:  # completion in a shell
         return root
     from segbench.data import places
@@ -42,7 +42,7 @@ DataRoot = Annotated[
     typer.Option(
         "--data-root",
         metavar="FOLDER",
-        callback=_meet_own_data,
+        callback=_register_own_data,
         help="Folder of all data sets. [env: SEGBENCH_DATA]",
     ),
 ]
@@ -78,20 +78,12 @@ def open_catalog(recipe: Path | None = None) -> "Catalog":
     Raises:
         InvalidFault: the file does not exist or has faults; all of them, each with file and line.
     """
-    from segbench.recipe.catalog import add_file, user_catalog
+    from segbench.recipe.opening import open_catalog as open_recipes
 
-    catalog = user_catalog()
+    catalog = open_recipes(recipe)
     for broken in catalog.broken:
         if recipe is None or broken.path.resolve() != recipe.resolve():
             typer.echo(f"{broken}", err=True)
-    if recipe is not None:
-        command = f"segbench list --recipe {recipe}"
-        if not recipe.exists() or recipe.is_dir():
-            raise InvalidFault(f"There is no recipe file {recipe}.", next="segbench list --recipe FILE")
-        try:
-            add_file(catalog, recipe)
-        except InvalidFault as error:
-            raise InvalidFault(*error.faults, next=f"fix these lines, then: {command}") from None
     return catalog
 
 
@@ -102,13 +94,13 @@ def open_store(out: Path | None) -> "Store":
 
 
 def split_target(target: str) -> tuple[str, str | None]:
-    """``TABLE`` or ``TABLE/ROW``."""
+    """Return table and row of ``TABLE`` or ``TABLE/ROW``."""
     table, _, row = target.partition("/")
     return table, row or None
 
 
 def pairs(given: list[str] | None, flag: str, *, command: str) -> tuple[tuple[str, str], ...]:
-    """``KEY=VALUE`` options as pairs.
+    """Return ``KEY=VALUE`` options as pairs.
 
     Raises:
         UsageFault: one has no ``=``.
@@ -123,7 +115,7 @@ def pairs(given: list[str] | None, flag: str, *, command: str) -> tuple[tuple[st
 
 
 def settings(given: list[str] | None, *, command: str) -> tuple[tuple[str, Any], ...]:
-    """``--set`` options with their values read as YAML; whether the paths exist is found where a row is resolved.
+    """Return ``--set`` options with their values read as YAML; resolving a row checks the paths.
 
     Raises:
         UsageFault: a value does not read.
@@ -140,12 +132,12 @@ def settings(given: list[str] | None, *, command: str) -> tuple[tuple[str, Any],
 
 
 def print_json(data: Any) -> None:
-    """JSON on standard output; NaN is refused."""
+    """Print JSON on standard output; NaN is refused."""
     typer.echo(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def console(*, err: bool = False) -> "Console":
-    """A rich console for a terminal; in a pipe plain text, whatever the environment says about colour."""
+    """Return a rich console: for a terminal, or for plain text in a pipe, whatever the environment says of colour."""
     from rich.console import Console
 
     stream = sys.stderr if err else sys.stdout
@@ -155,12 +147,12 @@ def console(*, err: bool = False) -> "Console":
 
 
 def is_narrow() -> bool:
-    """Whether standard output is a terminal with too few columns for wide tables."""
+    """Return True if standard output is a terminal with too few columns for wide tables."""
     return console().width < NARROW
 
 
 def show(*renderables: "RenderableType", err: bool = False) -> None:
-    """Print; in a pipe without the blanks that pad a table's last column."""
+    """Print; in a pipe without the blanks behind a table's last column."""
     target = console(err=err)
     if target.is_terminal:
         for renderable in renderables:
@@ -173,13 +165,13 @@ def show(*renderables: "RenderableType", err: bool = False) -> None:
 
 
 def busy(text: str) -> AbstractContextManager[object]:
-    """Tell a terminal what takes a few seconds; elsewhere nothing is said."""
+    """Show on a terminal what takes a few seconds; elsewhere print nothing."""
     target = console(err=True)
     return target.status(text) if target.is_terminal and not target.is_dumb_terminal else nullcontext()
 
 
 def table(*columns: str, right: tuple[str, ...] = (), title: str | None = None) -> "Table":
-    """An empty table in the house's look; long cells wrap."""
+    """Return an empty table without borders; long cells wrap."""
     from rich.table import Table
 
     view = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left", title_style="bold")
@@ -189,12 +181,12 @@ def table(*columns: str, right: tuple[str, ...] = (), title: str | None = None) 
 
 
 def many(count: int, name: str) -> str:
-    """``1 training``, ``3 trainings``."""
+    """Return ``1 training``, ``3 trainings``."""
     return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float | None) -> str:
-    """``3 d 4 h``, ``2 h 05 min``, ``6 min``, ``40 s``."""
+    """Return ``3 d 4 h``, ``2 h 05 min``, ``6 min`` or ``40 s``."""
     if seconds is None:
         return "-"
     if seconds < 90:
@@ -210,7 +202,7 @@ def duration(seconds: float | None) -> str:
 
 
 def memory(count: int | None) -> str:
-    """``3.2 GB``, ``80 MB``."""
+    """Return ``3.2 GB`` or ``80 MB``."""
     if count is None:
         return "-"
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"

@@ -1,4 +1,4 @@
-"""``segbench doctor``: this machine on one page, and which rows fit its memory."""
+"""``segbench doctor``: this machine on one page, and the rows that fit its memory."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +29,7 @@ def command(
     out: common.Out = None,
     json: common.Json = False,
 ) -> None:
-    """Versions, devices, disks, data, weights; problems and their remedies; which rows fit the memory.
+    """Versions, devices, disks, data, weights; problems and how to fix them; which rows fit the memory.
 
     \b
     Examples:
@@ -76,7 +76,7 @@ def command(
 
 
 def _needs(catalog: "Catalog", tables: list[str], devices: "list[Device]") -> "list[Requirement]":
-    """Rows that could be trained, counted."""
+    """Return the rows that could be trained, each counted."""
     from segbench.capacity.fits import requirements
 
     precision: Precision = "bfloat16" if all(device.bf16 for device in devices) else "float32"
@@ -108,7 +108,7 @@ def _data(data_root: Path | None) -> dict[str, Any]:
 
 
 def _weights() -> dict[str, bool]:
-    """Weights of backbones by name, and whether they are here."""
+    """Return the weights of backbones by name, True for those that are here."""
     from segbench.checkpoints.backbone_weights import listed_weights, local_weights
 
     return {each.published.name: local_weights(each.published) is not None for each in listed_weights()}
@@ -146,7 +146,7 @@ def _page(facts: dict[str, Any], problems: "list[Problem]") -> None:
 
 
 def _grouped(status: dict[str, str]) -> str:
-    """``ready: camvid · missing: ade20k, cityscapes``."""
+    """Return data sets by state: ``ready: camvid · missing: ade20k, cityscapes``."""
     names: dict[str, list[str]] = {}
     for name, state in sorted(status.items(), key=lambda item: item[1] != "ready"):
         names.setdefault(state, []).append(name)
@@ -182,13 +182,13 @@ def _show_fits(found: "list[Requirement]", size: int | None, *, asked: bool, tab
 
 
 def _fits_view(found: "list[Requirement]", size: int | None) -> "tuple[View, set[str]]":
-    """One line for rows of a table that need the same, and the fallbacks that occur."""
+    """Return a line for rows of a table that need the same, and the fallbacks that occur."""
     from segbench.capacity.fits import COSTS, GB, SIZES_GB, grouped
 
     sizes = [size] if size is not None else [each * GB for each in SIZES_GB]
-    ways = ["fits", "how"] if size is not None else [f"{each} GB" for each in SIZES_GB]
+    columns = ["fits", "how"] if size is not None else [f"{each} GB" for each in SIZES_GB]
     right = ("batch", "training", "checkpointed", "evaluation")
-    view = common.table("row", "data", *right, *ways, right=right)
+    view = common.table("row", "data", *right, *columns, right=right)
     for column in view.columns[:2]:
         column.no_wrap = not common.is_narrow()
     used: set[str] = set()
@@ -225,5 +225,5 @@ def _occurs(name: str, words: tuple[str, ...]) -> bool:
 
 
 def _how(fallback: "Fallback | None") -> str:
-    """``as published``, what is to be added to the command line, or ``no``."""
+    """Return ``as published``, the options to add to the command line, or ``no``."""
     return "no" if fallback is None else " ".join(fallback.words) or "as published"

@@ -1,4 +1,4 @@
-"""The program: its commands, and what becomes of every error."""
+"""The program: its commands, and the handling of every error."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ FIRST_CONTACT = """\
 segbench: does a published segmentation number hold, here?
   segbench list                          papers, tables, rows, and what runs on this machine
   segbench reproduce contextrast-table6  run a table and compare it with the publication
-  segbench eval --checkpoint FILE        score a checkpoint, yours or anybody's
+  segbench eval --checkpoint FILE        score any checkpoint
   segbench report --format markdown      the results so far
   segbench --help                        everything else"""
 
@@ -55,6 +55,13 @@ def root(
     Examples:
       segbench list
       segbench reproduce contextrast-table6 --budget smoke
+
+    \b
+    Words:
+      reading    an answer to a point that a publication leaves open
+      budget     a scaling of a protocol: full (as published), small or smoke
+      deviation  a difference between what ran and the published protocol
+      verdict    what the results say of a printed figure
     """
     if debug:
         os.environ["SEGBENCH_DEBUG"] = "1"
@@ -68,7 +75,7 @@ def root(
 
 
 def run(arguments: list[str] | None = None) -> None:
-    """Entry point: every expected failure ends in one line a fault, then ``Next:``, and its exit code."""
+    """Run the program: an expected failure ends in one line a fault, then ``Next:``, and its exit code."""
     try:
         code = main(arguments)
     except KeyboardInterrupt:  # pressed again while `main` reports how it ended
@@ -102,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
         import traceback
 
         traceback.print_exc()
-        say("This is a bug of segbench, not of what you typed. The traceback above belongs into a report.")
+        say("This is a bug of segbench. Please report it with the traceback above.")
         return ExitCode.BUG
 
 
@@ -125,14 +132,14 @@ def _expected(error: SegbenchError, words: list[str]) -> int:
 
 
 def _misused(error: Exception, words: list[str]) -> int:
-    """An option or command that does not exist, lacks its value or has one of the wrong kind."""
+    """Print what is wrong with an option or command, and return the exit code."""
     sentence = " ".join(error.format_message().split()) if hasattr(error, "format_message") else str(error)
     say(sentence if sentence.endswith((".", "?", "!")) else f"{sentence}.", f"{_command_path(words)} --help")
     return ExitCode.USAGE
 
 
 def _command_path(words: list[str]) -> str:
-    """The command that was typed, without its arguments: ``segbench data verify``."""
+    """Return the command that was typed, without its arguments: ``segbench data verify``."""
     command, path = typer.main.get_command(app), ["segbench"]
     for word in words:
         if word in getattr(command, "commands", {}):
@@ -142,7 +149,7 @@ def _command_path(words: list[str]) -> str:
 
 
 def say(*lines: str) -> None:
-    """Faults and, last, the next command, on standard error."""
+    """Print faults and, last, the next command on standard error."""
     *faults, next_command = lines if len(lines) > 1 else (*lines, "")
     for fault in faults:
         typer.echo(fault, err=True)

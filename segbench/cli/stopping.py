@@ -1,4 +1,4 @@
-"""Ctrl-C, or a scheduler's SIGTERM: once saves and stops, twice stops at once."""
+"""Ctrl-C, or SIGTERM of a scheduler: the first saves and stops, the second stops at once."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ NOTICE = "\nStopping after this step, and saving. Ctrl-C again stops at once.\n"
 
 
 class Stopper:
-    """While in force, the first signal sets a flag that the engine asks for; the second raises."""
+    """Signal handler as a context manager: the first signal sets a flag that the engine polls, the second raises."""
 
     def __init__(self) -> None:
         self._asked = False

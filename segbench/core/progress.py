@@ -21,6 +21,7 @@ class Progress:
         memory_bytes: peak so far.
         seconds_left: estimate for this phase.
         miou: last validation mIoU in percent, None before the first.
+        job: title of the job, if several run at once.
     """
 
     phase: str
@@ -32,6 +33,7 @@ class Progress:
     memory_bytes: int = 0
     seconds_left: float | None = None
     miou: float | None = None
+    job: str = ""
 
 
 class Observer:

@@ -174,7 +174,7 @@ class _Run:
                     raise Interrupted(f"Saved at step {self.step:,}.", next=RESUME)
 
     def _info(self) -> StepInfo:
-        return StepInfo(self.step, self.stage.schedule.steps, micro_batches=self.stage.parts)
+        return StepInfo(self.step, self.stage.schedule.steps, micro_batches=self.stage.micro_batches)
 
     def _train_step(self, batches: dict[str, Batch]) -> None:
         """Do one step without waiting for the device."""

@@ -79,7 +79,7 @@ class Resolved:
 
     @property
     def unsupported(self) -> list[str]:
-        """What the row needs and this version of segbench does not support; empty if it runs."""
+        """Needs of the row that this version of segbench does not support; empty if it runs."""
         found = list(self.ran.unsupported)
         if not self.figures or any(figure.kind in ("trained", "feature") for figure in self.figures):
             found += [

@@ -1,20 +1,22 @@
-"""What a table needs: trainings, evaluations and counts, equal ones once, with what is there already."""
+"""Plan of a table: trainings, evaluations and counts, equal ones once, with what the store has already."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from segbench.core.errors import UsageFault
 from segbench.core.spec import EvaluationSpec, StageSpec, TrainingSpec, evaluation_id
-from segbench.data.facts import facts
 from segbench.data.handle import find_dataset
 from segbench.data.presence import presence
+from segbench.recipe import deviations
 from segbench.recipe.catalog import Catalog
 from segbench.recipe.resolve import Request, Resolved, resolve
 from segbench.results.compare import cost_family
 from segbench.results.record import Attempt
-from segbench.results.store import Store
+
+from .folders import Folders
+from .job import CountJob, EvaluationTask, Job, TrainingJob, command_line
+from .scoring import needed_splits
 
 Status = Literal["to do", "done", "shared", "waits"]
 
@@ -27,11 +29,11 @@ class Item:
         resolved: the row.
         seed: of its training.
         status: ``shared`` means that an equal training earlier in the plan serves it.
-        reason: why it waits, or whom it shares with.
-        training: id, empty where nothing is trained.
+        reason: why it waits, or the row that it shares with.
+        training: id; empty if nothing is trained.
         evaluation: id of its record.
         lacking: name of the data set that it waits for.
-        seconds: estimate, None where nothing runs or another item's run serves.
+        seconds: estimate; None if nothing runs, or another item's run serves.
         memory_bytes: estimate.
     """
 
@@ -55,23 +57,27 @@ class Item:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of all stages; 0 where nothing is trained."""
+        """Optimiser steps of all stages; 0 if nothing is trained."""
         return sum(stage.schedule.steps for stage in self._stages)
 
     @property
     def batch_total(self) -> int:
-        """Images of one step of the last stage; 0 where nothing is trained."""
+        """Images of one step of the last stage; 0 if nothing is trained."""
         return sum(stream.batch_total for stage in self._stages[-1:] for stream in stage.streams.values())
 
     @property
+    def trained(self) -> TrainingSpec | None:
+        """Its training; None if nothing is trained."""
+        return None if self.resolved.is_counted else self.resolved.ran.training
+
+    @property
     def _stages(self) -> tuple[StageSpec, ...]:
-        training = self.resolved.ran.training
-        return training.stages if training is not None and not self.resolved.is_counted else ()
+        return () if self.trained is None else self.trained.stages
 
 
 @dataclass
 class Plan:
-    """Everything that ``reproduce`` would do, before it does it."""
+    """Everything that ``reproduce`` would do."""
 
     table: str
     title: str
@@ -80,52 +86,66 @@ class Plan:
     items: list[Item] = field(default_factory=list)
 
     def trainings(self) -> dict[str, tuple[TrainingSpec, list[Item]]]:
-        """Trainings to run, each once, with the items they serve."""
+        """Return the trainings to run, each once, with the items they serve."""
         found: dict[str, tuple[TrainingSpec, list[Item]]] = {}
         for item in self.items:
-            if item.runs and item.training:
-                spec = item.resolved.ran.training
-                assert spec is not None
-                found.setdefault(item.training, (spec, []))[1].append(item)
+            if item.runs and (training := item.trained) is not None:
+                found.setdefault(item.training, (training, []))[1].append(item)
         return found
 
     def counts(self) -> list[Item]:
-        """Items that only count parameters and multiply-adds."""
+        """Return the items that only count parameters and multiply-adds."""
         return [item for item in self.items if item.runs and not item.training]
+
+    def jobs(self, *, command: str = "") -> list[Job]:
+        """Return what is to be done, counts first.
+
+        Args:
+            command: for the records; the command line by default.
+        """
+        said = command or command_line()
+        counts: dict[str, Job] = {}
+        for item in self.counts():
+            if item.evaluation not in counts and (job := _count_job(item)) is not None:
+                counts[item.evaluation] = job
+        return [*counts.values(), *(_training_job(spec, items, said) for spec, items in self.trainings().values())]
+
+    def job_seconds(self) -> list[float]:
+        """Return the estimated seconds of every training job, in order."""
+        return [items[0].seconds or 0.0 for _, items in self.trainings().values()]
 
     @property
     def missing(self) -> list[str]:
-        """Reasons of everything that cannot run, each once."""
+        """Reasons why items cannot run, each once."""
         return list(dict.fromkeys(item.reason for item in self.items if item.status == "waits"))
 
     @property
     def lacking_data(self) -> list[str]:
-        """Names of the data sets that can be read, but are missing or incomplete, each once."""
+        """Readable data sets that are missing or incomplete, each once."""
         return list(dict.fromkeys(item.lacking for item in self.items if item.lacking))
 
     @property
     def readings(self) -> dict[str, str]:
-        """Open points that the rows rest on, and the option taken."""
+        """Readings that the rows rest on, each with the option taken."""
         return {use.name: use.option for item in self.items for use in item.resolved.readings}
 
     @property
     def seconds(self) -> float:
-        """Estimate for everything that is to do."""
+        """Estimate for everything that runs."""
         return sum(item.seconds or 0.0 for item in self.items)
 
 
 def make_plan(
     catalog: Catalog,
     table: str,
-    store: Store,
+    folders: Folders,
     *,
     row: str | None = None,
     dataset: str | None = None,
     request: Request,
     seeds: int = 1,
-    data_root: Path | None = None,
 ) -> Plan:
-    """Resolve the rows asked for and look up what is there.
+    """Resolve the rows that are asked for, and look up what is there.
 
     Raises:
         UsageFault: unknown table, row, data set, budget, reading or option.
@@ -142,14 +162,14 @@ def make_plan(
                 continue
             for seed in range(seeds):
                 seeded = replace(request, seed=request.seed + seed)
-                plan.items.append(_item(resolve(catalog, table, name, data, seeded), store, data_root))
+                plan.items.append(_item(resolve(catalog, table, name, data, seeded), folders))
     _check_readings(plan, request)
     _share(plan)
     return plan
 
 
 def attempt_of(item: Item) -> Attempt:
-    """The trace that an item leaves in the store."""
+    """Return the trace that an item leaves in the store."""
     request = item.resolved.request
     return Attempt(
         table=item.resolved.table.name,
@@ -165,8 +185,8 @@ def attempt_of(item: Item) -> Attempt:
     )
 
 
-def _item(resolved: Resolved, store: Store, data_root: Path | None) -> Item:
-    seed = resolved.request.seed
+def _item(resolved: Resolved, folders: Folders) -> Item:
+    store, seed = folders.store, resolved.request.seed
     if resolved.is_counted:
         waits = [wait for wait in resolved.unsupported if not wait.startswith("data set")]
         if waits:
@@ -184,7 +204,7 @@ def _item(resolved: Resolved, store: Store, data_root: Path | None) -> Item:
         item.status = "done"
         return item
     for name, splits in needed_splits(resolved.ran.training.stages, resolved.scored).items():
-        dataset = find_dataset(name, data_root)
+        dataset = find_dataset(name, folders.data)
         status = presence(dataset, splits).status
         if status != "ready":
             item.status, item.reason = "waits", f"waits for {dataset.options.title}: {status}"
@@ -193,24 +213,43 @@ def _item(resolved: Resolved, store: Store, data_root: Path | None) -> Item:
     return item
 
 
-def needed_splits(stages: Sequence[StageSpec], evaluation: EvaluationSpec | None = None) -> dict[str, list[str]]:
-    """Names of the data sets that are read from files, with the splits that are trained, validated or scored on."""
-    specs = [] if evaluation is None else [evaluation.data]
-    for stage in stages:
-        data = [stream.data for stream in stage.streams.values()]
-        specs += data
-        if stage.schedule.validate_every is not None and "val" in facts(data[0].name).splits:
-            specs.append(data[0].model_copy(update={"splits": ("val",)}))
-    needed: dict[str, list[str]] = {}
-    for spec in specs:
-        if spec.source == "folder":
-            splits = needed.setdefault(spec.name, [])
-            splits += [split for split in spec.splits if split not in splits]
-    return needed
+def task_of(item: Item, spec: EvaluationSpec) -> EvaluationTask:
+    """Return an evaluation of an item's training."""
+    return EvaluationTask(
+        evaluation_id(item.training, spec), spec, _deviations(item.resolved), item.resolved.request.budget
+    )
+
+
+def _training_job(training: TrainingSpec, items: Sequence[Item], command: str) -> TrainingJob:
+    tasks: dict[str, EvaluationTask] = {}
+    for item in items:
+        if (spec := item.resolved.scored) is not None and item.evaluation not in tasks:
+            tasks[item.evaluation] = task_of(item, spec)
+    rows = tuple(dict.fromkeys(item.name for item in items))
+    return TrainingJob(rows, items[0].resolved.runs_on, training, tuple(tasks.values()), command)
+
+
+def _count_job(item: Item) -> CountJob | None:
+    training, cost = item.resolved.ran.training, item.resolved.ran.cost
+    if training is None or cost is None:
+        return None
+    return CountJob(
+        item.evaluation,
+        item.name,
+        item.resolved.dataset,
+        training,
+        cost,
+        _deviations(item.resolved),
+        item.resolved.request.budget,
+    )
+
+
+def _deviations(resolved: Resolved) -> tuple[dict[str, Any], ...]:
+    return tuple(each.as_json() for each in deviations.between(resolved.published, resolved.ran))
 
 
 def _check_readings(plan: Plan, request: Request) -> None:
-    """Refuse a reading that none of the rows rests on: it would change nothing."""
+    """Raise on a reading that none of the rows rests on: it would change nothing."""
     idle = [name for name, _ in request.readings if name not in plan.readings]
     if idle:
         raise UsageFault(
@@ -219,7 +258,7 @@ def _check_readings(plan: Plan, request: Request) -> None:
 
 
 def _share(plan: Plan) -> None:
-    """Mark what an earlier item of the plan does already."""
+    """Mark the items that an earlier item of the plan serves."""
     first: dict[str, Item] = {}
     for item in plan.items:
         if item.status != "to do":
@@ -232,7 +271,7 @@ def _share(plan: Plan) -> None:
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
-    """The plan as plain data."""
+    """Return the plan as plain data."""
     return {
         "schema": 1,
         "table": plan.table,

@@ -1,4 +1,4 @@
-"""What a plan's trainings will decode once and keep, and whether there is room for it."""
+"""Splits that a plan's trainings will decode once and keep, and whether there is room for them."""
 
 import contextlib
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from segbench.data.prepared import cache
 from segbench.data.prepared.cache import Split
 from segbench.data.prepared.space import Room, room
 
+from .folders import Folders
 from .plan import Plan
 
 
@@ -20,8 +21,8 @@ class Preparation:
     """One split that is not prepared yet.
 
     Attributes:
-        split: what it is.
-        room: what it needs, and what is left for it by those before it.
+        split: the split.
+        room: bytes that it needs, and those that are left by the splits before it.
     """
 
     split: Split
@@ -36,7 +37,7 @@ class Preparation:
         return f"{self.split.title}{how} is decoded once, {needed} in {place} ({free} free)"
 
     def as_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return it as plain data."""
         return {
             "dataset": self.split.spec.name,
             "split": self.split.split,
@@ -46,16 +47,16 @@ class Preparation:
         }
 
 
-def preparations(plan: Plan, data_root: Path | None) -> list[Preparation]:
-    """Every split that a training of the plan reads from files and that is not prepared, once, in order."""
+def preparations(plan: Plan, folders: Folders) -> list[Preparation]:
+    """Return every split that the plan's trainings read from files and that is not prepared, once, in order."""
     found: dict[Path, Preparation] = {}
     taken = 0
     for training, _ in plan.trainings().values():
         for data in [stream.data for stage in training.stages for stream in stage.streams.values()]:
             splits: list[Split] = []
             if data.source == "folder":
-                with contextlib.suppress(MissingFault):  # what is missing is told elsewhere
-                    splits = list_splits(find_dataset(data.name, data_root), data)
+                with contextlib.suppress(MissingFault):  # the plan says what is missing
+                    splits = list_splits(find_dataset(data.name, folders.data), data)
             for split in splits:
                 if split.place in found or cache.find(split)[0] is not None:
                     continue

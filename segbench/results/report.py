@@ -1,11 +1,13 @@
 """The report of one or several tables, for notebooks and for the command line."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segbench.core.errors import UsageFault
 from segbench.core.registry import choices
 from segbench.recipe.catalog import Catalog
+from segbench.recipe.opening import open_catalog
 
 from .compare import compare_tables
 from .formats import render
@@ -88,6 +90,29 @@ def load_report(table: str | None = None, *, store: Store, catalog: Catalog, dat
     if table is None:
         reports = [report for report in reports if any(row.shown for row in report.rows)]
     return Report(tuple(reports))
+
+
+def report(
+    table: str | None = None,
+    *,
+    dataset: str | None = None,
+    recipe: Path | str | None = None,
+    out: Path | str | None = None,
+) -> Report:
+    """Compare the results so far with the published figures.
+
+    Args:
+        table: name of a table; all tables with results by default.
+        dataset: only figures of this data set.
+        recipe: recipe file of your own.
+        out: folder of runs and records; None for ``SEGBENCH_RESULTS`` or the user's own.
+
+    Raises:
+        UsageFault: no such table, or no figures on the data set.
+        InvalidFault: a recipe or a record is invalid.
+    """
+    catalog = open_catalog(None if recipe is None else Path(recipe))
+    return load_report(table, store=Store(None if out is None else Path(out)), catalog=catalog, dataset=dataset)
 
 
 def _tables(catalog: Catalog, dataset: str | None) -> list[str]:

@@ -208,7 +208,7 @@ class TableReport:
         """Return a row on one of its data sets."""
         return next(report for report in self.rows if (report.row, report.dataset) == (row, dataset))
 
-    def readings(self) -> list[ReadingUse]:
+    def readings(self) -> tuple[ReadingUse, ...]:
         """Return the readings behind the rows that were run, each option once, the least certain first."""
         found = {(use.name, use.option): use for row in self.rows if row.shown for use in row.readings}
         return tuple(sorted(found.values(), key=lambda use: RANK[use.confidence]))

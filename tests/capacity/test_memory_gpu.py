@@ -32,7 +32,7 @@ def peak(one: StageSpec, runtime: Runtime) -> int:
     target = target.repeat_interleave(stream.crop[1] // 8, 2)
     batch = Batch(torch.randn(stream.batch_total, 3, *stream.crop), target).to("cuda", channels_last=True)
     for step in range(3):
-        info = StepInfo(step, 10, micro_batches=one.parts)
+        info = StepInfo(step, 10, micro_batches=one.micro_batches)
         backward(method, {"labelled": batch}, info=info, runtime=runtime)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -24,8 +24,8 @@ from segbench.engine.train import train_stage
 from segbench.recipe.catalog import load_catalog, recipes_root
 from segbench.recipe.resolve import Request
 from segbench.reproduce.estimates import estimate_plan
+from segbench.reproduce.folders import Folders
 from segbench.reproduce.plan import Item, Plan, make_plan
-from segbench.results.store import Store
 
 SMOKE = Request("smoke")
 BACKBONE = {
@@ -109,12 +109,13 @@ def test_memory_grows_with_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_done_takes_no_time_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A training that was stopped at step 100 of 150, between two validations, and one that is whole."""
     monkeypatch.setattr(module, "_step", lambda *_: 0.5)
-    catalog, store = load_catalog(recipes_root()), Store(tmp_path)
+    catalog, folders = load_catalog(recipes_root()), Folders(tmp_path, tmp_path)
 
     def planned() -> Item:
-        (item,) = make_plan(catalog, "contextrast-table6", store, row="layers-4", dataset="camvid", request=SMOKE).items
-        plan = Plan("contextrast-table6", "", SMOKE, 1, [item])
-        estimate_plan(plan, Runtime(), store)
+        table = "contextrast-table6"
+        (item,) = make_plan(catalog, table, folders, row="layers-4", dataset="camvid", request=SMOKE).items
+        plan = Plan(table, "", SMOKE, 1, [item])
+        estimate_plan(plan, Runtime(), folders)
         return item
 
     before = planned()
@@ -122,7 +123,7 @@ def test_what_is_done_takes_no_time_again(tmp_path: Path, monkeypatch: pytest.Mo
     assert spec is not None and before.reason == ""
     (only,) = spec.stages
     assert (only.schedule.steps, only.schedule.validate_every) == (150, 75)
-    folder = store.training_folder(before.training)
+    folder = folders.store.training_folder(before.training)
     folder.mkdir(parents=True)
     torch.save({"step": 100, "method": {"weight": torch.zeros(3)}}, folder / "state.pt")
     after = planned()
@@ -139,20 +140,20 @@ def test_a_layer_that_the_network_does_not_have_is_refused_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_step", lambda *_: 0.5)
-    catalog, store = load_catalog(recipes_root()), Store(tmp_path)
+    catalog, folders = load_catalog(recipes_root()), Folders(tmp_path, tmp_path)
     request = Request("smoke", settings=(("evaluation.features.layer", 9),))
-    plan = make_plan(catalog, "contextrast-table4", store, row="upernet", dataset="camvid", request=request)
+    plan = make_plan(catalog, "contextrast-table4", folders, row="upernet", dataset="camvid", request=request)
     with pytest.raises(InvalidFault, match=r"features.layer is 9, but this encoder has 4 layers") as fault:
-        estimate_plan(plan, Runtime(), store)
+        estimate_plan(plan, Runtime(), folders)
     assert fault.value.next == "the same command with --set evaluation.features.layer=4"
 
 
 def test_equal_networks_are_probed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = []
     monkeypatch.setattr(module, "_step", lambda *_: steps.append(1) or 0.5)
-    catalog, store = load_catalog(recipes_root()), Store(tmp_path)
-    plan = make_plan(catalog, "contextrast-table8b", store, request=Request("smoke"), seeds=2)
-    estimate_plan(plan, Runtime(), store)
+    catalog, folders = load_catalog(recipes_root()), Folders(tmp_path, tmp_path)
+    plan = make_plan(catalog, "contextrast-table8b", folders, request=Request("smoke"), seeds=2)
+    estimate_plan(plan, Runtime(), folders)
     assert len(plan.trainings()) == 10
     assert len(steps) == 2, "one to warm up, one to measure, as half a second is enough"
     assert all(item.seconds and item.memory_bytes for item in plan.items)

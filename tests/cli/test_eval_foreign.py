@@ -192,7 +192,7 @@ def test_another_number_of_classes(tmp_path: Path, camvid: Path) -> None:
     assert done.lines[-1] == f"Next: segbench eval --checkpoint {path} --dataset ade20k"
     assert "is not under" in evaluate(path, out=tmp_path, data=camvid).fails(3), "ADE20K is guessed"
     torch.save(state_of(network(7)), tmp_path / "odd.pth")
-    assert "--dataset is wanted" in evaluate(tmp_path / "odd.pth", out=tmp_path).fails(2)
+    assert "--dataset is required" in evaluate(tmp_path / "odd.pth", out=tmp_path).fails(2)
 
 
 @pytest.mark.parametrize(
@@ -269,9 +269,9 @@ def test_the_wrong_family(moon: Path, weights: Path, tmp_path: Path, monkeypatch
         (["--mean", "0.1,0.2,0.3", "--std", "0,1,1"], "above 0"),
         (["--window", "axb"], "HEIGHTxWIDTH"),
         (["--scales", "0.01"], "factors from 0.1 to 4"),
-        (["--protocol", "whole", "--window", "32"], "mean nothing to --protocol whole"),
-        (["--stride", "32"], "mean nothing to --protocol whole"),
-        (["--encoding", "train-ids"], "--encoding means nothing to --checkpoint"),
+        (["--protocol", "whole", "--window", "32"], "cannot be combined with --protocol whole"),
+        (["--stride", "32"], "cannot be combined with --protocol whole"),
+        (["--encoding", "train-ids"], "--encoding cannot be combined with --checkpoint"),
         (["--predictions", "."], "Either --checkpoint or --predictions"),
         (["--axes", "nosuch"], "No axis 'nosuch'"),
     ],

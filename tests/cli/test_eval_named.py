@@ -40,7 +40,7 @@ def evaluate(path: Path, *words: object, data: Path) -> Done:
 def test_nineteen_classes_of_another_data_set_are_not_taken_for_cityscapes(tmp_path: Path) -> None:
     own = saved(tmp_path / "own.pth", 19, CLASSES=[f"organ {number}" for number in range(19)])
     said = evaluate(own, data=tmp_path).fails(2)
-    assert "names its 19 classes organ 0, organ 1, organ 2, ..." in said and "--dataset is wanted" in said
+    assert "names its 19 classes organ 0, organ 1, organ 2, ..." in said and "--dataset is required" in said
     silent = saved(tmp_path / "silent.pth", 19)
     named = saved(tmp_path / "named.pth", 19, dataset_meta={"classes": [each.title() for each in CITYSCAPES]})
     for path in (silent, named):

@@ -170,4 +170,4 @@ def test_tensors_that_do_not_fit(mine: Path, tmp_path: Path) -> None:
 
 def test_which_classes_is_not_guessed(mine: Path) -> None:
     done = segbench("eval", "--checkpoint", mine, "--model", "mynets:build")
-    assert "--dataset is wanted" in done.fails(2)
+    assert "--dataset is required" in done.fails(2)

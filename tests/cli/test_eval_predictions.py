@@ -138,7 +138,7 @@ def test_no_folder_and_no_files(cityscapes: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "holds no PNG files" in score(tmp_path / "empty", data=cityscapes, out=tmp_path).fails(3)
     done = segbench("eval", "--predictions", tmp_path / "empty")
-    assert "--dataset is wanted" in done.fails(2)
+    assert "--dataset is required" in done.fails(2)
     assert "No data set 'cityscape'" in score(tmp_path / "empty", data=cityscapes, out=tmp_path,
                                                dataset="cityscape").fails(2)  # fmt: skip
     text = score(tmp_path / "empty", "--split", "test", data=cityscapes, out=tmp_path).fails(2)
@@ -147,9 +147,9 @@ def test_no_folder_and_no_files(cityscapes: Path, tmp_path: Path) -> None:
 
 def test_options_of_networks_are_refused(folder: Path, cityscapes: Path, tmp_path: Path) -> None:
     for words, says in (
-        (["--protocol", "ms-flip"], "--protocol means nothing to --predictions."),
-        (["--channels", "bgr", "--sweep"], "--channels and --sweep mean nothing to --predictions."),
-        (["--no-flip"], "--flip means nothing to --predictions."),
+        (["--protocol", "ms-flip"], "--protocol cannot be combined with --predictions."),
+        (["--channels", "bgr", "--sweep"], "--channels and --sweep cannot be combined with --predictions."),
+        (["--no-flip"], "--flip cannot be combined with --predictions."),
     ):
         assert says in score(folder, *words, data=cityscapes, out=tmp_path / "out").fails(2)
 

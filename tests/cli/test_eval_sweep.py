@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from segbench.checkpoints import families
-from segbench.cli.eval.ways import Way, leader, parse_axes, rows_of
 from segbench.core.errors import Interrupted
 from segbench.core.spec import DataSpec, EvaluationSpec
 from segbench.data.prepared.folder import _Decoded
-from segbench.reproduce import score as scoring
+from segbench.reproduce.evaluate import sweep as sweeping
+from segbench.reproduce.evaluate.sweep import SweepPoint, best_of, parse_axes, rows_of
 from tests.cli.test_eval_own_code import CODE, nearest
 from tests.foreign_family import MOON, write_moon
 from tests.program import Done, segbench
@@ -98,12 +98,12 @@ def test_rules_for_absent_classes_come_from_the_same_counts() -> None:
     """Three classes: IoU 1/2, 0 (predicted alone), and one that is neither labelled nor predicted."""
     counts = {"true_positive": np.array([[3, 0, 0], [1, 0, 0]]), "predicted": np.array([[3, 1, 0], [2, 0, 0]]),
               "target": np.array([[4, 0, 0], [3, 0, 0]])}  # fmt: skip
-    way = Way(None, EvaluationSpec(data=DataSpec(name="camvid"), absent="zero"))  # type: ignore[arg-type]
-    rows = {row.absent: row.miou for row in rows_of(way, counts)}
+    point = SweepPoint(None, EvaluationSpec(data=DataSpec(name="camvid"), absent="zero"))  # type: ignore[arg-type]
+    rows = {row.absent: row.miou for row in rows_of(point, counts)}
     assert rows == pytest.approx({"exclude": 100 * 0.5 / 2, "zero": 100 * 0.5 / 3, "one": 100 * 1.5 / 3})
-    assert leader(rows_of(way, counts), "zero").absent == "zero", "the rule that was asked for decides"
+    assert best_of(rows_of(point, counts), "zero").absent == "zero", "the rule that was asked for decides"
     present = {name: array[:, :2] for name, array in counts.items()}
-    assert [row.absent for row in rows_of(way, present)] == ["zero"], "the others say the same"
+    assert [row.absent for row in rows_of(point, present)] == ["zero"], "the others say the same"
 
 
 def test_scales_and_windows_are_tried_with_what_leads(blue: Path, cityscapes: Path, tmp_path: Path) -> None:
@@ -122,7 +122,8 @@ def test_scales_and_windows_are_tried_with_what_leads(blue: Path, cityscapes: Pa
 
 
 def test_the_own_conventions_of_another_project(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(families, "registered", lambda: {"moon": MOON})
+    monkeypatch.setattr(families, "family_names", lambda: ("moon",))
+    monkeypatch.setattr(families, "family", lambda name: MOON)
     path = write_moon(tmp_path / "moon.pth")
     words = ["eval", "--checkpoint", path, "--data-root", camvid, "--out", tmp_path]
     done = segbench(*words, "--sweep", "--json")
@@ -145,7 +146,7 @@ def test_stopped_in_the_second_pass(
     blue: Path, cityscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    before = scoring.score_all
+    before = sweeping.run_job
 
     def once(*words: Any, **named: Any) -> Any:
         calls.append(1)
@@ -153,12 +154,12 @@ def test_stopped_in_the_second_pass(
             raise Interrupted("Stopped while scoring; what was trained is kept.", next="the same command again")
         return before(*words, **named)
 
-    monkeypatch.setattr(scoring, "score_all", once)
+    monkeypatch.setattr(sweeping, "run_job", once)
     done = sweep(blue, "--axes", "channels,scales", data=cityscapes, out=tmp_path)
     text = done.fails(130)
     assert "BGR" in text and "RGB" in text, "the finished combinations are shown"
     assert len(list(tmp_path.glob("records/*.json"))) >= 2
-    monkeypatch.setattr(scoring, "score_all", before)
+    monkeypatch.setattr(sweeping, "run_job", before)
     calls.clear()
     assert sweep(blue, "--axes", "channels,scales", data=cityscapes, out=tmp_path).code == 0
 

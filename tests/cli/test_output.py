@@ -15,7 +15,7 @@ import pytest
 
 from segbench.cli import live
 from segbench.cli.common import duration, memory
-from segbench.engine.progress import Progress
+from segbench.core.progress import Progress
 from tests.program import ROOT, ROW, Done, segbench, start, tiny, wait
 from tests.waiting import PATIENCE, wait_for
 
@@ -117,8 +117,8 @@ def progress(done: int, **more: object) -> Progress:
 def test_a_plain_line_every_thirty_seconds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     clock = iter(range(0, 1000, 7))
     monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
-    with live.Watcher() as watcher:
-        watcher.announce("row · camvid", 2, 3, 600.0)
+    with live.Watcher(expected=(50.0, 100.0, 600.0)) as watcher:
+        watcher.announce("row · camvid", 2, 3)
         for step in range(1, 11):
             watcher.report(progress(step, miou=33.3))
         watcher.announce("other", 3, 3)
@@ -133,6 +133,23 @@ def test_a_plain_line_every_thirty_seconds(monkeypatch: pytest.MonkeyPatch, caps
     assert "in all" not in lines[-1]
 
 
+def test_jobs_that_run_at_once_have_lines_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter(range(0, 1000, 7))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    with live.Watcher(expected=(100.0, 600.0)) as watcher:
+        for number, job in enumerate(("plain", "other"), 1):
+            watcher.announce(job, number, 2)
+        for step in range(1, 7):
+            watcher.report(progress(step, job=("plain", "other")[step % 2]))
+    lines = capsys.readouterr().err.splitlines()[2:]
+    assert [line.split()[:4] for line in lines] == [
+        [job, "train:", "step", step] for job, step in (("other", "1"), ("plain", "2"), ("plain", "6"))
+    ], "one in thirty seconds each"
+    assert not any("in all" in line for line in lines)
+
+
 class Terminal(io.StringIO):
     """A stream that somebody looks at."""
 
@@ -145,7 +162,7 @@ def test_a_live_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setattr("sys.stderr", screen)
     with live.Watcher() as watcher:
-        watcher.announce("row · camvid", 2, 3, 600.0)
+        watcher.announce("row · camvid", 2, 3)
         watcher.report(progress(40))
         wait_for(lambda: "step 40 of 100" in screen.getvalue())  # it is drawn four times a second
         watcher.note("step 40: validation mIoU 12.34")

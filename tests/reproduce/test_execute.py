@@ -1,17 +1,19 @@
-"""Doing what a plan says, without the command line."""
+"""Execution of a plan, without the command line."""
 
 from pathlib import Path
 
 import pytest
 
 from segbench.core.errors import Interrupted, MissingFault, RunFault
-from segbench.engine import train
-from segbench.engine.progress import Silent
+from segbench.core.progress import Observer
 from segbench.engine.runtime import Runtime
 from segbench.recipe.catalog import Catalog, add_file, load_catalog, recipes_root
 from segbench.recipe.resolve import Request
-from segbench.reproduce import execute as module
-from segbench.reproduce.execute import Context, execute
+from segbench.reproduce.execute import Execution, execute
+from segbench.reproduce.folders import Folders
+from segbench.reproduce.job import Job
+from segbench.reproduce.launch import DebugLauncher, Launcher
+from segbench.reproduce.outcome import JobFailure
 from segbench.reproduce.plan import Plan, make_plan
 from segbench.results.store import Store
 from tests.program import SETTINGS
@@ -20,6 +22,20 @@ from tests.reproduce.test_plan import TWINS
 TINY = Request(
     "smoke", settings=tuple((path, [64, 64] if "crop" in path else value) for path, value in SETTINGS.items())
 )
+
+
+class Watching(Observer):
+    """Observer that remembers what was announced."""
+
+    def __init__(self) -> None:
+        self.announced: list[tuple[str, int, int]] = []
+        self.stop = False
+
+    def announce(self, title: str, number: int, total: int) -> None:
+        self.announced.append((title, number, total))
+
+    def stop_requested(self) -> bool:
+        return self.stop
 
 
 @pytest.fixture
@@ -31,19 +47,22 @@ def catalog(tmp_path: Path) -> Catalog:
 
 
 class Run:
-    """Executes plans of one store, and remembers what was announced."""
+    """Executes plans of one results folder."""
 
     def __init__(self, catalog: Catalog, root: Path) -> None:
-        self.catalog, self.store = catalog, Store(root)
-        self.announced: list[tuple[str, int, int, float]] = []
-        self.stop = False
+        self.catalog = catalog
+        self.folders = Folders(root, root / "data")
+        self.observer = Watching()
+
+    @property
+    def store(self) -> Store:
+        return self.folders.store
 
     def plan(self, **words: object) -> Plan:
-        return make_plan(self.catalog, "twins", self.store, request=TINY, **words)  # type: ignore[arg-type]
+        return make_plan(self.catalog, "twins", self.folders, **{"request": TINY, **words})  # type: ignore[arg-type]
 
-    def __call__(self, plan: Plan) -> module.Outcome:
-        context = Context(self.store, Runtime(workers=0), None, Silent(), lambda: self.stop)
-        return execute(plan, context, announce=lambda *words: self.announced.append(words))
+    def __call__(self, plan: Plan, launcher: Launcher | None = None) -> Execution:
+        return execute(plan, self.folders, Runtime(workers=0), launcher=launcher, observer=self.observer)
 
 
 @pytest.fixture
@@ -55,48 +74,47 @@ def test_one_training_serves_all_that_share_it(run: Run) -> None:
     plan = run.plan()
     for item in plan.items:
         item.seconds = 100.0 if item.status == "to do" else None
-    outcome = run(plan)
-    assert [item.name for item in outcome.done] == ["plain", "twin", "scored-otherwise", "other"]
-    assert outcome.failed == []
-    assert [words[1:] for words in run.announced] == [(1, 2, 100.0), (2, 2, 0.0)]
+    assert plan.job_seconds() == [100.0, 100.0]
+    execution = run(plan)
+    assert execution.failed == []
+    assert run.observer.announced == [("plain · camvid · seed 0", 1, 2), ("other · camvid · seed 0", 2, 2)]
     records = {record.id: record for record in run.store.records()}
-    assert len(records) == len({item.evaluation for item in outcome.done})
+    assert [len(result.records) for result in execution.done] == [2, 1], "plain and twin have one evaluation"
+    assert {record.id for result in execution.done for record in result.records} == set(records)
+    assert set(records) == {item.evaluation for item in plan.items}
     assert len({record.training for record in records.values()}) == len(plan.trainings())
     assert {attempt.row for attempt in run.store.attempts("twins")} == {item.name for item in plan.items}
-    assert run.plan().trainings() == {}
+    assert run.plan().trainings() == {} and run.plan().jobs() == []
 
 
 def test_a_stop_passes_through_and_what_is_done_stays(run: Run) -> None:
-    run.stop = True
+    run.observer.stop = True
     with pytest.raises(Interrupted):
         run(run.plan())
     assert not list(run.store.records())
-    assert len(run.announced) == 1, "nothing else was begun"
+    assert len(run.observer.announced) == 1, "nothing else was begun"
     assert all(run.store.failure(path.name) is None for path in (run.store.root / "trainings").iterdir())
 
 
-def test_failures_are_noted_and_forgotten(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object, **__: object) -> None:
-        raise MissingFault("A file is missing.", next="find it")
-
-    plan = run.plan(row="plain")
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "train_stage", broken)
-        outcome = run(plan)
-    assert [failure.error.faults for failure in outcome.failed] == [("A file is missing.",)]
+def test_failures_are_noted_and_forgotten(run: Run) -> None:
+    plan = run.plan(row="plain", request=Request("smoke", settings=(*TINY.settings, ("schedule.optimizer.lr", 1e30))))
     (training,) = plan.trainings()
-    assert run.store.failure(training) == "A file is missing."
-    assert run(run.plan(row="plain")).failed == []
-    assert run.store.failure(training) is None
+    execution = run(plan)
+    (failure,) = execution.failed
+    assert failure.job.label == "plain on camvid" and execution.done == []
+    assert run.store.failure(training) == " ".join(failure.error.faults) != ""
+    run.store.note_failure(next(iter(run.plan(row="other").trainings())), "A file is missing.")
+    assert run(run.plan(row="other")).failed == []
+    assert run.store.failure(next(iter(run.plan().trainings()))) is None
 
 
-def test_a_full_disk_that_cannot_hold_the_note_either(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise RunFault("The disk is full.")
+def test_one_failure_does_not_keep_the_others_from_running(run: Run) -> None:
+    def broken(job: Job, *_: object) -> JobFailure:
+        return JobFailure(job, MissingFault("A file is missing."))
 
-    monkeypatch.setattr(module, "train_stage", full)
-    monkeypatch.setattr(Store, "note_failure", full)
-    assert [failure.error.faults for failure in run(run.plan(row="plain")).failed] == [("The disk is full.",)]
+    launcher = DebugLauncher(broken)
+    execution = run(run.plan(), launcher)
+    assert len(execution.failed) == len(launcher.jobs) == 2
 
 
 def test_nothing_starts_where_nothing_can_be_written(catalog: Catalog, tmp_path: Path) -> None:
@@ -104,20 +122,17 @@ def test_nothing_starts_where_nothing_can_be_written(catalog: Catalog, tmp_path:
     run = Run(catalog, tmp_path / "file" / "results")
     with pytest.raises(RunFault):
         run(run.plan())
-    assert run.announced == []
+    assert run.observer.announced == []
 
 
-def test_the_checkpoint_that_the_protocol_names_is_scored(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    scored = []
-    score = module.score
-
-    def watched(path: Path, *words: object) -> object:
-        scored.append(path.name)
-        return score(path, *words)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(module, "score", watched)
-    settings = (*TINY.settings, ("evaluation.checkpoint", "best"))
-    run(make_plan(run.catalog, "twins", run.store, row="plain", request=TINY))
-    run(make_plan(run.catalog, "twins", run.store, row="plain", request=Request("smoke", settings=settings)))
-    assert scored == [train.LAST, train.BEST]
-    assert len({record.training for record in run.store.records()}) == 1, "another checkpoint never retrains"
+def test_the_checkpoint_that_the_protocol_names_is_scored(run: Run) -> None:
+    """Two of six steps make a better network than all of them, whose learning rate is far too large."""
+    wild = (*TINY.settings, ("schedule.steps", 6), ("schedule.optimizer.lr", 50.0))
+    best = Request("smoke", settings=(*wild, ("evaluation.checkpoint", "best")))
+    run(run.plan(row="plain", request=Request("smoke", settings=wild)))
+    (last,) = run.store.records()
+    run(run.plan(row="plain", request=best))
+    (better,) = (record for record in run.store.records() if record.id != last.id)
+    assert better.training == last.training, "another checkpoint never retrains"
+    assert better.evaluation_spec["checkpoint"] == "best"
+    assert (last.validation["best"] == last.validation["last"]) == (better.figures["miou"] == last.figures["miou"])

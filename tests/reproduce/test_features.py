@@ -57,7 +57,7 @@ class FeatureRun(Run):
         from segbench.reproduce.plan import make_plan
 
         request = words.pop("request", TINY)
-        return make_plan(self.catalog, "features", self.store, request=request, **words)  # type: ignore[arg-type]
+        return make_plan(self.catalog, "features", self.folders, request=request, **words)  # type: ignore[arg-type]
 
 
 @pytest.fixture

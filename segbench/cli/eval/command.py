@@ -1,4 +1,4 @@
-"""The options of ``segbench eval``, and its plain way: one checkpoint, one protocol."""
+"""Options of ``segbench eval``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from segbench.cli import common
 from segbench.core.errors import UsageFault
 
-from .asked import HELP, Asked, check_names, parse_scales, parse_size, refuse, typed_words
+from .options import HELP, parse_scales, parse_size, refuse
 
 
 def command(
@@ -23,10 +23,10 @@ def command(
     ] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option("--predictions", metavar="FOLDER", help="Score label PNGs that any program wrote instead."),
+        typer.Option("--predictions", metavar="FOLDER", help="Score label PNGs of any program instead."),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", metavar="NAME", help="Default: the one of its classes.")
+        str | None, typer.Option("--dataset", metavar="NAME", help="Default: that of its classes.")
     ] = None,
     split: Annotated[
         str | None,
@@ -38,12 +38,16 @@ def command(
     protocol: Annotated[
         str | None, typer.Option("--protocol", metavar="NAME", help="whole (default), ms-flip, slide or published.")
     ] = None,
-    window: Annotated[str | None, typer.Option("--window", metavar="HxW", help="Of --protocol slide.")] = None,
-    stride: Annotated[
-        str | None, typer.Option("--stride", metavar="HxW", help="From window to window; default: two thirds.")
+    window: Annotated[
+        str | None, typer.Option("--window", metavar="HxW", help="Size of the windows of --protocol slide.")
     ] = None,
-    scales: Annotated[str | None, typer.Option("--scales", metavar="A,B", help="Instead of the protocol's.")] = None,
-    flip: Annotated[bool | None, typer.Option("--flip/--no-flip", help="The mirrored image too.")] = None,
+    stride: Annotated[
+        str | None, typer.Option("--stride", metavar="HxW", help="Stride of the windows; default: two thirds.")
+    ] = None,
+    scales: Annotated[
+        str | None, typer.Option("--scales", metavar="A,B", help="In place of the protocol's scales.")
+    ] = None,
+    flip: Annotated[bool | None, typer.Option("--flip/--no-flip", help="Score the mirrored image too.")] = None,
     scale: Annotated[
         float | None,
         typer.Option("--scale", metavar="X", min=0.05, max=4.0, help="Resize images and labels; default: as trained."),
@@ -53,33 +57,36 @@ def command(
         typer.Option("--absent", metavar="RULE", help="Classes neither labelled nor predicted: exclude, zero or one."),
     ] = "exclude",
     family: Annotated[
-        str | None, typer.Option("--family", metavar="NAME", help="Whose checkpoint it is; default: found out.")
+        str | None,
+        typer.Option("--family", metavar="NAME", help="Project that published the checkpoint; default: detected."),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="MODULE:FUNCTION", help="Your own code: a function of the number of classes."),
+        typer.Option("--model", metavar="MODULE:FUNCTION", help="A function that builds your own network."),
     ] = None,
-    channels: Annotated[str | None, typer.Option("--channels", metavar="ORDER", help="Feed rgb or bgr.")] = None,
+    channels: Annotated[
+        str | None, typer.Option("--channels", metavar="ORDER", help="rgb or bgr, in place of the file's own.")
+    ] = None,
     mean: Annotated[
         str | None,
         typer.Option("--mean", metavar="PRESET|R,G,B", help="imagenet, half, unit, caffe, semiseg, or numbers."),
     ] = None,
     std: Annotated[str | None, typer.Option("--std", metavar="PRESET|R,G,B", help="As --mean.")] = None,
     align_corners: Annotated[
-        bool | None, typer.Option("--align-corners/--no-align-corners", help="Against the file's own.")
+        bool | None, typer.Option("--align-corners/--no-align-corners", help="In place of the file's own.")
     ] = None,
     allow_partial: Annotated[
-        bool, typer.Option("--allow-partial", help="Leave at random what the file lacks; a deviation.")
+        bool, typer.Option("--allow-partial", help="Initialise at random what the file lacks; a deviation.")
     ] = False,
-    ema: Annotated[bool, typer.Option("--ema", help="Take the moving average of the weights.")] = False,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Try the conventions that people get wrong.")] = False,
+    ema: Annotated[bool, typer.Option("--ema", help="Use the moving average of the weights.")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Score under the conventions that people get wrong.")] = False,
     axes: Annotated[
         str | None,
-        typer.Option("--axes", metavar="A,B", help="Of --sweep: channels, normalisation, align, scales, window."),
+        typer.Option("--axes", metavar="A,B", help="Axes of --sweep: channels, normalisation, align, scales, window."),
     ] = None,
     encoding: Annotated[
         str | None,
-        typer.Option("--encoding", metavar="NAME", help="Of --predictions: train-ids or label-ids; default: by value."),
+        typer.Option("--encoding", metavar="NAME", help="Values of --predictions: train-ids or label-ids."),
     ] = None,
     device: common.Device = "auto",
     precision: common.Precision = "auto",
@@ -89,20 +96,23 @@ def command(
     quiet: common.Quiet = False,
     json: common.Json = False,
 ) -> None:
-    """Score a checkpoint, yours or anybody's: IoU by class, mIoU, accuracy, speed.
+    """Score any checkpoint: IoU by class, mIoU, accuracy, speed.
 
     \b
     Examples:
       segbench eval --checkpoint last.safetensors --dataset camvid --split test
       segbench eval --checkpoint model.pth --dataset cityscapes --sweep
     """
-    check_names(protocol, absent)
+    from segbench.reproduce.evaluate.request import EvalRequest, absent_rule
+
+    absent_rule(absent)
     if (checkpoint is None) == (predictions is None):
         raise UsageFault("Either --checkpoint or --predictions is scored.", next=HELP)
-    conventions = {"--channels": channels, "--mean": mean, "--std": std}
     if predictions is not None:
         of_networks = {
-            **conventions,
+            "--channels": channels,
+            "--mean": mean,
+            "--std": std,
             "--protocol": protocol,
             "--window": window,
             "--stride": stride,
@@ -133,34 +143,38 @@ def command(
         )
         return
     assert checkpoint is not None
+    refuse({"--encoding": encoding}, "--checkpoint")
     from segbench.checkpoints.conventions import parse_convention
 
-    asked = Asked(
+    request = EvalRequest(
         checkpoint,
-        dataset,
-        split,
-        classes,
-        protocol,
-        scale,
-        absent,
-        family,
-        model,
-        parse_convention(channels=channels, mean=mean, std=std, align_corners=align_corners),
-        parse_size("--window", window),
-        parse_size("--stride", stride),
-        parse_scales(scales),
-        flip,
-        allow_partial,
-        ema,
-        typed_words(conventions, align_corners),
+        dataset=dataset,
+        split=split,
+        classes=classes,
+        protocol=protocol,
+        scale=scale,
+        absent=absent,
+        family=family,
+        model=model,
+        convention=parse_convention(channels=channels, mean=mean, std=std, align_corners=align_corners),
+        window=parse_size("--window", window),
+        stride=parse_size("--stride", stride),
+        scales=parse_scales(scales),
+        flip=flip,
+        allow_partial=allow_partial,
+        averaged=ema,
     )
-    refuse({"--encoding": encoding}, "--checkpoint")
-    from .single import find, score_one
-    from .sweep import parse_axes, score_many
+    from segbench.engine.runtime import choose_runtime
+    from segbench.reproduce.evaluate.sweep import parse_axes
+    from segbench.reproduce.folders import find_folders
+
+    from .single import score_one
+    from .sweep import score_many
 
     wanted = parse_axes(axes) if sweep or axes is not None else ()
-    found = find(asked, device, precision=precision, out=out, data_root=data_root, stream=no_cache, quiet=quiet)
+    runtime = choose_runtime(device, precision=precision)
+    folders = find_folders(out, data_root, use_cache=not no_cache)
     if wanted:
-        score_many(found, wanted, quiet=quiet, json=json)
+        score_many(request, wanted, folders, runtime, quiet=quiet, json=json)
     else:
-        score_one(found, quiet=quiet, json=json)
+        score_one(request, folders, runtime, quiet=quiet, json=json)

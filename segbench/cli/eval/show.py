@@ -1,30 +1,24 @@
-"""What an evaluation prints: scores by class with bars, costs, and the averages last."""
+"""Output of an evaluation: scores by class with bars, costs, and the averages last."""
 
-from typing import TYPE_CHECKING, Any
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
 
+from segbench.checkpoints.loaded_model import LoadedModel
+from segbench.checkpoints.published import PublishedCheckpoint, PublishedFigure
 from segbench.cli import common
-
-from .protocol import SCALES, describe, same_way
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-
-    from segbench.checkpoints.loaded_model import LoadedModel
-    from segbench.checkpoints.published import PublishedCheckpoint, PublishedFigure
-    from segbench.core.spec import EvaluationSpec
-    from segbench.results.record import Record
+from segbench.core.spec import EvaluationSpec
+from segbench.reproduce.evaluate.protocol import SCALES, describe, same_protocol
+from segbench.results.record import Record
 
 MEANS = {"miou": "mIoU", "iiou": "iIoU", "category_miou": "category mIoU", "category_iiou": "category iIoU"}
 
 
-def show(record: "Record", subject: "LoadedModel", spec: "EvaluationSpec", *, on_device: bool) -> None:
+def show(record: Record, model: LoadedModel, spec: EvaluationSpec, *, on_device: bool) -> None:
     """Print a record."""
-    from rich.text import Text
-
     lines: list[RenderableType] = []
-    if (header := subject.header) is not None:
-        network = [f"{subject.network}, {subject.num_classes} classes, step {header.step:,}"]
+    if (header := model.header) is not None:
+        network = [f"{model.network}, {model.num_classes} classes, step {header.step:,}"]
         network += [f"training {header.training}"] if header.training else []
         lines.append(Text(f"{record.provenance['file']} · {' · '.join(network)}"))
     scored = [f"{record.dataset} {record.split}, {common.many(record.images, 'image')}"]
@@ -37,10 +31,8 @@ def show(record: "Record", subject: "LoadedModel", spec: "EvaluationSpec", *, on
     averages(record, [*timings, *_costs(record, on_device=on_device)])
 
 
-def scores(record: "Record") -> None:
-    """IoU by class, and by category where the benchmark has categories."""
-    from rich.text import Text
-
+def scores(record: Record) -> None:
+    """Print IoU by class, and by category if the benchmark has categories."""
     benchmark = record.benchmark
     views = [_scores("class", record.per_class, benchmark.get("class_iiou"))]
     if "category_iou" in benchmark:
@@ -48,35 +40,30 @@ def scores(record: "Record") -> None:
     common.show(*(item for view in views for item in (view, Text(""))))
 
 
-def averages(record: "Record", first: list[str]) -> None:
-    """Costs, if there are any, and averages; the most important line last."""
-    from rich.text import Text
-
+def averages(record: Record, first: list[str]) -> None:
+    """Print costs, if there are any, and averages; the most important line last."""
     figures = record.figures
     values = [f"pixel accuracy {number(figures.get('pixel_accuracy'))}"]
     values += [f"class accuracy {number(figures.get('mean_class_accuracy'))}", f"Dice {number(figures.get('dice'))}"]
     means = [f"{title} {number(figures.get(name))}" for name, title in MEANS.items() if name in {"miou", *figures}]
     floor = figures.get("constant_miou")
     lines = [[f"best constant prediction: mIoU {number(floor)}"]] if floor is not None else []
-    # the benchmark's four averages get a line of their own, the last one
+    # The benchmark's four averages get a line of their own, the last one.
     lines += [first] if first else []
     lines += [values, means] if record.benchmark else [[*means, *values]]
     common.show(*(Text("   ".join(line)) for line in lines))
 
 
-def compared(
-    record: "Record", spec: "EvaluationSpec", published: "PublishedCheckpoint", command: str
-) -> tuple[str, str]:
-    """What is published of a file beside what was measured.
+def compared(record: Record, spec: EvaluationSpec, published: PublishedCheckpoint, command: str) -> tuple[str, str]:
+    """Return a sentence or two on the published figures beside the measured ones, and the next command.
 
-    Returns:
-        A sentence or two, and the next command; empty where what ran is what was published.
+    The command is empty if the published protocol is what ran.
     """
     figures = [figure for figure in published.figures if figure.metric in ("miou", "pixel_accuracy")]
     if not figures or (published.data, published.split) != (record.dataset, record.split):
         said = ", ".join(_printed(figure) for figure in figures) or "nothing"
         return f"Published for this file: {said}, on {published.data} {published.split}.", ""
-    alike = next((each for each in figures if each.evaluation and same_way(each.evaluation, spec)), None)
+    alike = next((each for each in figures if each.evaluation and same_protocol(each.evaluation, spec)), None)
     if alike is not None:
         measured = record.figures.get(alike.metric)
         beyond = (
@@ -95,27 +82,17 @@ def compared(
     return said, f"{command} --protocol {'ms-flip' if plain else 'published'}"
 
 
-def published_as_data(published: "PublishedCheckpoint") -> dict[str, Any]:
-    """What a record keeps of it."""
-    figures = [
-        {"metric": each.metric, "value": each.value, "protocol": each.protocol.short, "certainty": each.certainty,
-         "source": each.source}
-        for each in published.figures
-    ]  # fmt: skip
-    return {"name": published.name, "dataset": published.data, "split": published.split, "figures": figures}
-
-
 def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _printed(figure: "PublishedFigure") -> str:
+def _printed(figure: PublishedFigure) -> str:
     sure = {"read": "", "user": ", measured by a user", "recalled": ", from memory"}[figure.certainty]
     metric = "" if figure.metric == "miou" else "pixel accuracy "
     return f"{metric}{figure.value} ({figure.protocol.short}{sure})"
 
 
-def _costs(record: "Record", *, on_device: bool) -> list[str]:
+def _costs(record: Record, *, on_device: bool) -> list[str]:
     peak = int(record.timings.get("peak_memory_bytes", 0))
     words = []
     if peak > 0:
@@ -129,7 +106,7 @@ def _costs(record: "Record", *, on_device: bool) -> list[str]:
     return words
 
 
-def _scores(what: str, iou: dict[str, float | None], iiou: dict[str, float | None] | None) -> "Table":
+def _scores(what: str, iou: dict[str, float | None], iiou: dict[str, float | None] | None) -> Table:
     """IoU of classes or categories with a bar, and iIoU where the benchmark has one."""
     columns = ["IoU (%)"] + (["iIoU (%)"] if iiou is not None else [])
     view = common.table(what, *columns, "", right=tuple(columns))

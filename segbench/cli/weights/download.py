@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -61,7 +62,7 @@ def _checkpoint(published: "PublishedCheckpoint", *, quiet: bool) -> None:
     from segbench.checkpoints.fetch import fetch_checkpoint, known_sha256, local_path
     from segbench.cli.live import Watcher
 
-    bars = contextlib.nullcontext()
+    bars: AbstractContextManager[None] = contextlib.nullcontext()
     if published.hub:
         bars = _hub_bars(published.hub, quiet=quiet or local_path(published) is not None)
     with bars, Watcher(quiet=quiet) as watcher:

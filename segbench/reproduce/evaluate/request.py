@@ -1,0 +1,100 @@
+"""Request to evaluate a checkpoint, checked before anything heavy is imported. Free of torch."""
+
+import shlex
+from dataclasses import dataclass, field
+from typing import get_args
+
+from segbench.checkpoints.conventions import Convention
+from segbench.core.errors import UsageFault
+from segbench.core.spec import Size
+from segbench.metrics.scores import Absent
+
+PROTOCOLS = ("whole", "ms-flip", "slide", "published")
+ABSENT: tuple[Absent, ...] = get_args(Absent)
+HELP = "segbench eval --help"
+
+
+@dataclass(frozen=True)
+class EvalRequest:
+    """Checkpoint, data set and protocol of an evaluation, as far as the user says.
+
+    Attributes:
+        checkpoint: path, address, ``hf:ORG/NAME`` or registered name.
+        dataset, split, classes: data to score on; None for the likeliest.
+        protocol: one of ``PROTOCOLS``; None for ``slide`` if there is a window, else ``whole``.
+        scale: of images and labels; None for that of the training.
+        absent: rule for absent classes: ``exclude``, ``zero`` or ``one``.
+        family: project that published the checkpoint; None to detect.
+        model: ``module:function`` that builds the user's own network.
+        convention: conventions in place of the file's own.
+        window, stride: (height, width); None for the project's own.
+        scales: of the protocol; empty for the protocol's own.
+        flip: None for the protocol's own.
+        allow_partial: initialise at random what the file lacks.
+        averaged: use the moving average of the weights.
+
+    Raises:
+        UsageFault: there is no such protocol or rule.
+    """
+
+    checkpoint: str
+    dataset: str | None = None
+    split: str | None = None
+    classes: str | None = None
+    protocol: str | None = None
+    scale: float | None = None
+    absent: str = "exclude"
+    family: str | None = None
+    model: str | None = None
+    convention: Convention = field(default_factory=Convention)
+    window: Size | None = None
+    stride: Size | None = None
+    scales: tuple[float, ...] = ()
+    flip: bool | None = None
+    allow_partial: bool = False
+    averaged: bool = False
+
+    def __post_init__(self) -> None:
+        if self.protocol is not None and self.protocol not in PROTOCOLS:
+            raise UsageFault(f"No protocol {self.protocol!r}. Known: {', '.join(PROTOCOLS)}.", next=HELP)
+        absent_rule(self.absent)
+
+    @property
+    def bare(self) -> str:
+        """Command line without conventions and protocol."""
+        words = [f"segbench eval --checkpoint {shlex.quote(self.checkpoint)}"]
+        named = ("dataset", "classes", "family", "model")
+        words += [f"--{name} {shlex.quote(value)}" for name in named if (value := getattr(self, name))]
+        words += [f"--split {self.split}"] if self.split not in (None, "val") else []
+        words += ["--allow-partial"] if self.allow_partial else []
+        words += ["--ema"] if self.averaged else []
+        return " ".join(words)
+
+    @property
+    def command(self) -> str:
+        """Command line without the protocol."""
+        return " ".join([self.bare, *_options(self.convention)])
+
+
+def absent_rule(name: str) -> Absent:
+    """Return the rule for absent classes of this name.
+
+    Raises:
+        UsageFault: there is none.
+    """
+    for rule in ABSENT:
+        if rule == name:
+            return rule
+    raise UsageFault(f"--absent takes exclude, zero or one, got {name!r}.", next=HELP)
+
+
+def _options(convention: Convention) -> list[str]:
+    """Return the options of the command line for conventions."""
+    words = [f"--channels {convention.channels}"] if convention.channels is not None else []
+    for name, value in (("mean", convention.mean), ("std", convention.std)):
+        if value is None or (name == "std" and isinstance(value, str) and value == convention.mean):
+            continue  # the name of a preset for the mean sets the std too
+        words.append(f"--{name} " + (value if isinstance(value, str) else ",".join(f"{number:g}" for number in value)))
+    if convention.align_corners is not None:
+        words.append("--align-corners" if convention.align_corners else "--no-align-corners")
+    return words
