@@ -8,7 +8,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CO
 # Two processes share two cores well when each computes on one thread.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help smoke test test-latest test-lowest test-slow constraints lint types gpu gpu-camvid bench clean
+.PHONY: help docs smoke test test-latest test-lowest test-slow constraints lint types gpu gpu-camvid bench clean
 
 help:
 	@echo "make smoke       set up, then run contextrast-table6 on generated scenes through to its verdict table"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-latest the default test suite against the newest versions, in .venv-latest"
 	@echo "make test-lowest the default test suite against the oldest versions that pyproject.toml allows, in .venv-lowest"
 	@echo "make constraints write the versions of .venv-latest to constraints.txt, once they pass the suite"
+	@echo "make docs        the pages of docs/, to docs/_build/html"
 	@echo "make lint        ruff and mypy"
 	@echo "make bench       ratios that README.md claims"
 	@echo "make gpu         GPU tests and timings (needs CUDA)"
@@ -58,6 +59,9 @@ constraints: test-latest
 
 test-slow: $(VENV)/.tests
 	$(PYTEST) -n 2 -m "slow and not gpu and not peers"
+
+docs: $(VENV)/.tests
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
 lint: $(VENV)/.tests
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -109,7 +109,7 @@ class Ways:
 
 
 def drawn(number: int) -> tuple[tuple[int, int], int, int, bool]:
-    """What ``training_sample`` draws from the same dice: size of the whole, corner, flip."""
+    """Draw what ``training_sample`` draws from the same generator: scaled size, corner, flip."""
     rng = np.random.default_rng(number)
     scale = float(rng.uniform(*SPEC.scale))
     height, width = (round(side * scale) for side in SIZE)

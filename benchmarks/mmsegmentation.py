@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segbench.checkpoints.foreign.family import family
-from segbench.checkpoints.foreign.open import Opened, open_foreign
+from segbench.checkpoints.open import OpenedForeign, open_foreign
+from segbench.checkpoints.recognise import family
 
 ODD, EVEN = (129, 257), (96, 160)
 _CITYSCAPES = "4xb2-80k_cityscapes-512x1024"
@@ -104,7 +104,7 @@ def randomised(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-def opened(network: nn.Module) -> Opened:
+def opened(network: nn.Module) -> OpenedForeign:
     """What segbench makes of the network's file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.pth"
@@ -113,7 +113,7 @@ def opened(network: nn.Module) -> Opened:
 
 
 @torch.inference_mode()
-def difference(network: Any, ours: Opened, size: tuple[int, int]) -> float:
+def difference(network: Any, ours: OpenedForeign, size: tuple[int, int]) -> float:
     """Largest difference of the logits of one random image, over the largest logit."""
     images = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1))
     expected: Tensor = network.encode_decode(images, [{"ori_shape": size, "img_shape": size}])
@@ -121,7 +121,7 @@ def difference(network: Any, ours: Opened, size: tuple[int, int]) -> float:
     return float((answer - expected).abs().max() / expected.abs().max())
 
 
-def written_back(network: nn.Module, ours: Opened) -> bool:
+def written_back(network: nn.Module, ours: OpenedForeign) -> bool:
     """Whether segbench writes the very tensors that it read."""
     found = family("mmsegmentation").write(ours.segmentor.state_dict(), ours.foreign.model)
     wanted = network.state_dict()

@@ -20,7 +20,3 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 default_role = "code"  # docstrings write `name` as Markdown does
-
-# Every reference must resolve; types of other libraries have no page here.
-nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!segbench).*")]

@@ -10,10 +10,11 @@ _PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 def floors(text: str) -> list[str]:
     """Return `name==version` for every requirement of pyproject.toml's `text` that has a lower bound.
 
-    Covers the dependencies and the `test` extra. A requirement without a `>=` is left out.
+    Covers the dependencies and the `docs` and `test` extras. A requirement without a `>=` is left out.
     """
     project = tomllib.loads(text)["project"]
-    requirements = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    extras = project["optional-dependencies"]
+    requirements = [*project["dependencies"], *extras["docs"], *extras["test"]]
     found = (re.fullmatch(r"([\w.-]+)(?:\[[\w,-]+\])?>=([\w.]+)", requirement) for requirement in requirements)
     return [f"{match[1]}=={match[2]}" for match in found if match]
 

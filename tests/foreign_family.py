@@ -1,15 +1,14 @@
 """A project that never was: the layout of its checkpoints, for tests of what all projects share."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from segbench.checkpoints.foreign import family as module
-from segbench.checkpoints.foreign.family import Foreign, State
+from segbench.checkpoints import families
+from segbench.checkpoints.family import Family, ForeignCheckpoint, StateDict
 from segbench.core.spec import InputSpec
 from segbench.data.classes import class_table
 from segbench.models.segmentor import Segmentor, build_segmentor
@@ -21,13 +20,13 @@ MODEL = TINY.model_copy(update={"align_corners": True, "input": INPUT})
 TITLE = "moon project's HRNet"
 
 
-def detect(state: State) -> bool:
+def detect(state: StateDict) -> bool:
     return any(name.startswith(PREFIX) for name in state)
 
 
-def read(state: State) -> Foreign:
+def read(state: StateDict) -> ForeignCheckpoint:
     tensors = {name.removeprefix(PREFIX): tensor for name, tensor in state.items() if name.startswith(PREFIX)}
-    return Foreign(
+    return ForeignCheckpoint(
         "moon",
         TITLE,
         MODEL,
@@ -39,14 +38,13 @@ def read(state: State) -> Foreign:
     )
 
 
-MOON = SimpleNamespace(TITLE="moon", detect=detect, read=read)
+MOON = Family(name="moon", title="moon", detect=detect, read=read, state_keys=("model",))
 
 
 @pytest.fixture
-def moon(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def moon(monkeypatch: pytest.MonkeyPatch) -> Family:
     """The family, while it is registered; it is the only one."""
-    monkeypatch.setattr(module, "family_names", lambda: ("moon",))
-    monkeypatch.setattr(module, "family", lambda name: MOON)
+    monkeypatch.setattr(families, "registered", lambda: {"moon": MOON})
     return MOON
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from segbench.checkpoints.native import WeightsHeader, save_weights
+from segbench.checkpoints.weights_file import WeightsHeader, save_weights
 from segbench.core.spec import Choice, ModelSpec
 from segbench.data.classes import class_table
 from segbench.models.segmentor import build_segmentor

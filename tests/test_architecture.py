@@ -54,9 +54,11 @@ SLOW = TORCH | {"cv2", "httpx", "numpy", "pandas", "pydantic", "rich.live", "sci
 LOOKED_INTO = [
     "segbench.models.labels",
     "segbench.checkpoints.published",
+    "segbench.checkpoints.families",
     "segbench.data.classes",
     "segbench.data.facts",
     "segbench.data.describe",
+    "segbench.checkpoints.fetch",
     "segbench.checkpoints.find",
 ]
 
@@ -260,7 +262,7 @@ def test_every_kind_has_entries() -> None:
     assert {kind for kind, _ in ENTRIES} == set(registry.KINDS)
 
 
-@pytest.mark.parametrize(("kind", "name"), [entry for entry in ENTRIES if entry[0] != "format"])
+@pytest.mark.parametrize(("kind", "name"), [entry for entry in ENTRIES if entry[0] not in ("family", "format")])
 def test_options_are_typed_and_have_defaults(kind: str, name: str) -> None:
     options = registry.options_of(kind, name)
     assert options().canonical() == {}, "defaults are left out of ids"

@@ -11,7 +11,9 @@ from tests.program import ROOT
 
 TEXT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 PROJECT = tomllib.loads(TEXT)["project"]
-REQUIREMENTS = [Requirement(text) for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]]
+EXTRAS = PROJECT["optional-dependencies"]
+NAMED = [Requirement(text) for text in PROJECT["dependencies"] + EXTRAS["docs"] + EXTRAS["test"]]
+REQUIREMENTS = [requirement for requirement in NAMED if requirement.name != "segbench"]
 
 
 def pinned(lines: list[str]) -> dict[str, Version]:

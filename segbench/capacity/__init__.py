@@ -1,1 +1,1 @@
-"""Memory, time and machine: which trainings fit, and how long they take."""
+"""Capacity: memory and time of trainings, and the machine that they are to run on."""

@@ -1,4 +1,4 @@
-"""Counts that take seconds and follow from the code alone: kept in the cache folder until the code changes."""
+"""A cache of counts that take seconds and depend on the code alone, kept on disk until the code changes."""
 
 import json
 from collections.abc import Callable
@@ -15,29 +15,29 @@ from segbench.core.spec import digest
 from segbench.data import places
 
 Counts = dict[str, int]
-_ROOMS = ("core", "models", "methods", "losses", "metrics", "engine", "reproduce")  # where what is counted is written
+_ROOMS = ("capacity", "core", "engine", "losses", "methods", "metrics", "models")  # the code that counts depend on
 
-_here: dict[str, Counts] = {}
+_loaded: dict[str, Counts] = {}
 
 
-def remembered(key: dict[str, Any], count: Callable[[], Counts]) -> Counts:
-    """What ``count`` gives, or gave earlier for the same key.
+def cached_counts(key: dict[str, Any], count: Callable[[], Counts]) -> Counts:
+    """Return the counts of ``count``, from the cache if it was called with this key before.
 
     Args:
-        key: plain data that says what is counted.
+        key: plain data that identifies the counts.
         count: does the work.
     """
     name = digest({**key, "torch": torch.__version__, "code": _code()})
-    if name not in _here:
-        path = places.cache_root() / "memory" / f"{name}.json"
-        _here[name] = _read(path) or _written(path, count())
-    return _here[name]
+    if name not in _loaded:
+        path = places.cache_root() / "counts" / f"{name}.json"
+        _loaded[name] = _read(path) or _written(path, count())
+    return _loaded[name]
 
 
 def _read(path: Path) -> Counts | None:
     try:
         found: Counts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not there, or no longer whole
+    except (OSError, ValueError):  # missing or damaged
         return None
     return found
 
@@ -46,13 +46,13 @@ def _written(path: Path, counts: Counts) -> Counts:
     try:
         atomic.write_json(path, counts)
     except RunFault:
-        return counts  # without a place to keep it, it is counted anew the next time
+        return counts  # counted again the next time
     return counts
 
 
 @cache
 def _code() -> str:
-    """Stands for the code: names, sizes and times of its files."""
+    """Return a digest of names, sizes and modification times of the code files."""
     root = Path(segbench.__file__).parent
     files = sorted(path for room in _ROOMS for path in (root / room).rglob("*.py"))
     return digest([(str(path.relative_to(root)), path.stat().st_size, path.stat().st_mtime_ns) for path in files])

@@ -1,4 +1,4 @@
-"""Which rows fit which GPU at their full protocol, with which fallback, and what that costs in comparability."""
+"""Rows that fit a GPU at their full protocol, the fallbacks of the others, and what these cost in comparability."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from segbench.recipe.resolve import Resolved, resolve_all
 
 from .memory import CONTEXT_BYTES, RESERVE_PERCENT, count_stage, evaluation_memory, training_memory
 
-CLASSES_GB = (8, 12, 24, 80)  # a GB is 10^9 bytes: what a card that is sold under the number has to give at least
+SIZES_GB = (8, 12, 24, 80)  # in GB of 10^9 bytes, the least that a card sold under this number has
 GB = 10**9
 
 SHORT = {"--checkpoint-activations": "ckpt", "--micro-batch N": "mbN", "--set evaluation.mode=slide": "slide"}
@@ -26,7 +26,7 @@ COSTS = {
         "the gradients are the same, and a step takes about a third longer."
     ),
     "--micro-batch N": (
-        "batch statistics, and what a contrastive loss compares, are of N images instead of the whole batch: "
+        "batch statistics, and the pairs of a contrastive loss, are of N images instead of the whole batch: "
         "a material deviation, verdicts become `not comparable`. The cross-entropy stays that of the batch."
     ),
     "--set evaluation.mode=slide": (
@@ -38,13 +38,13 @@ COSTS = {
 
 @dataclass(frozen=True)
 class Fallback:
-    """How a row fits.
+    """Options with which a row fits.
 
     Attributes:
-        bytes: what it then needs.
-        checkpoint: whether activations are checkpointed.
+        bytes: memory that it then needs.
+        checkpoint: activations are checkpointed.
         micro_batch: images of a forward pass; None for the whole batch.
-        window: side lengths of the windows of the evaluation; None where it stays as published.
+        window: (H, W) of the windows of the evaluation; None for the published evaluation.
     """
 
     bytes: int
@@ -54,7 +54,7 @@ class Fallback:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What is added to the command line; nothing if the row fits as published."""
+        """Words to add to the command line; empty if the row fits as published."""
         words = ["--checkpoint-activations"] if self.checkpoint else []
         words += [f"--micro-batch {self.micro_batch}"] if self.micro_batch is not None else []
         if self.window is not None:
@@ -63,7 +63,7 @@ class Fallback:
 
     @property
     def short(self) -> str:
-        """The same for a narrow column, in the words of ``SHORT``."""
+        """The same for a narrow column, in the abbreviations of ``SHORT``."""
         found = [SHORT["--checkpoint-activations"]] if self.checkpoint else []
         found += [SHORT["--micro-batch N"].replace("N", str(self.micro_batch))] if self.micro_batch is not None else []
         found += [SHORT["--set evaluation.mode=slide"]] if self.window is not None else []
@@ -71,13 +71,13 @@ class Fallback:
 
     @property
     def comparable(self) -> bool:
-        """Whether verdicts remain possible."""
+        """True if verdicts remain possible."""
         return self.micro_batch is None and self.window is None
 
 
 @dataclass(frozen=True)
-class Need:
-    """What one row on one data set needs on one GPU, in bytes.
+class Requirement:
+    """Memory of one row on one data set on one GPU, in bytes.
 
     Attributes:
         resolved: the row at its full protocol.
@@ -90,7 +90,7 @@ class Need:
 
     @property
     def batch(self) -> int:
-        """Images of the last stage's largest stream."""
+        """Batch of the last stage's largest stream, in images."""
         return max(stream.batch_total for stream in self._training.stages[-1].streams.values())
 
     @property
@@ -104,12 +104,12 @@ class Need:
         return max(self.training(checkpoint=True), self.evaluation)
 
     def count(self) -> None:
-        """Count what is not known yet, which takes seconds."""
+        """Compute the estimates that are not cached yet, which takes seconds."""
         self.training()
         _ = self.evaluation
 
     def training(self, *, micro_batch: int | None = None, checkpoint: bool = False) -> int:
-        """A step, or the validation where that needs more."""
+        """Return the bytes of a training step, or of the validation if that needs more."""
         key = (micro_batch, checkpoint)
         if key not in self._sizes:
             found = training_memory(
@@ -119,7 +119,7 @@ class Need:
         return self._sizes[key]
 
     def _validation(self, optimizer: int) -> int:
-        """Whole images of the validation, while the optimiser's momenta stay where they are."""
+        """Return the bytes of validating on whole images, with the optimizer's state on the device."""
         stage = self._training.stages[-1]
         if stage.schedule.validate_every is None:
             return 0
@@ -142,31 +142,31 @@ class Need:
         return self._training.stages[-1].primary_stream.crop
 
     def micro_batches(self) -> Iterator[int]:
-        """Sizes at which the batches of every stage can be cut and trained, largest first."""
+        """Yield the micro-batches that every stage can be trained with, largest first."""
         stages = self._training.stages
         batches = [[stream.batch_total for stream in stage.streams.values()] for stage in stages]
         sizes = {size for each in batches for size in even_sizes(each)}
         for size in sorted(sizes, reverse=True):
             cuts = not any(cut_fault(size, each) for each in batches)
-            if cuts and (size > 1 or all(map(_trains_alone, stages))):
+            if cuts and (size > 1 or all(map(_trains_on_single_images, stages))):
                 yield size
 
     def fit(self, memory_bytes: int) -> Fallback | None:
-        """The fallback that costs least, or None if there is none."""
+        """Return the fallback that costs least; None if there is none."""
         window = None
         scoring = self.evaluation
         if scoring > memory_bytes:
             window, scoring = self.crop, self.sliding
         if scoring > memory_bytes:
             return None
-        for checkpoint, micro_batch in self._ways():
+        for checkpoint, micro_batch in self._options():
             training = self.training(micro_batch=micro_batch, checkpoint=checkpoint)
             if training <= memory_bytes:
                 return Fallback(max(training, scoring), checkpoint, micro_batch, window)
         return None
 
-    def _ways(self) -> Iterator[tuple[bool, int | None]]:
-        """Checkpointing costs no comparability; of micro-batches the largest is nearest to the batch."""
+    def _options(self) -> Iterator[tuple[bool, int | None]]:
+        """Yield (checkpointing, micro-batch): the former costs no comparability, larger micro-batches cost less."""
         yield from ((False, None), (True, None))
         for size in self.micro_batches():
             yield from ((False, size), (True, size))
@@ -183,7 +183,7 @@ class Need:
         return evaluation_memory(self._training.stages[-1], spec, precision=self.precision).total
 
     def as_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return it as plain data."""
         return {
             "table": self.resolved.table.name,
             "row": self.resolved.row,
@@ -193,29 +193,29 @@ class Need:
             "bytes": self.published,
             "checkpointed_bytes": self.checkpointed,
             "evaluation_bytes": self.evaluation,
-            "fits_gb": class_of(self.published),
-            "fits_checkpointed_gb": class_of(self.checkpointed),
+            "fits_gb": size_class(self.published),
+            "fits_checkpointed_gb": size_class(self.checkpointed),
         }
 
 
-def needs(catalog: Catalog, tables: Iterable[str], *, precision: Precision = "bfloat16") -> list[Need]:
-    """Rows that train something and wait for nothing but data; nothing is counted yet."""
+def requirements(catalog: Catalog, tables: Iterable[str], *, precision: Precision = "bfloat16") -> list[Requirement]:
+    """Return the rows that train something and lack nothing but data; estimates are computed when asked for."""
     found = [resolved for table in tables for resolved in resolve_all(catalog, table)]
     return [
-        Need(resolved, precision)
+        Requirement(resolved, precision)
         for resolved in found
         if resolved.ran.training is not None and not resolved.unsupported and not resolved.is_counted
     ]
 
 
-def class_of(count: int) -> int | None:
-    """The smallest class of ``CLASSES_GB`` that holds so many bytes; None if none does."""
-    return next((size for size in CLASSES_GB if count <= size * GB), None)
+def size_class(count: int) -> int | None:
+    """Return the smallest of ``SIZES_GB`` that holds so many bytes; None if none does."""
+    return next((size for size in SIZES_GB if count <= size * GB), None)
 
 
-def grouped(found: Iterable[Need]) -> list[list[Need]]:
-    """Rows of a table that need the same on the same data to 0.1 GB, together."""
-    groups: dict[tuple[object, ...], list[Need]] = {}
+def grouped(found: Iterable[Requirement]) -> list[list[Requirement]]:
+    """Group the rows of a table that need the same on the same data to 0.1 GB."""
+    groups: dict[tuple[object, ...], list[Requirement]] = {}
     for need in found:
         resolved = need.resolved
         sizes = [round(each / GB, 1) for each in (need.training(), need.training(checkpoint=True), need.evaluation)]
@@ -224,15 +224,15 @@ def grouped(found: Iterable[Need]) -> list[list[Need]]:
     return list(groups.values())
 
 
-def label(need: Need) -> str:
-    """The network of the last stage."""
+def label(need: Requirement) -> str:
+    """Return the network of the last stage in words."""
     training = need.resolved.ran.training
     assert training is not None
     return model_label(training.stages[-1].model)
 
 
-def _trains_alone(stage: StageSpec) -> bool:
-    """Whether a network can be trained on one image at a time: not if that leaves a normalisation with one value."""
+def _trains_on_single_images(stage: StageSpec) -> bool:
+    """Return True if a network can be trained on single images, which may leave a norm with a single value."""
     alone = {"schedule": stage.schedule.model_copy(update={"micro_batch": 1}), "method": Choice(name="supervised")}
     try:
         count_stage(stage.model_copy(update=alone), precision="bfloat16")

@@ -1,11 +1,11 @@
-"""How much memory a row needs on a GPU: estimated from shapes, so that it is known before there is a GPU.
+"""GPU memory of trainings and evaluations, estimated from shapes, without a GPU.
 
-What a training step keeps for its gradients is counted on the meta device (``metrics.footprint``), with the method's
-own forward pass at the full crop and batch. Beside a simulation that follows every tensor through forward and backward
-pass (HRNet, ResNet, Swin, Mix Transformer, Xception; with and without checkpointing) the peak was 1 to 6 % too high in
-bfloat16, up to 44 % in float32, never too low. What no shape tells is the reserve: CUDA's own memory, workspaces of its
-libraries, what its allocator cannot use; it is a convention, not yet measured on a GPU. A compiled network usually
-needs less.
+The activations that a training step keeps for its gradients are counted on the meta device (``metrics.footprint``) with
+the method's own forward pass at the full crop and batch. Compared with a simulation that follows every tensor through
+forward and backward pass (HRNet, ResNet, Swin, Mix Transformer, Xception; with and without checkpointing) the peak was
+1 to 6 % too high in bfloat16, up to 44 % in float32, never too low. Shapes do not show the reserve: CUDA's own memory,
+workspaces of its libraries, fragmentation of its allocator; it is a convention, not yet measured on a GPU. A compiled
+network usually needs less.
 """
 
 from collections.abc import Sequence
@@ -29,29 +29,29 @@ from segbench.methods.step import StepInfo
 from segbench.metrics.footprint import SavedBytes, count_peak, count_saved, emulate_autocast
 from segbench.models.segmentor import build_segmentor
 
-from .count_cache import remembered
+from .count_cache import cached_counts
 
 CONTEXT_BYTES = 600_000_000  # of a process with CUDA, cuDNN and cuBLAS, before its first tensor
-RESERVE_PERCENT = 10  # of everything else: workspaces, and gaps that the allocator cannot use
+RESERVE_PERCENT = 10  # of everything else: workspaces and fragmentation
 _STEP = 10**9  # past every warm-up
-_PROBE: Size = (512, 1024)  # an image whose pixels tell what one pixel costs at evaluation
-_PROBE_CLASSES = 19  # so that a network is counted once; scores at the size of the label are counted apart
-_UNKNOWN_SIDES = 2  # images of unknown size have twice the crop's sides
+_PROBE: Size = (512, 1024)  # size of the image from which the cost of a pixel at evaluation is taken
+_PROBE_CLASSES = 19  # whatever the data set, so that a network is counted once; scores at the label's size are added
+_UNKNOWN_SIDES = 2  # times the crop's sides, for images of unknown size
 _FLOAT32 = 4
-_SINGLE = "more than 1 value per channel"  # as PyTorch puts it
+_SINGLE = "more than 1 value per channel"  # PyTorch's message
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Bytes on one GPU, at the moment when most are needed.
+class MemoryEstimate:
+    """Peak memory on one GPU, in bytes.
 
     Attributes:
         weights: parameters and buffers.
-        gradients: of what is trained.
-        optimizer: momenta.
-        activations: what a forward pass keeps for its gradients; at evaluation, the most that lives at once.
-        working: what comes and goes: temporaries of the forward pass, or two gradients of the largest tensor.
-        reserve: what no shape tells.
+        gradients: of trained parameters.
+        optimizer: its momenta.
+        activations: kept by a forward pass for its gradients; at evaluation, the peak.
+        working: temporaries of the forward pass, or two gradients of the largest tensor.
+        reserve: CUDA's own memory, workspaces and fragmentation.
     """
 
     weights: int
@@ -70,11 +70,11 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Counted:
-    """Of one forward pass of a stage, in bytes unless said otherwise; see ``footprint.SavedBytes``.
+class ForwardCount:
+    """Memory of one forward pass of a stage, in bytes; see ``footprint.SavedBytes``.
 
     Attributes:
-        copies: of weights in the low precision; they do not grow with the batch.
+        copies: of the weights in low precision; they do not grow with the batch.
     """
 
     weights: int
@@ -86,7 +86,7 @@ class Counted:
     passing: int
 
     def kept(self, share: float, *, checkpoint: bool) -> int:
-        """What is kept of a forward pass with a share of the images."""
+        """Return the bytes kept by a forward pass with a share of the images."""
         whole = self.checkpointed if checkpoint else self.everything
         fixed = min(self.copies, whole)
         return fixed + ceil((whole - fixed) * share)
@@ -99,15 +99,15 @@ def training_memory(
     micro_batch: int | None = None,
     checkpoint: bool = False,
     devices: int = 1,
-) -> Memory:
-    """Memory of a training step of the stage that needs most, on each of some GPUs.
+) -> MemoryEstimate:
+    """Estimate the memory of a training step on each GPU, for the stage that needs most.
 
     Args:
         training: the protocol.
         precision: ``bfloat16`` means autocast.
-        micro_batch: images of a forward pass over all devices, instead of what the protocol says.
-        checkpoint: whether the backbone's activations are computed again.
-        devices: GPUs that each batch is spread over.
+        micro_batch: images of a forward pass over all devices; None for the protocol's.
+        checkpoint: recompute the backbone's activations instead of keeping them.
+        devices: GPUs that share each batch.
     """
     found = [
         _stage_memory(stage, precision=precision, micro_batch=micro_batch, checkpoint=checkpoint, devices=devices)
@@ -118,12 +118,12 @@ def training_memory(
 
 def _stage_memory(
     stage: StageSpec, *, precision: Precision, micro_batch: int | None, checkpoint: bool, devices: int
-) -> Memory:
+) -> MemoryEstimate:
     counted = count_stage(stage, precision=precision)
     largest = max(stream.batch_total for stream in stage.streams.values())
     at_once = min(largest, micro_batch or stage.images_at_once)
     share = ceil(at_once / devices) / stage.images_at_once
-    return Memory(
+    return MemoryEstimate(
         weights=counted.weights,
         gradients=counted.trained,
         optimizer=counted.trained * _momenta(stage.schedule.optimizer),
@@ -133,17 +133,19 @@ def _stage_memory(
 
 
 def _momenta(optimizer: OptimizerSpec) -> int:
-    """How many numbers an optimiser keeps of each weight."""
+    """Return how many numbers an optimizer keeps of each parameter."""
     if optimizer.name == "sgd":
         return 1 if optimizer.momentum else 0
     return 2
 
 
-def evaluation_memory(stage: StageSpec, evaluation: EvaluationSpec, *, precision: Precision = "bfloat16") -> Memory:
-    """Memory of scoring one image at the largest scale.
+def evaluation_memory(
+    stage: StageSpec, evaluation: EvaluationSpec, *, precision: Precision = "bfloat16"
+) -> MemoryEstimate:
+    """Estimate the memory of scoring one image at the largest scale.
 
-    What lives at once grows with the pixels that the network is shown; scores of all classes at the size of the label
-    are float32, two of them for a plain protocol and four where views are fused.
+    The peak of the network grows with the pixels of its input; scores of all classes at the size of the label are
+    float32, two copies of them for a plain protocol and four where views are fused.
     """
     num_classes = _num_classes(stage)
     weights, peak = _count_evaluation(stage, precision=precision)
@@ -158,7 +160,7 @@ def evaluation_memory(stage: StageSpec, evaluation: EvaluationSpec, *, precision
         answer += ceil((num_classes + 1) * shown) * _FLOAT32
         shown = float(window)
     copies = _copies(weights, precision)
-    return Memory(
+    return MemoryEstimate(
         weights=weights,
         activations=copies + ceil((peak - copies) * shown / prod(_PROBE)),
         working=answer,
@@ -166,7 +168,7 @@ def evaluation_memory(stage: StageSpec, evaluation: EvaluationSpec, *, precision
 
 
 def _image_size(stage: StageSpec, evaluation: EvaluationSpec) -> Size:
-    """(H, W) of an image at scale 1, as the network is shown it."""
+    """Return (H, W) of the network's input at scale 1."""
     data = evaluation.data
     crop = stage.primary_stream.crop
     native = facts(data.name).native_size
@@ -191,11 +193,11 @@ def _num_classes(stage: StageSpec) -> int:
     return class_table(data.classes or data.name).num_classes
 
 
-def count_stage(stage: StageSpec, *, precision: Precision) -> Counted:
-    """Count one forward pass of a stage's method with its losses; remembered on disk for equal shapes.
+def count_stage(stage: StageSpec, *, precision: Precision) -> ForwardCount:
+    """Count one forward pass of a stage's method with its losses; cached on disk for equal shapes.
 
     Raises:
-        InvalidFault: a normalisation has a single value to take statistics of.
+        InvalidFault: a norm would take statistics of a single value.
     """
     key = {
         "model": stage.model.canonical(),
@@ -204,14 +206,14 @@ def count_stage(stage: StageSpec, *, precision: Precision) -> Counted:
         "classes": _num_classes(stage),
         "precision": precision,
     }
-    return Counted(**remembered(key, lambda: asdict(_count_stage(stage, precision))))
+    return ForwardCount(**cached_counts(key, lambda: asdict(_count_stage(stage, precision))))
 
 
 def _at_once(stage: StageSpec, name: str) -> int:
-    return stage.streams[name].batch_total // stage.parts
+    return stage.streams[name].batch_total // stage.micro_batches
 
 
-def _count_stage(stage: StageSpec, precision: Precision) -> Counted:
+def _count_stage(stage: StageSpec, precision: Precision) -> ForwardCount:
     with torch.device("meta"):
         method = build_method(stage, num_classes=_num_classes(stage)).train()
         batches = {
@@ -221,13 +223,13 @@ def _count_stage(stage: StageSpec, precision: Precision) -> Counted:
             )
             for name, stream in stage.streams.items()
         }
-    # Shapes have no generator of random numbers; in which order equals are drawn changes none of them.
+    # The meta device has no random generator; the order of draws changes no shape.
     method.generator = _no_generator  # type: ignore[method-assign, assignment]
     emulate_autocast(method.children(), _dtype(precision))
     owned = [*method.parameters(), *method.buffers()]
     kept = _kept(method, batches, owned)
     weights = _bytes(owned)
-    return Counted(
+    return ForwardCount(
         weights=weights,
         trained=_bytes([parameter for parameter in method.parameters() if parameter.requires_grad]),
         copies=_copies(weights, precision),
@@ -239,7 +241,7 @@ def _count_stage(stage: StageSpec, precision: Precision) -> Counted:
 
 
 def _kept(method: Method, batches: dict[str, Batch], owned: list[Tensor]) -> SavedBytes:
-    """Of the method with its losses, or of its networks alone where the losses look at values, which shapes lack."""
+    """Count the method with its losses, or only its networks if the losses depend on values, which shapes lack."""
     units = pieces(method.segmentor.backbone)
     try:
         return count_saved(lambda: method(batches, StepInfo(_STEP, _STEP)), owned=owned, pieces=units)
@@ -256,7 +258,7 @@ def _kept(method: Method, batches: dict[str, Batch], owned: list[Tensor]) -> Sav
 
 
 def _count_evaluation(stage: StageSpec, *, precision: Precision) -> tuple[int, int]:
-    """Bytes of the weights, and most bytes that live at once for an image of ``_PROBE``."""
+    """Return the bytes of the weights, and the peak for an image of ``_PROBE``."""
 
     def count() -> dict[str, int]:
         with torch.device("meta"):
@@ -267,7 +269,7 @@ def _count_evaluation(stage: StageSpec, *, precision: Precision) -> tuple[int, i
         return {"weights": weights, "peak": count_peak(lambda: segmentor(image))}
 
     key = {"evaluation": stage.model.canonical(), "precision": precision}
-    found = remembered(key, count)
+    found = cached_counts(key, count)
     return found["weights"], found["peak"]
 
 
@@ -276,7 +278,7 @@ def _dtype(precision: Precision) -> torch.dtype:
 
 
 def _copies(weights: int, precision: Precision) -> int:
-    """Of float32 weights in bfloat16; at most, as a few are never cast."""
+    """Return the bytes of bfloat16 copies of float32 weights; an upper bound, as a few are never cast."""
     return weights // 2 if precision == "bfloat16" else 0
 
 
@@ -289,7 +291,7 @@ def _no_generator(info: StepInfo, *, group: int = 0, stream: str = "") -> None:
 
 
 def _without_floats(options: Any) -> Any:
-    """Options of a method as far as they can be shapes: rows that differ in a weight alone are counted once."""
+    """Mask the floats in options, which cannot be shapes: rows that differ only in a loss weight are counted once."""
     if isinstance(options, dict):
         return {key: _without_floats(value) for key, value in options.items()}
     if isinstance(options, list | tuple):

@@ -1,4 +1,4 @@
-"""How long and how much: a short probe of the real method on this machine, scaled by FLOPs."""
+"""Time and memory of trainings, from a short probe of the method on this machine, scaled by FLOPs."""
 
 import math
 import sys
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from segbench.checkpoints.native import saved_step
+from segbench.checkpoints.training_state import saved_step
 from segbench.core.spec import EvaluationSpec, Size, StageSpec, TrainingSpec
 from segbench.data.batch import Batch
 from segbench.data.classes import class_table
@@ -28,15 +28,15 @@ from segbench.results.store import Store
 from .memory import training_memory
 
 SMALL: Size = (128, 128)
-CHEAP_MACS = 5e9  # forward, of a whole step: below this the step itself is the probe
+CHEAP_MACS = 5e9  # of the forward pass of a whole step: below this the step itself is the probe
 PROBE_SECONDS = 0.5
 BACKWARD = 3.0  # a training step costs about three forward passes
-OVERLAP = 2.0  # how often a pixel of a training image is shown where a method gathers from windows
+OVERLAP = 2.0  # how often a pixel of a training image is in a window where a method gathers from windows
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one training with one evaluation.
+    """Estimate for one training with one evaluation.
 
     Attributes:
         seconds: of both.
@@ -48,13 +48,13 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Probed:
-    """What a probe of a stage found.
+class Probe:
+    """Result of a probe of a stage.
 
     Attributes:
         seconds: of a step.
-        gathers: whether the method is shown training images before each evaluation.
-        images: about how many; None: all.
+        gathers: the method sees training images before each evaluation.
+        images: about how many; None for all.
         layers: of the encoder.
     """
 
@@ -68,18 +68,18 @@ def estimate(
     training: TrainingSpec,
     evaluation: EvaluationSpec,
     runtime: Runtime,
-    probed: dict[Any, Probed],
+    probes: dict[Any, Probe],
     *,
     done: Sequence[int] = (),
 ) -> Estimate:
-    """Time and memory of a training with one evaluation.
+    """Estimate time and memory of a training with one evaluation.
 
     Args:
-        training: what is trained.
-        evaluation: how it is scored.
+        training: the training.
+        evaluation: of its weights.
         runtime: the machine.
-        probed: what is known by network, method, crop and batch; filled as probes are made.
-        done: steps of each stage that need not be done again; empty for none.
+        probes: by network, method, crop and batch; new ones are added.
+        done: steps of each stage that are done already; empty for none.
 
     Raises:
         InvalidFault: the evaluation asks for features of a layer that the network does not have.
@@ -89,10 +89,10 @@ def estimate(
     for stage, begun in zip(training.stages, done or [0] * len(training.stages), strict=True):
         stream = stage.primary_stream
         images = sum(item.batch_total for item in stage.streams.values())
-        key = (stage.model.id(), stage.method.name, stream.crop, images, stage.parts)
-        if key not in probed:
-            probed[key] = _probe(stage, images, runtime, fits=_fits(memory.total, runtime))
-        per_step = probed[key].seconds
+        key = (stage.model.id(), stage.method.name, stream.crop, images, stage.micro_batches)
+        if key not in probes:
+            probes[key] = _probe(stage, images, runtime, fits=_fits(memory.total, runtime))
+        per_step = probes[key].seconds
         seconds += per_step * (stage.schedule.steps - begun)
         crop = prod(stream.crop)
         per_pixel = per_step / images / BACKWARD / crop
@@ -100,17 +100,17 @@ def estimate(
             every = stage.schedule.validate_every
             rounds = stage.schedule.steps // every - begun // every
             seconds += rounds * _pixels(stage, EvaluationSpec(data=stream.data), split="val") * per_pixel
-        if probed[key].gathers:
-            seconds += _gathered_pixels(stage, probed[key].images) * per_pixel
+        if probes[key].gathers:
+            seconds += _gathered_pixels(stage, probes[key].images) * per_pixel
     if evaluation.features is not None:
-        require_layer(evaluation.features, probed[key].layers)
+        require_layer(evaluation.features, probes[key].layers)
     passes = sum(scale**2 for scale in evaluation.scales) * (2 if evaluation.flip else 1)
     seconds += passes * _pixels(training.stages[-1], evaluation, split=evaluation.data.splits[0]) * per_pixel
     return Estimate(seconds, memory.total)
 
 
 def _pixels(stage: StageSpec, evaluation: EvaluationSpec, *, split: str, most: int | None = None) -> float:
-    """Pixels of a whole split, or of so many images of it, at the size of the evaluation."""
+    """Return the pixels of a whole split, or of ``most`` images of it, at the size of the evaluation."""
     data = evaluation.data
     crop = stage.primary_stream.crop
     if data.source == "generated":
@@ -121,7 +121,7 @@ def _pixels(stage: StageSpec, evaluation: EvaluationSpec, *, split: str, most: i
 
 
 def _gathered_pixels(stage: StageSpec, images: int | None) -> float:
-    """Pixels of the windows of training images that are shown before every validation and at the end."""
+    """Return the pixels of the windows of training images before every validation and at the end."""
     schedule, stream = stage.schedule, stage.primary_stream
     times = math.ceil(schedule.steps / (schedule.validate_every or schedule.steps))
     evaluation = EvaluationSpec(data=stream.data)
@@ -139,18 +139,18 @@ def steps_done(training: TrainingSpec, store: Store) -> list[int]:
 
 
 def _fits(memory_bytes: int, runtime: Runtime) -> bool:
-    """Whether a step of full size may be tried: not where it would exhaust the device."""
+    """Return True if the device has the memory for a step of full size."""
     there = runtime.memory_bytes()
     return there is None or memory_bytes <= there
 
 
-def _probe(stage: StageSpec, images: int, runtime: Runtime, *, fits: bool) -> Probed:
-    """One step of a stage at its full crop and batch, from a forward and backward pass."""
+def _probe(stage: StageSpec, images: int, runtime: Runtime, *, fits: bool) -> Probe:
+    """Time one step of a stage at its full crop and batch, from a forward and backward pass."""
     stream = stage.primary_stream
     num_classes = class_table(stream.data.classes or stream.data.name).num_classes
     method = build_method(stage, num_classes=num_classes)
     full = count_cost(method.predictor(), stream.crop)
-    crop, batch, scale = stream.crop, images // stage.parts, float(stage.parts)
+    crop, batch, scale = stream.crop, images // stage.micro_batches, float(stage.micro_batches)
     if not (runtime.is_cuda and fits) and full.multiply_adds * images > CHEAP_MACS:
         crop, batch = (min(SMALL[0], crop[0]), min(SMALL[1], crop[1])), min(2, batch)
         scale = full.multiply_adds * images / (count_cost(method.predictor(), crop).multiply_adds * batch)
@@ -164,13 +164,13 @@ def _probe(stage: StageSpec, images: int, runtime: Runtime, *, fits: bool) -> Pr
         )
         for name in stage.streams
     }
-    _step(method, batches, runtime)  # the first step also pays for start-up, here and in a training once
+    _step(method, batches, runtime)  # warm-up; a training pays for it once, too
     seconds = _step(method, batches, runtime)
-    if seconds < PROBE_SECONDS:  # a short one is easily disturbed
+    if seconds < PROBE_SECONDS:  # short ones vary
         seconds = min(seconds, *(_step(method, batches, runtime) for _ in range(2)))
     gatherer = method.gatherer()
     layers = len(method.predictor().layer_strides)
-    return Probed(scale * seconds, gatherer is not None, None if gatherer is None else gatherer.images, layers)
+    return Probe(scale * seconds, gatherer is not None, None if gatherer is None else gatherer.images, layers)
 
 
 def _step(method: Method, batches: dict[str, Batch], runtime: Runtime) -> float:

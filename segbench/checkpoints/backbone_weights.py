@@ -1,8 +1,7 @@
-"""Pretrained backbone weights: which published file fits, fetching it, loading it strictly.
+"""Pretrained backbone weights: look up the published file that fits, fetch it, load it strictly.
 
-The table of files is data (``backbone_weights.yaml``). Looking up and fetching need no torch. A file is fetched with
-``huggingface_hub`` (its cache, its environment variables) and read as safetensors; one with addresses of its own goes
-where ``torch.hub`` keeps such files, and its tensors alone are read. Nothing in a file is ever executed.
+The table of files is data (``backbone_weights.yaml``). Looking up and fetching need no torch. Files of the Hugging Face
+Hub are kept in the hub's cache, those with addresses in the folder of ``torch.hub``. No code in a file is ever run.
 """
 
 import os
@@ -16,17 +15,18 @@ import yaml
 from pydantic import ValidationError
 
 from segbench.core import registry
-from segbench.core.download import fetch
-from segbench.core.errors import InvalidFault, MissingFault, first_line
+from segbench.core.errors import InvalidFault, MissingFault
 from segbench.core.hashing import file_sha256
-from segbench.core.offline import hub_offline, hub_quiet, offline, root_cause
+from segbench.core.offline import offline
+from segbench.core.published_file import PublishedFile, fetch_published
 from segbench.core.spec import Choice
 from segbench.core.to_fetch import ToFetch
 
+from . import hub
 from .loading import LoadReport, load_strictly
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 FILE_NAME = "model.safetensors"
 RANDOM = "with --set weights.backbone=random (recorded as a deviation)"
@@ -34,16 +34,16 @@ RANDOM = "with --set weights.backbone=random (recorded as a deviation)"
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """One published file and how its tensors become the network's.
+    """A published file, and the mapping of its tensors to the network's.
 
     Attributes:
-        name: of the repository, or of the file if it has addresses of its own.
-        drop: which of its tensors are left out, as `loading.match` wants them.
-        rename: beginnings of its names, and what stands in their place in the network.
-        fresh: beginnings of the names of tensors that it lacks; they stay as they were drawn.
-        urls: where the file lies; empty for a repository of the hub.
+        name: of the repository, or of the file if it has addresses.
+        drop: tensors to leave out, as in `loading.match`.
+        rename: prefixes of its names, and those in the network.
+        fresh: prefixes of tensors that it lacks, which keep their initial values.
+        urls: addresses; empty for a repository of the hub.
         sha256: the first digits of its checksum, if it has addresses.
-        note: what is known of these.
+        note: on the addresses.
     """
 
     name: str
@@ -55,7 +55,7 @@ class PublishedWeights:
     note: str = ""
 
     def renamed(self, name: str) -> str:
-        """The network's name for a tensor of the file."""
+        """Return the network's name of a tensor of the file."""
         for theirs, ours in self.rename:
             if name.startswith(theirs):
                 return ours + name.removeprefix(theirs)
@@ -64,10 +64,10 @@ class PublishedWeights:
 
 @dataclass(frozen=True)
 class ListedWeights:
-    """One line of the table.
+    """A line of the table.
 
     Attributes:
-        weights: what the network was trained on, e.g. ``imagenet``.
+        weights: the data that the network was trained on, e.g. ``imagenet``.
         backbone: the network, with the options that differ from its defaults.
         published: its file.
     """
@@ -78,12 +78,12 @@ class ListedWeights:
 
 
 def published_weights(backbone: Choice, *, weights: str, file: str | None = None) -> PublishedWeights:
-    """The file whose network is exactly the one that ``backbone`` describes.
+    """Return the published file of exactly the network that ``backbone`` describes.
 
     Args:
         backbone: registered name and options.
-        weights: what it was trained on, e.g. ``imagenet``.
-        file: its name, or what follows the last ``/`` of it; None takes the first one that fits.
+        weights: the data that it was trained on, e.g. ``imagenet``.
+        file: its name, or the part of it after the last ``/``; None for the first one that fits.
 
     Raises:
         MissingFault: no published file fits, or none of this name.
@@ -120,7 +120,7 @@ def published_weights(backbone: Choice, *, weights: str, file: str | None = None
 
 
 def listed_weights() -> tuple[ListedWeights, ...]:
-    """Every published file of the table; one that serves several networks stands there for each."""
+    """Return all published files of the table; one that fits several networks is repeated for each."""
     return tuple(
         ListedWeights(weights, Choice(name=group["backbone"], options=file["options"]), _published(group, file))
         for weights, groups in _table().items()
@@ -130,7 +130,7 @@ def listed_weights() -> tuple[ListedWeights, ...]:
 
 
 def weights_need(backbone: Choice, weights: str, *, file: str | None = None) -> ToFetch | None:
-    """What a run still has to download; None if nothing."""
+    """Return what a run still has to download; None if nothing."""
     if weights == "random":
         return None
     try:
@@ -146,41 +146,41 @@ def weights_need(backbone: Choice, weights: str, *, file: str | None = None) -> 
 
 
 def fetch_weights(published: PublishedWeights) -> Path:
-    """Local path of the file, from the cache if it is there, otherwise downloaded.
+    """Return the local path of the file, downloaded if it is not there.
 
     Raises:
-        MissingFault: not in the cache and not to be had.
-        InvalidFault: the file is another one than the table says.
+        MissingFault: it is not there and cannot be downloaded, or is not the published file and was removed.
     """
-    if published.urls:
-        return _fetch_file(published)
-    from huggingface_hub import constants, hf_hub_download
-
     cached = local_weights(published)
-    if cached is not None:
+    if cached is not None and not published.urls:
         return cached
-    switch = offline() or ("HF_HUB_OFFLINE" if constants.HF_HUB_OFFLINE else "")
-    if switch:
-        raise _lacking(published, constants.HF_HUB_CACHE, f"{switch} is set")
+    folder, again = _torch_hub(), f"the same command {RANDOM}"
+    if cached is None and (switch := offline()):
+        from huggingface_hub import constants
+
+        raise MissingFault(
+            f"The weights {published.name} are not in the cache {folder if published.urls else constants.HF_HUB_CACHE} "
+            f"and {switch} is set; on a connected machine run `segbench weights download {published.name}` and copy "
+            "that cache here.",
+            next=again,
+        )
+    if not published.urls:
+        command = f"segbench weights download {published.name}"
+        return hub.download(published.name, (FILE_NAME,), command=command, next=again)
+    file = PublishedFile(published.name, published.urls, {"sha256": published.sha256} if published.sha256 else {})
     try:
-        with hub_quiet():
-            return Path(hf_hub_download(published.name, FILE_NAME))
-    except OSError as error:
-        raise _lacking(published, constants.HF_HUB_CACHE, f"the download failed: {root_cause(error)}") from error
+        return fetch_published(file, folder, next=again)
+    except MissingFault as error:
+        note = (f"{published.name}: {published.note}.",) if published.note else ()
+        raise MissingFault(*error.faults, *note, next=error.next) from error
 
 
 def local_weights(published: PublishedWeights) -> Path | None:
-    """Local path of the file if it is on this machine; nothing is asked of the network."""
-    if published.urls:
-        path = _hub_file(published.name)
-        return path if path.exists() else None
-    from huggingface_hub import hf_hub_download
-
-    try:
-        with hub_offline():
-            return Path(hf_hub_download(published.name, FILE_NAME, local_files_only=True))
-    except OSError:
-        return None
+    """Return the local path of the file if it is on this machine; the network is not used."""
+    if not published.urls:
+        return hub.cached(published.name, (FILE_NAME,))
+    path = _torch_hub() / published.name
+    return path if path.exists() else None
 
 
 def load_backbone_weights(
@@ -203,72 +203,34 @@ def load_backbone_weights(
     """
     if weights == "random":
         return None
+    from .unwrap import read_tensors
+
     published = published_weights(choice, weights=weights, file=file)
     path = fetch_weights(published)
-    if published.urls:
-        from .foreign.unwrap import read_tensors
-
-        state, sha256 = read_tensors(path), file_sha256(path)
-    else:
-        state, sha256 = read_safetensors(path)
-    state = {published.renamed(name): tensor for name, tensor in state.items()}
+    try:
+        tensors = read_tensors(path)
+    except InvalidFault as error:
+        raise InvalidFault(*error.faults, next=f"rm {path}") from error
+    state = {published.renamed(name): tensor for name, tensor in tensors.items()}
     return load_strictly(
-        backbone, state, source=published.name, drop=published.drop, fresh=published.fresh, sha256=sha256
+        backbone,
+        state,
+        source=published.name,
+        drop=published.drop,
+        fresh=published.fresh,
+        sha256=file_sha256(path),
     )
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, "Tensor"], str]:
-    """Tensors of a safetensors file by name, and the SHA-256 of the file.
-
-    Raises:
-        InvalidFault: the file is no safetensors file or is cut short.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    sha256 = file_sha256(path)
-    try:
-        return load_file(path), sha256
-    except SafetensorError as error:
-        raise InvalidFault(
-            f"{path} is damaged or not a safetensors file: {first_line(error)}.", next=f"rm {path}"
-        ) from error
-
-
-def _fetch_file(published: PublishedWeights) -> Path:
-    """Local path of a file that has addresses of its own, downloaded if it is not there."""
-    path = _hub_file(published.name)
-    if (switch := offline()) and not path.exists():
-        raise _lacking(published, path.parent, f"{switch} is set")
-    try:
-        sha256 = fetch(published.urls, path, next=f"the same command {RANDOM}")
-    except MissingFault as error:
-        told = f"{published.name}: {published.note}. " if published.note else ""
-        raise MissingFault(*error.faults, f"{told}A copy is taken from {path}.", next=error.next) from error
-    if not sha256.startswith(published.sha256):
-        raise InvalidFault(
-            f"{path} has SHA-256 {sha256}, which should begin with {published.sha256}.", next=f"rm {path}"
-        )
-    return path
-
-
-def _hub_file(name: str) -> Path:
-    """Where ``torch.hub`` keeps a file of weights; another program may have put it there already."""
+def _torch_hub() -> Path:
+    """Return the folder in which ``torch.hub`` keeps files of weights, possibly of other programs."""
     caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     home = Path(os.environ.get("TORCH_HOME") or caches / "torch")
-    return home.expanduser() / "hub" / "checkpoints" / name
-
-
-def _lacking(published: PublishedWeights, cache_folder: str | Path, why: str) -> MissingFault:
-    return MissingFault(
-        f"The weights {published.name} are not in the cache {cache_folder} and {why}; "
-        f"on a connected machine run `segbench weights download {published.name}` and copy that cache here.",
-        next=f"the same command {RANDOM}",
-    )
+    return home.expanduser() / "hub" / "checkpoints"
 
 
 def _published(group: dict[str, Any], file: dict[str, Any]) -> PublishedWeights:
-    """One file of a group of the table."""
+    """Return a file of a group of the table."""
     return PublishedWeights(
         file["name"],
         drop=tuple(group.get("drop", ())),

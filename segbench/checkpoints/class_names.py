@@ -1,17 +1,22 @@
-"""Whose classes some names are: other projects spell them a little otherwise, and leave synonyms out. Free of torch."""
+"""Class tables and data sets by the names or the number of classes. Free of torch.
+
+Other projects spell class names a little differently and leave synonyms out.
+"""
 
 import re
 from collections.abc import Sequence
 
+from segbench.core import registry
 from segbench.data.classes import class_table, table_names
+from segbench.data.facts import facts
 
-_ALIKE = 0.75  # share of the places whose names must agree; projects rename a few
+_ALIKE = 0.75  # share of the positions whose names must agree; projects rename a few
 _END = re.compile(r"[,;/(]")
 _LEFT_OUT = re.compile(r"[^a-z0-9]")
 
 
 def table_of(names: Sequence[str]) -> str:
-    """The class table whose classes these are in this order; empty if there is none.
+    """Return the class table with these names in this order; empty if there is none.
 
     Args:
         names: in the order of a network's outputs.
@@ -21,25 +26,49 @@ def table_of(names: Sequence[str]) -> str:
     return best if shares[best] >= _ALIKE else ""
 
 
+def likely_dataset(num_classes: int) -> str:
+    """Return the data set that a network with so many outputs most likely predicts; empty if there is none.
+
+    Data sets with labels to evaluate on come first, then those whose main class table has the number, then those that
+    come with segbench.
+    """
+
+    def unlikelihood(name: str) -> tuple[bool, bool, bool]:
+        known = facts(name)
+        evaluated = bool({"val", "test"} & known.splits.keys())
+        return (
+            not evaluated,
+            class_table(known.table).num_classes != num_classes,
+            not registry.is_packaged("dataset", name),
+        )
+
+    fitting = [
+        name
+        for name in registry.names("dataset")
+        if any(class_table(table).num_classes == num_classes for table in (facts(name).table, *facts(name).variants))
+    ]
+    return min(fitting, key=unlikelihood, default="")
+
+
 def agreement(names: Sequence[str], others: Sequence[str]) -> float:
-    """Share of the places where two lists have the same name, spelling aside; 0 for lists of different lengths."""
+    """Return the share of positions with the same name, spelling aside; 0 for lists of different lengths."""
     if len(names) != len(others) or not names:
         return 0.0
     return sum(_plain(one) == _plain(other) for one, other in zip(names, others, strict=True)) / len(names)
 
 
 def same_order(names: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether these are the same classes in the same order, spelling aside."""
+    """Return True for the same classes in the same order, spelling aside."""
     return agreement(names, others) >= _ALIKE
 
 
-def turned_round(names: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether these are the same classes, but in another order."""
+def is_reordered(names: Sequence[str], others: Sequence[str]) -> bool:
+    """Return True for the same classes in another order."""
     if len(names) != len(others) or same_order(names, others):
         return False
     return len({*map(_plain, names)} & {*map(_plain, others)}) >= _ALIKE * len(names)
 
 
 def _plain(name: str) -> str:
-    """``Traffic light; signal`` as ``trafficlight``."""
+    """Normalise ``Traffic light; signal`` to ``trafficlight``."""
     return _LEFT_OUT.sub("", _END.split(name, maxsplit=1)[0].casefold())

@@ -1,163 +1,128 @@
-"""From what a user types for a checkpoint to a file: a path, an address, the Hugging Face Hub, or a registered name."""
+"""Fetch published checkpoints: the local file, its download, and its checksum. Free of torch.
 
-import hashlib
+Files with addresses are kept in the cache folder, those of the Hugging Face Hub in the hub's own cache. The SHA-256 of
+the first download is recorded, and later files are held to it.
+"""
+
+import contextlib
 import re
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from pathlib import Path
 
-from segbench.core.checksums import remove_with_record
-from segbench.core.download import RetryPolicy, fetch
-from segbench.core.errors import MissingFault, UsageFault, first_line
-from segbench.core.offline import hub_offline, hub_quiet, offline, root_cause
-from segbench.core.progress import Count, ignore
+from segbench.core.atomic import guarded
+from segbench.core.checksums import ChecksumMismatch, record_sha256, recorded_sha256, verify_checksums
+from segbench.core.download import RetryPolicy
+from segbench.core.errors import MissingFault, RunFault
+from segbench.core.offline import offline
+from segbench.core.progress import SILENT, Observer
+from segbench.core.published_file import PublishedFile, fetch_published
 from segbench.data.places import cache_root
 
-from .find import Note, fetch_checkpoint, find_checkpoint
-from .published import HUB_FILES, PublishedCheckpoint, published_for
+from . import hub
+from .published import HUB_FILES, PublishedCheckpoint
 
-HUB = "hf:"
-_DIGEST = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
-_CHANGED = "download.openmmlab.com"  # its newer files were changed after they were named
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_POLICY = RetryPolicy()
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True)
-class Source:
-    """A checkpoint's file on this machine.
-
-    Attributes:
-        path: the file.
-        text: what was typed.
-        published: what is published of it; None if nothing is known.
-        origin: where it came from, for the record; empty for a file of the user's.
-        note: what should be known of it, one sentence; empty if nothing.
-    """
-
-    path: Path
-    text: str
-    published: PublishedCheckpoint | None
-    origin: str = ""
-    note: str = ""
+def local_path(published: PublishedCheckpoint) -> Path | None:
+    """Return the file of a checkpoint if it is on this machine; it is not verified, and the network is not used."""
+    if published.hub:
+        return hub.cached(published.hub, HUB_FILES)
+    path = _folder(published) / published.file_name
+    return path if path.is_file() else None
 
 
-def find_source(
-    text: str, *, progress: Count = ignore, note: Note | None = None, policy: RetryPolicy | None = None
-) -> Source:
-    """The file of what was typed, fetched if it is not here.
+def fetch_checkpoint(
+    published: PublishedCheckpoint, *, observer: Observer = SILENT, policy: RetryPolicy = _POLICY
+) -> Path:
+    """Return the verified file of a checkpoint, downloaded if it is not there.
+
+    Several processes may call this at once.
 
     Args:
-        text: a path, ``http://..``, ``https://..``, ``hf:ORG/NAME[/FILE][@REVISION]`` or a registered name.
-        progress: of a download from an address.
-        note: told one sentence where a download must wait.
+        published: the checkpoint.
+        observer: told the bytes of a download, that another process is downloading the file, and that its digest is
+            not the one in its name if it need not be.
         policy: retries and timeouts of a download.
 
     Raises:
-        MissingFault: there is no such file, offline, not to be had, or another file than its name says.
-        UsageFault: it is none of all that.
-        RunFault: no room on the disk.
+        MissingFault: it is not there and cannot be downloaded, or it is not the published file and was removed.
+        RunFault: the disk is full, or another process has been downloading it for an hour.
     """
-    if text.startswith(HUB):
-        return _from_hub(text, progress, note, policy)
-    if urlsplit(text).scheme.lower() in ("http", "https"):
-        return _from_address(text, progress, note, policy)
-    if "://" in text:
-        raise UsageFault(
-            f"{text} is no address that is fetched: http, https and hf:ORG/NAME are.", next="segbench eval --help"
-        )
-    path, published = find_checkpoint(text, note=note)
-    origin = published.name if published is not None and text == published.name else ""
-    return Source(path, text, published, origin)
-
-
-def _from_address(text: str, progress: Count, note: Note | None, policy: RetryPolicy | None) -> Source:
-    published = published_for(file_name=unquote(urlsplit(text).path))
-    if published is not None and text in published.urls:
-        path = fetch_checkpoint(published, progress=progress, note=note, policy=policy)
-        return Source(path, text, published, text)
-    name = PurePosixPath(unquote(urlsplit(text).path)).name
-    if not name:
-        raise UsageFault(f"{text} names no file.", next="segbench eval --help")
-    path = cache_root() / "checkpoints" / hashlib.sha256(text.encode()).hexdigest()[:12] / name
-    again = f"segbench eval --checkpoint {text}"
-    if not path.is_file() and (switch := offline()):
-        raise MissingFault(
-            f"{name} is not here and {switch} is set: fetch {text} on a connected machine and copy it to {path}.",
-            next=f"segbench eval --checkpoint {path}",
-        )
-    sha256 = fetch([text], path, progress=progress, policy=policy or RetryPolicy(), next=again)
-    digest = _DIGEST.search(name)
-    said = ""
-    if digest is not None and not sha256.startswith(digest[1]):
-        if urlsplit(text).hostname != _CHANGED:
-            remove_with_record(path)
-            raise MissingFault(
-                f"{name} has SHA-256 {sha256}, which does not begin with the {digest[1]} of its name: it was removed.",
-                next=again,
-            )
-        said = f"The SHA-256 of {name} begins {sha256[:8]}, not as its name says; its project changes newer files."
-    return Source(path, text, published_for(file_name=name, sha256=sha256), text, said)
-
-
-def _from_hub(text: str, progress: Count, note: Note | None, policy: RetryPolicy | None) -> Source:
-    place, _, revision = text.removeprefix(HUB).partition("@")
-    parts = place.split("/")
-    name, file = "/".join(parts[:2]), "/".join(parts[2:])
-    if not _HUB_NAME.fullmatch(name):
-        raise UsageFault(f"{text!r} is not hf:ORG/NAME, with a @REVISION if need be.", next="segbench eval --help")
-    published = published_for(file_name=f"models--{name.replace('/', '--')}/model.safetensors")
-    if published is not None and not file and not revision:
-        path = fetch_checkpoint(published, progress=progress, note=note, policy=policy)
+    command = download_command(published.name)
+    if local_path(published) is None and (switch := offline()):
+        raise MissingFault(_missing(published, switch), next=f"{command}, on a connected machine")
+    prefix = published.sha256_prefix
+    checksums = {"sha256": prefix} if prefix and published.digest == "trusted" else {}
+    if published.hub:
+        path = local_path(published) or hub.download(published.hub, HUB_FILES, command=command, next=command)
+        _verify_blob(published, path)
     else:
-        path = _download(name, [file] if file else list(HUB_FILES), revision or None, note)
-    # The cache of the hub calls the folder of a file by the commit that it was taken from.
-    commit = path.parts[path.parts.index("snapshots") + 1] if "snapshots" in path.parts else revision
-    return Source(path, text, published if not file and not revision else None, f"{HUB}{place}@{commit}")
+        file = PublishedFile(published.file_name, published.urls, checksums)
+        path = fetch_published(file, _folder(published), observer=observer, policy=policy, next=command)
+    sha256 = known_sha256(published) or _record(published, path)
+    if prefix and not sha256.startswith(prefix):
+        observer.note(
+            f"The SHA-256 of {path.name} begins {sha256[:8]}, not as its name says: {published.project} changes newer "
+            "files after naming them, so it is not refused."
+        )
+    return path
 
 
-def _download(name: str, files: list[str], revision: str | None, note: Note | None) -> Path:
-    """The first of these files that a repository has, from the cache or the hub."""
-    if note is not None and not offline():
-        note(f"asks the Hugging Face Hub for {name}")
-    from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
+def known_sha256(published: PublishedCheckpoint) -> str:
+    """Return the recorded SHA-256 of the checkpoint's file; empty if it is not here or was never verified."""
+    path = local_path(published)
+    return "" if path is None else recorded_sha256(_folder(published) / path.name)
+
+
+def download_command(*names: str) -> str:
+    """Return the command that downloads checkpoints."""
+    return " ".join(("segbench weights download", *names))
+
+
+def _verify_blob(published: PublishedCheckpoint, path: Path) -> None:
+    """Verify a file in the hub's cache, where files are links to blobs, which large files name by their SHA-256.
+
+    Raises:
+        MissingFault: it is another file, and was removed.
+    """
+    blob, reason = path.resolve(), ""
+    try:
+        sha256 = verify_checksums(path, {}, path=_folder(published) / path.name)
+    except ChecksumMismatch as error:
+        reason = str(error)
+    else:
+        if _SHA256.fullmatch(blob.name) and blob.name != sha256:
+            reason = f"{path.name} has SHA-256 {sha256}, the hub's is {blob.name}"
+    if reason:
+        for each in {blob, path}:
+            each.unlink(missing_ok=True)
+        raise MissingFault(f"{published.name}: {reason}: it was removed.", next=download_command(published.name))
+
+
+def _record(published: PublishedCheckpoint, path: Path) -> str:
+    """Record the SHA-256 of a file that was not downloaded by segbench, if the cache can be written to; return it."""
+    target = _folder(published) / path.name
+    sha256 = verify_checksums(path, {}, path=target)
+    with contextlib.suppress(RunFault), guarded(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        record_sha256(target, sha256)
+    return sha256
+
+
+def _missing(published: PublishedCheckpoint, switch: str) -> str:
+    """Return a sentence on how to get a file on another machine and where it belongs."""
+    what = f"the file {_folder(published) / published.file_name}"
+    if published.hub:
+        from huggingface_hub import constants
+
+        what = f"the folder {Path(constants.HF_HUB_CACHE) / ('models--' + published.hub.replace('/', '--'))}"
+    return (
+        f"{published.name} is not here and {switch} is set: on a connected machine run "
+        f"`{download_command(published.name)}`, and copy {what} here."
     )
 
-    again = f"segbench eval --checkpoint {HUB}{name}" + (f"@{revision}" if revision else "")
-    try:
-        for file in files:
-            try:
-                with hub_offline() if offline() else hub_quiet():
-                    return Path(hf_hub_download(name, file, revision=revision, local_files_only=bool(offline())))
-            except LocalEntryNotFoundError:
-                if not offline() or file == files[-1]:
-                    raise
-            except EntryNotFoundError:
-                continue
-    except GatedRepoError as error:
-        raise MissingFault(
-            f"The repository {name} wants a licence to be accepted at https://huggingface.co/{name}, and HF_TOKEN set.",
-            next=again,
-        ) from error
-    except RevisionNotFoundError as error:
-        raise MissingFault(f"The repository {name} has no revision {revision!r}.", next=again) from error
-    except RepositoryNotFoundError as error:
-        raise MissingFault(f"The Hugging Face Hub has no public repository {name}.", next=again) from error
-    except HFValidationError as error:
-        raise UsageFault(f"{name}: {first_line(error)}", next="segbench eval --help") from error
-    except OSError as error:  # nobody answered, or it may not be asked
-        switch = offline()
-        reason = f"{switch} is set" if switch else f"the hub cannot be reached ({root_cause(error)})"
-        command = f"hf download {name}" + (f" --revision {revision}" if revision else "")
-        raise MissingFault(
-            f"{name} is not in the cache {constants.HF_HUB_CACHE} and {reason}: on a connected machine run `{command}` "
-            "and copy that cache here; HF_HUB_OFFLINE=1 then keeps this machine from asking.",
-            next=again,
-        ) from error
-    raise MissingFault(f"The repository {name} has none of {', '.join(files)}.", next=again)
+
+def _folder(published: PublishedCheckpoint) -> Path:
+    """Return the folder of a checkpoint's file, or of the record of one in the hub's cache."""
+    return cache_root() / "weights" / published.name

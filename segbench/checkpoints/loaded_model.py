@@ -1,48 +1,52 @@
-"""A network under test: one shape for segbench's own weights, other projects' checkpoints and the user's own code."""
+"""A network loaded from a checkpoint: segbench's weights, another project's checkpoint, or the user's own code."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from segbench.core.errors import InvalidFault
 from segbench.core.hashing import file_sha256
 from segbench.core.spec import InputSpec, ModelSpec, digest
+from segbench.data.colour import normalise
 from segbench.models.labels import model_label
 from segbench.models.segmentor import Segmentor, build_segmentor
 
-from . import native as checkpoint
 from .conventions import Convention
-from .foreign.open import open_foreign
-from .foreign.unwrap import read_tensors
 from .loading import LoadReport, load_strictly
-from .native import WeightsHeader
+from .open import open_foreign
 from .own_network import OwnNetwork, find_builder
+from .read import FileKind, identify
+from .unwrap import read_tensors
+from .weights_file import WeightsHeader, build_from_weights
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network with everything that scoring it needs.
+    """A network with its preprocessing and everything else that an evaluation needs.
+
+    ``loaded(loaded.preprocess(image))`` are the logits of an image.
 
     Attributes:
         segmentor: in evaluation mode.
-        input: what it is fed.
+        input: channel order and normalisation.
         path: its file.
         sha256: of the file.
-        identity: what the id of an evaluation hashes: the file's SHA-256 for weights of segbench as they are, else a
-            digest of that and of the conventions in force.
-        title: whose it is, in words.
+        identity: input of the id of an evaluation: the file's SHA-256 for unchanged weights of segbench, else a digest
+            of that and of the conventions in force.
+        title: the project or the user's function, in words.
         network: its architecture, in words.
-        declared: input and align_corners as the file's project has them.
+        declared: input and align_corners of the file or its project.
         model: its spec; None for the user's own code.
-        classes: names in order of the logits; empty where the file does not say.
-        protocol: how its project scores it: fields of an evaluation spec.
+        classes: names in order of the logits; empty if the file does not state them.
+        protocol: evaluation of its project: fields of an evaluation spec.
         header: of segbench's own weights.
-        report: which tensors found their place.
+        report: which tensors were loaded.
         notes: what a user should know, one sentence each.
-        about: more for the record.
+        about: further facts for the record.
     """
 
     segmentor: Segmentor
@@ -76,22 +80,59 @@ class LoadedModel:
 
     @property
     def matched(self) -> tuple[int, int]:
-        """How many of the network's tensors came from the file, and how many it has."""
+        """Number of tensors that came from the file, and number of tensors of the network."""
         if self.report is None:
             count = len(self.segmentor.state_dict())
             return count, count
         lacking = len(self.report.missing) + len(self.report.misshapen)
         return self.report.wanted - lacking, self.report.wanted
 
+    def preprocess(self, image: NDArray[np.uint8]) -> Tensor:
+        """Turn an image into the input of the network.
+
+        Args:
+            image: (H, W, 3) RGB in 0..255.
+
+        Returns:
+            (1, 3, H, W) float32 in the network's channel order, normalised, on the network's device.
+        """
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device).permute(2, 0, 1)[None]
+        return normalise(pixels.float() / 255.0, self.input)
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Compute logits at the size of the images.
+
+        Args:
+            images: (N, 3, H, W) as `preprocess` returns them.
+
+        Returns:
+            (N, C, H, W) float32; shares of votes instead of logits if ``segmentor.votes``.
+        """
+        return self.segmentor.resize(self.segmentor(images).logits, (images.shape[-2], images.shape[-1]))
+
+    @property
+    def _device(self) -> torch.device:
+        return next((tensor.device for tensor in self.segmentor.parameters()), torch.device("cpu"))
+
+
+def open_model(
+    path: Path, *, family: str | None = None, averaged: bool = False, allow_partial: bool = False
+) -> LoadedModel:
+    """Load the network of any checkpoint; arguments and faults are those of `open_weights` and `open_other`."""
+    if identify(path) is FileKind.WEIGHTS and family is None:
+        return open_weights(path)
+    return open_other(path, family=family, averaged=averaged, allow_partial=allow_partial)
+
 
 def open_weights(path: Path) -> LoadedModel:
-    """A weights file of segbench.
+    """Load a weights file of segbench.
 
     Raises:
         MissingFault: there is no such file.
-        InvalidFault: it is none, or does not fit its own header.
+        InvalidFault: it is not one, or does not fit its own header.
     """
-    segmentor, header = checkpoint.build_from_weights(path)
+    segmentor, header = build_from_weights(path)
     sha256 = file_sha256(path)
     return LoadedModel(
         segmentor,
@@ -113,27 +154,8 @@ def open_weights(path: Path) -> LoadedModel:
 def open_other(
     path: Path, *, family: str | None = None, averaged: bool = False, allow_partial: bool = False
 ) -> LoadedModel:
-    """A checkpoint of another project.
-
-    Args:
-        path: the file.
-        family: whose it is; None to find out.
-        averaged: take the moving average of the weights.
-        allow_partial: leave at random what the file lacks.
-
-    Raises:
-        MissingFault: there is no such file.
-        UsageFault: there is no such family.
-        InvalidFault: the file is damaged, holds code or is of no known family, or tensors have no place.
-    """
-    try:
-        opened = open_foreign(path, family=family, averaged=averaged, allow_partial=allow_partial)
-    except InvalidFault as error:
-        if checkpoint.is_state(path):
-            raise InvalidFault(
-                checkpoint.state_says(path), next="segbench eval --checkpoint FILE.safetensors"
-            ) from error
-        raise
+    """Load a checkpoint of another project; arguments and faults are those of `open_foreign`."""
+    opened = open_foreign(path, family=family, averaged=averaged, allow_partial=allow_partial)
     foreign, report = opened.foreign, opened.report
     about: dict[str, Any] = {
         "family": foreign.family,
@@ -142,9 +164,9 @@ def open_other(
         "dropped": len(report.dropped),
     }
     about |= {"averaged": True} if averaged else {}
-    if report.faults:
+    if report.mismatches:
         about["left_random"] = sorted([*report.missing, *report.misshapen])
-    subject = LoadedModel(
+    loaded = LoadedModel(
         opened.segmentor,
         foreign.model.input,
         path,
@@ -160,16 +182,16 @@ def open_other(
         notes=foreign.notes,
         about=about,
     )
-    return replace(subject, identity=_identity(subject))
+    return replace(loaded, identity=_identity(loaded))
 
 
 def open_own_network(path: Path, name: str, num_classes: int, *, averaged: bool = False) -> LoadedModel:
-    """The user's own network with the tensors of a checkpoint.
+    """Load the tensors of a checkpoint into the user's own network.
 
     Args:
         path: the file of the tensors.
         name: ``module:function`` that builds the network.
-        num_classes: number of its outputs.
+        num_classes: number of its output channels.
         averaged: take the moving average of the weights.
 
     Raises:
@@ -183,7 +205,7 @@ def open_own_network(path: Path, name: str, num_classes: int, *, averaged: bool 
     report = load_strictly(network, tensors, source=path.name)
     segmentor = OwnNetwork(network, num_classes=num_classes, align_corners=False, name=name).eval()
     about = {"code": name, "code_sha256": builder.source} | ({"averaged": True} if averaged else {})
-    subject = LoadedModel(
+    loaded = LoadedModel(
         segmentor,
         InputSpec(),
         path,
@@ -195,30 +217,30 @@ def open_own_network(path: Path, name: str, num_classes: int, *, averaged: bool 
         report=report,
         about=about,
     )
-    return replace(subject, identity=_identity(subject))
+    return replace(loaded, identity=_identity(loaded))
 
 
-def adjusted(subject: LoadedModel, convention: Convention) -> LoadedModel:
-    """The same tensors under conventions that the user says; the subject itself where they are its own already."""
-    input = convention.input(subject.input)
-    align = subject.align_corners if convention.align_corners is None else convention.align_corners
-    if input == subject.input and align == subject.align_corners:
-        return subject
-    segmentor = subject.segmentor if align == subject.align_corners else _realigned(subject, align)
-    changed = replace(subject, input=input, segmentor=segmentor)
+def adjusted(loaded: LoadedModel, convention: Convention) -> LoadedModel:
+    """Return the network under the user's conventions, on the same tensors; ``loaded`` itself if nothing changes."""
+    input = convention.input(loaded.input)
+    align = loaded.align_corners if convention.align_corners is None else convention.align_corners
+    if input == loaded.input and align == loaded.align_corners:
+        return loaded
+    segmentor = loaded.segmentor if align == loaded.align_corners else _realigned(loaded, align)
+    changed = replace(loaded, input=input, segmentor=segmentor)
     return replace(changed, identity=_identity(changed))
 
 
-def _realigned(subject: LoadedModel, align_corners: bool) -> Segmentor:
-    """A second network on the same tensors that resizes otherwise."""
-    segmentor = subject.segmentor
-    if subject.model is None:
+def _realigned(loaded: LoadedModel, align_corners: bool) -> Segmentor:
+    """Return a second network on the same tensors with other corners in its resizes."""
+    segmentor = loaded.segmentor
+    if loaded.model is None:
         assert isinstance(segmentor, OwnNetwork)
         again: Segmentor = OwnNetwork(
             segmentor.network, num_classes=segmentor.num_classes, align_corners=align_corners, name=segmentor.name
         )
         return again.train(segmentor.training)
-    spec = subject.model.model_copy(update={"align_corners": align_corners})
+    spec = loaded.model.model_copy(update={"align_corners": align_corners})
     with torch.device("meta"):
         again = build_segmentor(spec, num_classes=segmentor.num_classes)
     own = dict(segmentor.named_modules())
@@ -228,7 +250,7 @@ def _realigned(subject: LoadedModel, align_corners: bool) -> Segmentor:
 
 
 def _share(source: nn.Module, target: nn.Module) -> None:
-    """Give a module the parameters and buffers of another one; those that are not saved are shared too."""
+    """Share the parameters and buffers of a module with another one, non-persistent buffers too."""
     for key, parameter in source.named_parameters(recurse=False):
         target.register_parameter(key, parameter)
     kept = set(source.state_dict(keep_vars=True))
@@ -236,16 +258,16 @@ def _share(source: nn.Module, target: nn.Module) -> None:
         target.register_buffer(key, buffer, persistent=key in kept)
 
 
-def _identity(subject: LoadedModel) -> str:
-    """What the id of an evaluation hashes of a network."""
-    here = {key: value for key, value in subject.about.items() if key in ("averaged", "code", "code_sha256")}
-    if subject.model is not None:
-        changes = {"input": subject.input, "align_corners": subject.align_corners}
-        here["model"] = subject.model.model_copy(update=changes).canonical()
+def _identity(loaded: LoadedModel) -> str:
+    """Return the network's input of the id of an evaluation."""
+    here = {key: value for key, value in loaded.about.items() if key in ("averaged", "code", "code_sha256")}
+    if loaded.model is not None:
+        changes = {"input": loaded.input, "align_corners": loaded.align_corners}
+        here["model"] = loaded.model.model_copy(update=changes).canonical()
     else:
-        here |= {"input": subject.input.canonical(), "align_corners": subject.align_corners}
-    if subject.report is not None and subject.report.faults:
+        here |= {"input": loaded.input.canonical(), "align_corners": loaded.align_corners}
+    if loaded.report is not None and loaded.report.mismatches:
         here["partial"] = True
-    if subject.header is not None and (subject.input, subject.align_corners) == subject.declared:
-        return subject.sha256
-    return digest({"checkpoint": subject.sha256, **here}, length=32)
+    if loaded.header is not None and (loaded.input, loaded.align_corners) == loaded.declared:
+        return loaded.sha256
+    return digest({"checkpoint": loaded.sha256, **here}, length=32)

@@ -1,4 +1,4 @@
-"""A network of the user's own code: a function that builds it, and whatever it answers as logits."""
+"""A network of the user's own code: the function that builds it, and the logits in whatever it returns."""
 
 import hashlib
 import importlib
@@ -24,9 +24,9 @@ class Builder:
     """A function that builds a network.
 
     Attributes:
-        name: ``module:function``, as it was typed.
-        function: of the number of classes, and of the checkpoint's path if it takes one.
-        source: SHA-256 of the file it stands in; empty if that is not known.
+        name: ``module:function``, as typed.
+        function: takes the number of classes, and the checkpoint's path if it accepts a second argument.
+        source: SHA-256 of its file; empty if unknown.
     """
 
     name: str
@@ -37,21 +37,21 @@ class Builder:
         """Build the network.
 
         Raises:
-            InvalidFault: the function fails, or gives no network.
+            InvalidFault: the function fails, or does not return a network.
         """
         try:
             inspect.signature(self.function).bind(num_classes, checkpoint)
-            words: tuple[Any, ...] = (num_classes, checkpoint)
-        except (TypeError, ValueError):  # it takes no second one, or does not say
-            words = (num_classes,)
+            arguments: tuple[Any, ...] = (num_classes, checkpoint)
+        except (TypeError, ValueError):  # no second argument, or no signature
+            arguments = (num_classes,)
         try:
-            network = self.function(*words)
+            network = self.function(*arguments)
         except Exception as error:  # whatever the user's code raises
             raise InvalidFault(
                 f"{self.name} fails: {first_line(error, named=True)}", next=f"python -m pdb -m {self.module}"
             ) from error
         if not isinstance(network, nn.Module):
-            raise InvalidFault(f"{self.name} gives a {type(network).__name__}, not an nn.Module.", next=_HELP)
+            raise InvalidFault(f"{self.name} returns {type(network).__name__}, not an nn.Module.", next=_HELP)
         return network
 
     @property
@@ -60,13 +60,13 @@ class Builder:
 
 
 class OwnNetwork(Segmentor):
-    """Any network that turns images into logits, as a segmentor that has nothing else.
+    """Any network that turns images into logits, as a segmentor without backbone and decoder.
 
     Args:
-        network: (N, 3, H, W) images to (N, C, h, w) logits, or to something that holds them: a mapping with ``out`` or
-            ``logits``, an object with ``logits``, or a sequence that begins with them.
+        network: maps (N, 3, H, W) images to (N, C, h, w) logits, or to a mapping with ``out`` or ``logits``, an object
+            with ``logits``, or a sequence that begins with them.
         num_classes: C.
-        align_corners: how its logits are enlarged.
+        align_corners: of the resize of its logits.
         name: for messages.
     """
 
@@ -78,14 +78,14 @@ class OwnNetwork(Segmentor):
         self.name = name
 
     def forward(self, images: Tensor, rows: Tensor | None = None) -> SegmentorOutput:
-        """Logits of (N, 3, H, W) images, and nothing else; ``rows`` are nothing to it.
+        """Compute the logits of (N, 3, H, W) images; ``rows`` are ignored.
 
         Raises:
             RunFault: the network fails.
-            InvalidFault: what it gives are no logits of that many classes.
+            InvalidFault: it does not return logits of that many classes.
         """
         try:
-            answer = self.network(images)
+            output = self.network(images)
         except Exception as error:  # whatever the user's code raises
             if is_exhausted(error):
                 raise
@@ -93,16 +93,16 @@ class OwnNetwork(Segmentor):
             raise RunFault(
                 f"{self.name} fails on images of {shown}: {first_line(error, named=True)}", next=_HELP
             ) from error
-        logits = _logits(answer)
+        logits = _logits(output)
         if logits is None:
             raise InvalidFault(
-                f"{self.name} answers with a {type(answer).__name__} in which no logits are found: a tensor, or a dict "
-                f"with {' or '.join(map(repr, _KEYS))}, is wanted.",
+                f"{self.name} returns {type(output).__name__} without logits; return a tensor, or a dict with "
+                f"{' or '.join(map(repr, _KEYS))}.",
                 next=_HELP,
             )
         if logits.ndim != 4 or logits.shape[:2] != (len(images), self.num_classes):
             raise InvalidFault(
-                f"{self.name} gives {tuple(logits.shape)}, not (images, {self.num_classes} classes, rows, columns).",
+                f"{self.name} returns {tuple(logits.shape)}, not (images, {self.num_classes} classes, rows, columns).",
                 next=_HELP,
             )
         return SegmentorOutput(logits, (), logits, {})
@@ -112,7 +112,7 @@ def find_builder(name: str) -> Builder:
     """Import the user's function; the current directory comes first, as for ``python -m``.
 
     Raises:
-        UsageFault: it is not written as ``module:function``, or there is no such module or function.
+        UsageFault: not ``module:function``, or there is no such module or function.
         InvalidFault: the module cannot be imported.
     """
     module_name, colon, function_name = name.partition(":")
@@ -140,13 +140,13 @@ def find_builder(name: str) -> Builder:
     return Builder(name, function, source)
 
 
-def _logits(answer: Any) -> Tensor | None:
-    if isinstance(answer, Tensor):
-        return answer
-    if isinstance(answer, Mapping):
-        found = next((answer[key] for key in _KEYS if key in answer), None)
-    elif isinstance(answer, list | tuple) and not hasattr(answer, "logits"):
-        found = answer[0] if answer else None
+def _logits(output: Any) -> Tensor | None:
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, Mapping):
+        found = next((output[key] for key in _KEYS if key in output), None)
+    elif isinstance(output, list | tuple) and not hasattr(output, "logits"):
+        found = output[0] if output else None
     else:
-        found = getattr(answer, "logits", None)
+        found = getattr(output, "logits", None)
     return found if isinstance(found, Tensor) else None

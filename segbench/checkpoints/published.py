@@ -1,19 +1,23 @@
-"""Published checkpoints: what each is, where it lies, and what its publishers say it scores. Free of torch.
+"""Published checkpoints: their networks, addresses, and published figures. Free of torch.
 
-The table is data (``published.yaml``). Fetching them is `segbench.checkpoints.find`.
+The table is data (``published.yaml``); `segbench.checkpoints.fetch` downloads the files.
 """
 
 import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator
 
 from segbench.core.errors import InvalidFault, UsageFault
-from segbench.core.registry import close_names
+from segbench.core.registry import choices, close_names
 from segbench.core.spec import DataSpec, EvaluationSpec, Spec
 from segbench.core.strict_yaml import load
 from segbench.core.typed_yaml import parse
+
+from . import families
 
 Certainty = Literal["read", "user", "recalled"]
 Metric = Literal["miou", "pixel_accuracy"]
@@ -24,14 +28,14 @@ _DIGEST = re.compile(r"-([0-9a-f]{8})\.pth$")
 _HUB_FOLDER = "models--"  # how the cache of the hub begins the name of a repository's folder
 
 
-class Protocol(Spec):
-    """How a published figure was measured.
+class PublishedProtocol(Spec):
+    """The evaluation of a published figure.
 
     Attributes:
         short: a few words for a table.
         words: one clause.
-        fields: of an evaluation spec beside its data; None where none can say it.
-        beyond: what these fields leave out; empty if they say all.
+        fields: of an evaluation spec beside its data; None if they cannot express it.
+        beyond: what these fields leave out; empty if nothing.
     """
 
     short: str
@@ -42,21 +46,21 @@ class Protocol(Spec):
 
 @dataclass(frozen=True)
 class PublishedFigure:
-    """What a checkpoint scores, as printed.
+    """A published score of a checkpoint.
 
     Attributes:
         metric: ``miou`` or ``pixel_accuracy``, in percent.
         value: the printed string.
-        protocol: how it was measured.
-        evaluation: the same as a spec; None where none can say it. Where ``protocol.beyond`` is not empty, the spec
-            is not the whole protocol.
+        protocol: of its evaluation.
+        evaluation: the same as a spec; None if it cannot be expressed. It is incomplete if ``protocol.beyond`` is not
+            empty.
         certainty: ``read`` in the project's own tables, measured by a ``user`` of the file, or ``recalled``.
-        source: where it is printed.
+        source: place of publication.
     """
 
     metric: Metric
     value: str
-    protocol: Protocol
+    protocol: PublishedProtocol
     evaluation: EvaluationSpec | None
     certainty: Certainty
     source: str
@@ -67,13 +71,13 @@ class PublishedCheckpoint:
     """One registered checkpoint.
 
     Attributes:
-        name: what commands call it.
-        family: the module of ``models.foreign.families`` that reads it.
-        project: who published it.
+        name: in commands.
+        family: name of its family in ``checkpoints.families``.
+        project: its publisher.
         network: in words.
-        urls: where the file lies, in the order in which they are tried; empty for a repository of the hub.
+        urls: addresses of the file, in the order in which they are tried; empty for a repository of the hub.
         hub: repository of the Hugging Face Hub; empty for a file with addresses.
-        data: name of the data set of its figures; ``coco`` is none that segbench reads.
+        data: name of the data set of its figures; segbench does not read ``coco``.
         classes: name of the class table of its outputs.
         split: the data set's split of its figures.
         figures: the published ones, one scale first.
@@ -81,8 +85,8 @@ class PublishedCheckpoint:
         size_mib: size of the file in MiB as printed, if it is.
         licence: one sentence.
         notes: what a user should know, one sentence each.
-        digest: whether the digits at the end of the file's name begin its SHA-256: ``trusted``, ``doubtful``, or
-            ``none`` where there are no such digits.
+        digest: relation of the digits at the end of the file's name to its SHA-256: ``trusted`` or ``doubtful`` as its
+            beginning, or ``none`` without such digits.
     """
 
     name: str
@@ -108,13 +112,19 @@ class PublishedCheckpoint:
 
     @property
     def sha256_prefix(self) -> str:
-        """The digits that the file's name gives for its SHA-256; empty if it gives none."""
+        """Beginning of the SHA-256 in the file's name; empty if there is none."""
         found = _DIGEST.search(self.file_name) if self.digest != "none" else None
         return found[1] if found else ""
 
     def disowns(self, sha256: str) -> bool:
-        """Whether a file of this SHA-256 cannot be the published one."""
+        """Return True if a file of this SHA-256 cannot be the published one."""
         return self.digest == "trusted" and not sha256.startswith(self.sha256_prefix)
+
+
+def _known_family(name: str) -> str:
+    if name not in families.names():
+        raise ValueError(f"no checkpoint family {name!r}. {choices(name, families.names())}.")
+    return name
 
 
 class _Figure(Spec):
@@ -141,9 +151,7 @@ class _Entry(Spec):
 
 
 class _Group(Spec):
-    family: Literal[
-        "torchvision", "mmsegmentation", "huggingface", "nvlabs", "swin", "hrnet", "openseg", "semiseg", "semseg"
-    ]
+    family: Annotated[str, AfterValidator(_known_family)]
     project: str
     address: str = ""
     digest: Literal["trusted", "doubtful", "none"]
@@ -154,13 +162,13 @@ class _Group(Spec):
 
 
 class _Table(Spec):
-    protocols: dict[str, Protocol]
+    protocols: dict[str, PublishedProtocol]
     groups: tuple[_Group, ...]
 
 
 @cache
 def checkpoint_table() -> tuple[PublishedCheckpoint, ...]:
-    """Every registered checkpoint, in the order of the table.
+    """Return all registered checkpoints, in the order of the table.
 
     Raises:
         InvalidFault: the table has faults, each with its line.
@@ -172,7 +180,7 @@ def checkpoint_table() -> tuple[PublishedCheckpoint, ...]:
 
 
 def checkpoint(name: str) -> PublishedCheckpoint:
-    """The registered checkpoint of that name.
+    """Return the registered checkpoint of that name.
 
     Raises:
         UsageFault: there is none.
@@ -186,30 +194,30 @@ def checkpoint(name: str) -> PublishedCheckpoint:
 
 
 def close_to(name: str, known: list[str], *, limit: int = 3) -> list[str]:
-    """Names that begin like this one or have it within them, else those that a slip could have meant."""
+    """Return the names that begin with this one or contain it, else those that a typing slip could have meant."""
     begun = [each for each in known if name and each.startswith(name)]
     within = [each for each in known if len(name) > 2 and name in each]
     return (begun or within or close_names(name, known))[:limit]
 
 
 def published_for(*, file_name: str = "", sha256: str = "") -> PublishedCheckpoint | None:
-    """The registered checkpoint that a file is, as far as its name and digest tell; None if neither does.
+    """Return the registered checkpoint of a file by its name or digest; None if neither is known.
 
     Args:
-        file_name: name or path of the file; of a file of the hub the path in the hub's cache, as names are alike there.
-        sha256: its digest in hexadecimal, where it is known.
+        file_name: name or path of the file; for one of the hub the path in the hub's cache, as all have the same name.
+        sha256: its digest in hexadecimal, if known.
     """
     path = PurePath(file_name)
     folders = [part.removeprefix(_HUB_FOLDER).replace("--", "/") for part in path.parts if part.startswith(_HUB_FOLDER)]
     for each in checkpoint_table():
-        called = path.name in [PurePath(url).name for url in each.urls] or each.hub in folders[-1:]
-        if called and not (sha256 and each.disowns(sha256)):
+        named = path.name in [PurePath(url).name for url in each.urls] or each.hub in folders[-1:]
+        if named and not (sha256 and each.disowns(sha256)):
             return each
-    named = [each for each in checkpoint_table() if each.sha256_prefix]
-    return next((each for each in named if sha256.startswith(each.sha256_prefix)), None) if sha256 else None
+    digests = [each for each in checkpoint_table() if each.sha256_prefix]
+    return next((each for each in digests if sha256.startswith(each.sha256_prefix)), None) if sha256 else None
 
 
-def _checkpoint(entry: _Entry, group: _Group, protocols: dict[str, Protocol]) -> PublishedCheckpoint:
+def _checkpoint(entry: _Entry, group: _Group, protocols: dict[str, PublishedProtocol]) -> PublishedCheckpoint:
     files = (entry.file, *entry.mirrors) if entry.file else ()
     return PublishedCheckpoint(
         name=entry.name,
@@ -230,7 +238,7 @@ def _checkpoint(entry: _Entry, group: _Group, protocols: dict[str, Protocol]) ->
     )
 
 
-def _figure(figure: _Figure, entry: _Entry, group: _Group, protocol: Protocol) -> PublishedFigure:
+def _figure(figure: _Figure, entry: _Entry, group: _Group, protocol: PublishedProtocol) -> PublishedFigure:
     data = DataSpec(name=entry.data, splits=(entry.split,))
     evaluation = None if protocol.fields is None else EvaluationSpec.model_validate({"data": data, **protocol.fields})
     return PublishedFigure(

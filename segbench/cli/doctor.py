@@ -13,8 +13,8 @@ from . import common
 if TYPE_CHECKING:
     from rich.table import Table as View
 
-    from segbench.capacity.fits import Fallback, Need
-    from segbench.capacity.machine import Device, Warned
+    from segbench.capacity.fits import Fallback, Requirement
+    from segbench.capacity.machine import Device, Problem
     from segbench.engine.runtime import Precision
     from segbench.recipe.catalog import Catalog
 
@@ -43,7 +43,7 @@ def command(
     from segbench.capacity import machine
 
     devices, places = machine.cuda_devices(), machine.writable_places(store, data_root)
-    problems = machine.warnings(store, devices, places)
+    problems = machine.problems(store, devices, places)
     facts = {
         "versions": machine.versions(),
         "devices": [asdict(device) for device in devices],
@@ -75,12 +75,12 @@ def command(
         raise MissingFault(*(each.says for each in prevents), next=prevents[0].next)
 
 
-def _needs(catalog: "Catalog", tables: list[str], devices: "list[Device]") -> "list[Need]":
+def _needs(catalog: "Catalog", tables: list[str], devices: "list[Device]") -> "list[Requirement]":
     """Return the rows that could be trained, each counted."""
-    from segbench.capacity.fits import needs
+    from segbench.capacity.fits import requirements
 
     precision: Precision = "bfloat16" if all(device.bf16 for device in devices) else "float32"
-    found = needs(catalog, tables, precision=precision)
+    found = requirements(catalog, tables, precision=precision)
     with common.busy("Counting what every row needs; that is kept for the next time ..."):
         for need in found:
             need.count()
@@ -114,7 +114,7 @@ def _weights() -> dict[str, bool]:
     return {each.published.name: local_weights(each.published) is not None for each in listed_weights()}
 
 
-def _page(facts: dict[str, Any], problems: "list[Warned]") -> None:
+def _page(facts: dict[str, Any], problems: "list[Problem]") -> None:
     from rich.text import Text
 
     view = common.table("", "")
@@ -153,7 +153,7 @@ def _grouped(status: dict[str, str]) -> str:
     return " · ".join(f"{state}: {', '.join(each)}" for state, each in names.items())
 
 
-def _as_json(need: "Need", size: int | None) -> dict[str, Any]:
+def _as_json(need: "Requirement", size: int | None) -> dict[str, Any]:
     entry = need.as_json()
     if size is not None:
         fallback = need.fit(size)
@@ -163,7 +163,7 @@ def _as_json(need: "Need", size: int | None) -> dict[str, Any]:
     return entry
 
 
-def _show_fits(found: "list[Need]", size: int | None, *, asked: bool, table: str | None) -> None:
+def _show_fits(found: "list[Requirement]", size: int | None, *, asked: bool, table: str | None) -> None:
     from rich.text import Text
 
     from segbench.capacity.fits import COSTS, RESERVED, SHORT
@@ -181,12 +181,12 @@ def _show_fits(found: "list[Need]", size: int | None, *, asked: bool, table: str
     common.show(Text(f"What rows need at their full protocol on {where}, in GB"), view, Text("\n" + "\n".join(lines)))
 
 
-def _fits_view(found: "list[Need]", size: int | None) -> "tuple[View, set[str]]":
+def _fits_view(found: "list[Requirement]", size: int | None) -> "tuple[View, set[str]]":
     """Return a line for rows of a table that need the same, and the fallbacks that occur."""
-    from segbench.capacity.fits import CLASSES_GB, COSTS, GB, grouped
+    from segbench.capacity.fits import COSTS, GB, SIZES_GB, grouped
 
-    sizes = [size] if size is not None else [each * GB for each in CLASSES_GB]
-    columns = ["fits", "how"] if size is not None else [f"{each} GB" for each in CLASSES_GB]
+    sizes = [size] if size is not None else [each * GB for each in SIZES_GB]
+    columns = ["fits", "how"] if size is not None else [f"{each} GB" for each in SIZES_GB]
     right = ("batch", "training", "checkpointed", "evaluation")
     view = common.table("row", "data", *right, *columns, right=right)
     for column in view.columns[:2]:
@@ -214,9 +214,9 @@ def _fits_view(found: "list[Need]", size: int | None) -> "tuple[View, set[str]]"
 
 
 def _class(count: int) -> str:
-    from segbench.capacity.fits import class_of
+    from segbench.capacity.fits import size_class
 
-    size = class_of(count)
+    size = size_class(count)
     return "more" if size is None else f"{size} GB"
 
 

@@ -75,16 +75,17 @@ def _row(catalog: "Catalog", table: str, row: str) -> dict[str, Any]:
 
 def _add_fits(catalog: "Catalog", names: list[str], rows: list[dict[str, Any]]) -> None:
     """Add the memory that every trainable row needs on each data set, and the smallest GPU that has it."""
-    from segbench.capacity.fits import class_of, needs
+    from segbench.capacity.fits import requirements, size_class
 
     with common.busy("Estimating the memory of every row; kept for the next time ..."):
         found = {
-            (each.resolved.table.name, each.resolved.row, each.resolved.dataset): each for each in needs(catalog, names)
+            (each.resolved.table.name, each.resolved.row, each.resolved.dataset): each
+            for each in requirements(catalog, names)
         }
         for row in rows:
             own = {name: found.get((row["table"], row["row"], name)) for name in row["datasets"]}
             row["memory_bytes"] = {name: need.published if need else None for name, need in own.items()}
-            row["fits_gb"] = {name: class_of(need.published) if need else None for name, need in own.items()}
+            row["fits_gb"] = {name: size_class(need.published) if need else None for name, need in own.items()}
 
 
 def _one_status(missing: list[str]) -> str:

@@ -55,10 +55,9 @@ def verify_checksums(file: Path, checksums: Mapping[str, str], *, path: Path | N
     """
     path = path or file
     expected = [(kind, value.lower(), "published") for kind, value in checksums.items()]
-    record = _record(path)
-    if record.exists() and not any(len(value) == _DIGITS[kind] for kind, value, _ in expected):
-        origin = f"recorded in {record} (remove that to accept another file)"
-        expected.append(("sha256", record.read_text(encoding="utf-8").split()[0], origin))
+    recorded = recorded_sha256(path)
+    if recorded and not any(len(value) == _DIGITS[kind] for kind, value, _ in expected):
+        expected.append(("sha256", recorded, f"recorded in {_record(path)} (remove that to accept another file)"))
     seen = file_digests(file, {"sha256", *checksums})
     for kind, value, origin in expected:
         if len(value) < _MIN_DIGITS or not seen[kind].startswith(value):
@@ -70,6 +69,12 @@ def verify_checksums(file: Path, checksums: Mapping[str, str], *, path: Path | N
 def record_sha256(path: Path, sha256: str) -> None:
     """Keep the SHA-256 of a file, so that later ones are held to it."""
     _record(path).write_text(f"{sha256}  {path.name}\n", encoding="utf-8")
+
+
+def recorded_sha256(path: Path) -> str:
+    """Return the SHA-256 that is kept beside a file; empty if there is none."""
+    record = _record(path)
+    return record.read_text(encoding="utf-8").split()[0] if record.exists() else ""
 
 
 def remove_with_record(path: Path) -> None:

@@ -45,6 +45,7 @@ KINDS = {
     "dataset": Kind("segbench.data.sets", "segbench.datasets"),
     "loss": Kind("segbench.losses.extra", "segbench.losses", single=True),
     "format": Kind("segbench.results.formats", "segbench.formats", single=True),
+    "family": Kind("segbench.checkpoints.families", "segbench.families", single=True),  # has no options
 }
 RECIPES_GROUP = "segbench.recipes"  # packages whose folder holds recipes
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -178,7 +179,7 @@ def close_names(name: str, known: tuple[str, ...] | list[str], *, limit: int = 3
 
 
 def choices(name: str, known: Sequence[str], *, word: str = "Known") -> str:
-    """Return ``Close: a, b`` if a typing slip could have meant them, otherwise ``Known: `` and all there are."""
+    """Return ``Close: a, b`` if a typing slip could have meant them, otherwise ``Known:`` with all there are."""
     close = close_names(name, list(known))
     return f"Close: {', '.join(close)}" if close else f"{word}: {', '.join(known) or 'none'}"
 

@@ -8,7 +8,7 @@ from .spec import StageSpec, TrainingSpec
 
 
 @dataclass(frozen=True)
-class Lack:
+class Unsupported:
     """An unsupported setting. It is refused rather than ignored.
 
     Attributes:
@@ -30,16 +30,20 @@ class Lack:
         return f"{self.path.rsplit('.', 1)[-1]} {self.value}"
 
 
-def of_stage(stage: StageSpec) -> list[Lack]:
+def of_stage(stage: StageSpec) -> list[Unsupported]:
     """Return the unsupported settings of a stage."""
-    lacks = [] if stage.schedule.ema_decay is None else [Lack("schedule.ema_decay", stage.schedule.ema_decay, "none")]
+    found = (
+        []
+        if stage.schedule.ema_decay is None
+        else [Unsupported("schedule.ema_decay", stage.schedule.ema_decay, "none")]
+    )
     name = stage.method.name
     served = registry.options_of("method", name).can_emit if registry.is_registered("method", name) else ("weights",)
     if stage.emits not in served:
-        lacks.append(Lack("emits", stage.emits, " and ".join(map(repr, served))))
-    return lacks
+        found.append(Unsupported("emits", stage.emits, " and ".join(map(repr, served))))
+    return found
 
 
-def of_training(training: TrainingSpec) -> list[Lack]:
+def of_training(training: TrainingSpec) -> list[Unsupported]:
     """Return the unsupported settings of a training, each once."""
-    return list(dict.fromkeys(lack for stage in training.stages for lack in of_stage(stage)))
+    return list(dict.fromkeys(setting for stage in training.stages for setting in of_stage(stage)))

@@ -1,4 +1,4 @@
-"""What a run finds missing on this machine, told before it starts."""
+"""Data, lists and weights that a run would have to fetch first."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ class ToFetch(NamedTuple):
 
     Attributes:
         what: in words.
-        next: the command to type next, without the word ``Next``; empty where the run sees to it.
+        next: command to type next, without the word ``Next``; empty if the run fetches it itself.
     """
 
     what: str

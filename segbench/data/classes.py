@@ -34,11 +34,10 @@ class _TableFile(Spec):
 
     @model_validator(mode="after")
     def _values_are_classes(self) -> Self:
-        strange = [
-            train_id for train_id in self.values.values() if train_id >= len(self.classes) and train_id != IGNORE
-        ]
+        count = len(self.classes)
+        strange = [train_id for train_id in self.values.values() if count <= train_id != IGNORE]
         if strange:
-            raise ValueError(f"values name train id {strange[0]}; there are {len(self.classes)} classes")
+            raise ValueError(f"values name train id {strange[0]}; there are {count} classes")
         return self
 
 

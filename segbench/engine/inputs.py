@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segbench.checkpoints.native import build_from_weights
+from segbench.checkpoints.weights_file import build_from_weights
 from segbench.core import registry
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import StageSpec

@@ -48,7 +48,7 @@ class Runtime:
 
     @property
     def fuses(self) -> bool:
-        """Whether optimisers have a fused kernel on the device; on a CPU it is three times as fast."""
+        """True if optimisers have a fused kernel on the device; on a CPU it is three times as fast."""
         return self.device.split(":")[0] in ("cpu", "cuda", "mps")
 
     def apply(self) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from segbench.checkpoints import native as checkpoint
+from segbench.checkpoints import training_state, weights_file
 from segbench.checkpoints.backbone_weights import load_backbone_weights
+from segbench.checkpoints.loading import load_strictly
 from segbench.core import atomic, support
 from segbench.core.errors import Interrupted, InvalidFault, RunFault
 from segbench.core.spec import DataSpec, StageSpec
@@ -124,10 +125,10 @@ class _Run:
         segmentor = self.method.segmentor
         if needed_stages(self.stage):
             self.method.receive(open_networks(self.stage, inputs), pseudo_labels=inputs.pseudo_labels)
-        state = checkpoint.load_state(self.folder / STATE)
+        state = training_state.load_state(self.folder / STATE)
         note_labelled(self.stage, self.folder, self.data, seed=self.seed, goes_on=state is not None)
         if state is None and inputs.weights is not None:
-            checkpoint.load_into(segmentor, checkpoint.load_weights(inputs.weights)[1], inputs.weights)
+            load_strictly(segmentor, weights_file.load_weights(inputs.weights)[1], source=inputs.weights.name)
         elif state is None:
             wanted = self.stage.weights
             report = load_backbone_weights(
@@ -173,7 +174,7 @@ class _Run:
                     raise Interrupted(f"Saved at step {self.step:,}.", next=RESUME)
 
     def _info(self) -> StepInfo:
-        return StepInfo(self.step, self.stage.schedule.steps, micro_batches=self.stage.parts)
+        return StepInfo(self.step, self.stage.schedule.steps, micro_batches=self.stage.micro_batches)
 
     def _train_step(self, batches: dict[str, Batch]) -> None:
         """Do one step without waiting for the device."""
@@ -287,7 +288,7 @@ class _Run:
 
     def _save_weights(self, name: str) -> None:
         data = self.stage.primary_stream.data
-        header = checkpoint.WeightsHeader(
+        header = weights_file.WeightsHeader(
             self.stage.model,
             tuple(self.classes.names),
             data.name,
@@ -298,7 +299,7 @@ class _Run:
             data.images,
             self.stage.primary_stream.crop,
         )
-        checkpoint.save_weights(self.folder / name, self.method.predictor(), header)
+        weights_file.save_weights(self.folder / name, self.method.predictor(), header)
 
     def _save(self) -> None:
         """Save everything that the next step depends on; the losses have been fetched."""
@@ -318,7 +319,7 @@ class _Run:
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.runtime.device) if self.runtime.is_cuda else None,
         }
-        checkpoint.save_state(self.folder / STATE, state)
+        training_state.save_state(self.folder / STATE, state)
 
     def _require_finite(self) -> None:
         require_finite(self.method, self.optimizer, step=self.step, device=self.runtime.device)
@@ -329,7 +330,7 @@ class _Run:
         if state.get("training") != self.training:
             raise RunFault(f"{path} is the state of another training ({state.get('training')}).", next=advice)
         try:
-            checkpoint.load_into(self.method, state["method"], path)
+            load_strictly(self.method, state["method"], source=path.name)
             self.optimizer.load_state_dict(state["optimizer"])
             self.step, self.seconds = state["step"], state["seconds"]
             self.curve, self.best, self.weights = state["curve"], state["best"], state["weights"]

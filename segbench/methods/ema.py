@@ -5,7 +5,7 @@ import math
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .step import StepInfo
 
@@ -35,12 +35,13 @@ class EmaModel(nn.Module):
             network: of the same architecture.
             decay: in [0, 1]; 0 copies the network.
         """
-        averaged, current = list(self.network.parameters()), list(network.parameters())
+        averaged: list[Tensor] = list(self.network.parameters())
+        current: list[Tensor] = list(network.parameters())
         if self.buffer_rule != "keep":
             for own, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
                 if self.buffer_rule == "average" and own.is_floating_point():
-                    averaged.append(own)  # type: ignore[arg-type]
-                    current.append(theirs)  # type: ignore[arg-type]
+                    averaged.append(own)
+                    current.append(theirs)
                 else:
                     own.copy_(theirs)
         torch._foreach_lerp_(averaged, current, 1 - decay)

@@ -1,4 +1,4 @@
-"""Modules that keep as many rows as a training has found, so that a file says how many there are."""
+"""Modules with buffers that grow in training, so that their size follows from the file that is loaded."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Growing(nn.Module):
-    """A module with buffers that are a table: their number of rows, the same for all of them, changes.
+    """Base of a module with buffers that form a table: they have the same number of rows, which changes.
 
     Attributes:
         growing: names of these buffers.
@@ -16,17 +16,17 @@ class Growing(nn.Module):
 
 
 def make_room(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Give every table in ``module`` as many rows, of zeros, as it has among ``tensors``, which are then loaded.
+    """Resize every table in ``module`` to the rows it has in ``tensors``, filled with zeros, before these are loaded.
 
-    A table that is incomplete there, or whose buffers are not equally long, is left alone: it does not fit.
+    A table that is incomplete there, or has buffers of different lengths, is left as it is and will not fit.
     """
-    for prefix, part in module.named_modules():
-        if not isinstance(part, Growing):
+    for prefix, table in module.named_modules():
+        if not isinstance(table, Growing):
             continue
-        given = [tensors.get(f"{prefix}.{name}" if prefix else name) for name in part.growing]
+        given = [tensors.get(f"{prefix}.{name}" if prefix else name) for name in table.growing]
         lengths = {len(tensor) if tensor is not None and tensor.ndim else None for tensor in given}
         if len(lengths) != 1 or None in lengths:
             continue
-        for name in part.growing:
-            buffer = getattr(part, name)
-            setattr(part, name, buffer.new_zeros((*lengths, *buffer.shape[1:])))
+        for name in table.growing:
+            buffer = getattr(table, name)
+            setattr(table, name, buffer.new_zeros((*lengths, *buffer.shape[1:])))

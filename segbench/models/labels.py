@@ -7,10 +7,10 @@ from segbench.core.spec import Choice, ModelSpec
 
 
 def model_label(spec: ModelSpec) -> str:
-    """What people call this network, e.g. ``HRNetV2-W48 (concat)``.
+    """Return the usual name of a network, e.g. ``HRNetV2-W48 (concat)``.
 
-    Where a part is not registered, its options do not fit or their type has no ``label()``, the recipe's names
-    stand: ``swin-x + upernet``.
+    If backbone or decoder is not registered, has invalid options or no ``label()``, return the recipe's names, e.g.
+    ``swin-x + upernet``.
     """
     backbone = _label("backbone", spec.backbone)
     decoder = _label("decoder", spec.decoder)

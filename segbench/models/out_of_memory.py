@@ -1,4 +1,4 @@
-"""Running out of memory, on a device or beside it, as a fault with a way out."""
+"""Out-of-memory errors of a device or of the machine, as faults with advice."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,22 +7,22 @@ import torch
 
 from segbench.core.errors import RunFault
 
-_CPU_SAYS = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
+_CPU_MESSAGES = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
 
 
 def is_exhausted(error: BaseException) -> bool:
-    """Whether an error says that there is not enough memory."""
+    """Return True for an error that reports a lack of memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _CPU_SAYS)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _CPU_MESSAGES)
 
 
 @contextlib.contextmanager
 def memory_fault(advice: str) -> Iterator[None]:
-    """Turn the exhaustion of memory into a fault.
+    """Turn out-of-memory errors into a fault.
 
     Args:
-        advice: the command that may fit.
+        advice: a command that may need less memory.
 
     Raises:
         RunFault: there was not enough memory.

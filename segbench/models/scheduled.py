@@ -1,14 +1,14 @@
-"""Parts of a network that act differently as its training goes on."""
+"""Modules whose behaviour depends on the progress of the training."""
 
 import torch
 from torch import Tensor, nn
 
 
 class Scheduled(nn.Module):
-    """Base of such a part.
+    """Base of a module that depends on the progress of the training.
 
     Attributes:
-        progress: share of the training that is done, in [0, 1]: a 0-dim tensor, told anew before each step
+        progress: share of the training that is done, in [0, 1]: a 0-dim tensor, set before each step
             (``tell_progress``) and therefore in no checkpoint; filled in place, so that compiled code stays valid.
     """
 
@@ -20,7 +20,7 @@ class Scheduled(nn.Module):
 
 
 def tell_progress(module: nn.Module, share: float) -> None:
-    """Tell every scheduled part of ``module`` which share of the training is done. Nothing waits for the device."""
-    for part in module.modules():
-        if isinstance(part, Scheduled):
-            part.progress.fill_(share)
+    """Set the progress of every scheduled module in ``module``, without waiting for the device."""
+    for each in module.modules():
+        if isinstance(each, Scheduled):
+            each.progress.fill_(share)

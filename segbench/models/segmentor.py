@@ -1,4 +1,4 @@
-"""A segmentation network: a backbone, a decoder and what every part of the program may ask of them."""
+"""A segmentation network of a backbone and a decoder, and their base classes."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -15,14 +15,14 @@ from segbench.core.spec import Choice, ModelSpec, Options, Size
 
 
 class Decoded(NamedTuple):
-    """What a decoder makes of the layers.
+    """Output of a decoder.
 
     Attributes:
-        logits: (N, C, h, w) at its own stride; or votes, of a decoder that gives these: 0 in training.
+        logits: (N, C, h, w) at its own stride; or votes, if the decoder returns these: 0 in training.
         embedding: input of its last 1x1 classifier, (N, K, h, w).
         aux: logits of auxiliary classifiers by name; empty if there are none.
-        layers: those of its own, where it has `Decoder.layer_channels`.
-        joined: all layers together, as in `SegmentorOutput`, where it needs them itself.
+        layers: its own, if it has `Decoder.layer_channels`.
+        joined: all layers concatenated, as in `SegmentorOutput`, if it needs them itself.
     """
 
     logits: Tensor
@@ -33,15 +33,15 @@ class Decoded(NamedTuple):
 
 
 class SegmentorOutput(NamedTuple):
-    """What one forward pass yields.
+    """Output of a forward pass.
 
     Attributes:
-        logits: (N, C, h, w) at the decoder's own stride; or votes, of a decoder that gives these: 0 in training.
-        layers: encoder layers, or those that the decoder gives in their place; finest first.
+        logits: (N, C, h, w) at the decoder's own stride; or votes, if the decoder returns these: 0 in training.
+        layers: encoder layers, or those that the decoder returns in their place; finest first.
         embedding: input of the last 1x1 classifier, (N, K, h, w).
         aux: logits of auxiliary classifiers by name; empty if there are none.
-        joined: in training, where the decoder needs it: all layers at the size of the finest one, concatenated,
-            (N, sum of c_i, h_1, w_1), so that nobody has to do that again.
+        joined: in training, if the decoder needs it: all layers at the size of the finest, concatenated,
+            (N, sum of c_i, h_1, w_1); it need not be computed again.
     """
 
     logits: Tensor
@@ -52,7 +52,7 @@ class SegmentorOutput(NamedTuple):
 
 
 class Backbone(nn.Module):
-    """Base of every backbone: ``forward(images)`` gives the layers, finest first."""
+    """Base of every backbone: ``forward(images)`` returns the layers, finest first."""
 
     layer_channels: tuple[int, ...]
     layer_strides: tuple[int, ...]
@@ -68,11 +68,11 @@ class Decoder(nn.Module):
     Attributes:
         embedding_channels: channels of the embedding it returns.
         lr_factor: learning rate of its parameters over that of the backbone.
-        layer_channels: channels of layers that it gives in the place of the backbone's, one for each of them at its
+        layer_channels: channels of layers that it returns in place of the backbone's, one for each of them at its
             stride; None if it does not.
-        wants_rows: whether it is told where the images' rows lie in their pictures, as `RowDecoder`.
-        votes: whether its logits are votes on classes, without a gradient and in evaluation only.
-        weight_decays: weight decay of parameters by the beginning of their names, where it is not the schedule's.
+        wants_rows: its ``forward`` takes the positions of the images' rows, as that of `RowDecoder`.
+        votes: its logits are votes on classes, without a gradient and in evaluation only.
+        weight_decays: weight decay of parameters by prefixes of their names, if it is not the schedule's.
     """
 
     embedding_channels: int
@@ -88,17 +88,18 @@ class Decoder(nn.Module):
 
 
 class RowDecoder(Decoder):
-    """Base of a decoder for which a pixel's height in the picture matters."""
+    """Base of a decoder that depends on a pixel's height in the picture."""
 
     wants_rows = True
 
     def forward(self, layers: tuple[Tensor, ...], size: Size, rows: Tensor | None = None) -> Decoded:
-        """As of every decoder.
+        """Decode layers of images of ``size``.
 
         Args:
-            layers, size: as of every decoder.
-            rows: (N, H) float32, place of each row of the images in its picture, in [0, 1), 1 in the padding; None for
-                images that are whole pictures.
+            layers: as for every decoder.
+            size: likewise.
+            rows: (N, H) float32, position of each row of the images in its picture, in [0, 1), 1 in the padding; None
+                for images that are whole pictures.
         """
         raise NotImplementedError
 
@@ -108,12 +109,12 @@ class Segmentor(nn.Module):
 
     Attributes:
         num_classes: number of output channels C.
-        align_corners: how every bilinear resize inside the network and of its logits samples.
+        align_corners: of every bilinear resize inside the network and of its logits.
         layer_channels: channels of each of the output's layers, finest first.
-        layer_strides: stride of each of them.
+        layer_strides: their strides.
         embedding_channels: channels K of the classifier's input.
-        wants_rows: whether the places of the rows make a difference to its decoder.
-        votes: whether its logits are votes, which are shares already and need no soft-max.
+        wants_rows: its decoder depends on the positions of the rows.
+        votes: its logits are votes, which are shares already and need no softmax.
     """
 
     layer_channels: tuple[int, ...]
@@ -138,7 +139,7 @@ class Segmentor(nn.Module):
 
         Args:
             images: (N, 3, H, W) float, any H, W >= 32.
-            rows: (N, H) places of the rows in their pictures, for a decoder that wants them; None: whole pictures.
+            rows: (N, H) positions of the rows in their pictures, for a decoder that uses them; None for whole pictures.
         """
         layers = self.backbone(images)
         size = (images.shape[-2], images.shape[-1])

@@ -101,12 +101,12 @@ def _worded(each: _Difference, published: BaseModel, ran: BaseModel) -> _Differe
     if registry.is_registered("method", ran.method.name):
         options = registry.options_of("method", ran.method.name).model_validate(ran.method.options)
     was, now = options.across_images_of(published.images_at_once), options.across_images_of(ran.images_at_once)
-    uncut = options.across_images_of(ran.images_at_once * ran.parts)
+    uncut = options.across_images_of(ran.images_at_once * ran.micro_batches)
     subjects: dict[str, list[str]] = {}
     statistics = f"of {ran.images_at_once} instead of {published.images_at_once} images"
     subjects[statistics] = ["batch statistics"]
     for name, sizes in now.items():
-        if sizes * ran.parts != uncut[name]:  # as many groups of the same sizes: none of them is divided
+        if sizes * ran.micro_batches != uncut[name]:  # as many groups of the same sizes: none of them is divided
             some, others = _distinct(sizes), _distinct(was[name])
             words = f"of {some} instead of {others} images" if some != others else "of other images"
             subjects.setdefault(words, []).append(name)

@@ -79,7 +79,7 @@ class Resolved:
 
     @property
     def unsupported(self) -> list[str]:
-        """What the row needs and this version of segbench does not support; empty if it runs."""
+        """Needs of the row that this version of segbench does not support; empty if it runs."""
         found = list(self.ran.unsupported)
         if not self.figures or any(figure.kind in ("trained", "feature") for figure in self.figures):
             found += [
@@ -157,10 +157,12 @@ def resolve_all(catalog: Catalog, table: str, request: Request | None = None) ->
 
 
 def _added_entries() -> Hashable:
-    """Return what the user has registered, such as data sets of their own: a protocol is checked against it."""
-    return tuple(
-        (kind, name, registry.options_of(kind, name)) for kind in registry.KINDS for name in registry.added(kind)
-    )
+    """Return what the user has registered, such as data sets of their own: a protocol is checked against it.
+
+    Modules and not their options, as those of a faulty description raise, also for rows that do not use it.
+    """
+    added = ((kind, name) for kind in registry.KINDS for name in registry.added(kind))
+    return tuple((kind, name, registry.implementation(kind, name, "options")) for kind, name in added)
 
 
 def _resolve(catalog: Catalog, table: str, row: str, dataset: str, request: Request) -> Resolved:

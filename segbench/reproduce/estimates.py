@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from segbench.capacity.time import Probed, estimate, steps_done
+from segbench.capacity.time import Probe, estimate, steps_done
 from segbench.engine.runtime import Runtime
 
 from .folders import Folders
@@ -17,13 +17,13 @@ def estimate_plan(plan: Plan, runtime: Runtime, folders: Folders) -> None:
     Raises:
         InvalidFault: an evaluation asks for features of a layer that the network does not have.
     """
-    probed: dict[Any, Probed] = {}
+    probes: dict[Any, Probe] = {}
     for spec, items in plan.trainings().values():
         evaluation = items[0].resolved.scored
         if evaluation is None:
             continue
         done = steps_done(spec, folders.store)
-        found = estimate(spec, evaluation, runtime, probed, done=done)
+        found = estimate(spec, evaluation, runtime, probes, done=done)
         items[0].seconds, items[0].memory_bytes = found.seconds, found.memory_bytes
         if any(done):
             items[0].reason = f"(from step {sum(done):,})"

@@ -9,7 +9,7 @@ from segbench.results.store import Store, default_root
 
 @dataclass(frozen=True)
 class Folders:
-    """Where a run reads and writes.
+    """Folders that a run reads and writes.
 
     Attributes:
         results: records and trainings.

@@ -114,7 +114,7 @@ def _training_score(job: TrainingJob, outcome: TrainingScore) -> Fields:
 
 def _micro_batches(training: TrainingSpec) -> Fields:
     """Images of a forward pass by stage, where gradients are accumulated."""
-    found = {stage.name: stage.images_at_once for stage in training.stages if stage.parts > 1}
+    found = {stage.name: stage.images_at_once for stage in training.stages if stage.micro_batches > 1}
     return {"micro_batch": found} if found else {}
 
 

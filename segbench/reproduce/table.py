@@ -185,7 +185,7 @@ def _check_micro_batch(plan: Plan, request: Request) -> None:
     """Raise on a micro-batch that cuts no batch: it would change nothing."""
     micro_batch = dict(request.settings).get("schedule.micro_batch")
     trainings = [item.resolved.ran.training for item in plan.items]
-    counts = [stage.parts for training in trainings if training is not None for stage in training.stages]
+    counts = [stage.micro_batches for training in trainings if training is not None for stage in training.stages]
     if micro_batch is not None and max(counts, default=1) == 1:
         raise UsageFault(
             f"--micro-batch {micro_batch} cuts nothing: no batch here has more images.",

@@ -159,14 +159,14 @@ class Judge:
         name = next((name for name in reversed(_rows(figure)) if self._table.row(name).server), None)
         if name is None or figure.kind != "trained" or not figure.measured:
             return None
-        waits = self._finder.variants(name, figure.dataset)[0].resolved.unsupported
+        unsupported = self._finder.variants(name, figure.dataset)[0].resolved.unsupported
         reason = f"only {self._table.row(name).server} can score it"
         records = self._finder.stand_ins(name, figure.dataset)
         values = [value for record in records if (value := value_of(record, figure)) is not None]
         if values and figure.over is None:
             reason += f"; {STAND_IN} here: {sum(values) / len(values):.2f}"
-        if waits:
-            return replace(entry, verdict="unavailable", reason=f"{reason}; waits for {', '.join(waits)}")
+        if unsupported:
+            return replace(entry, verdict="unavailable", reason=f"{reason}; waits for {', '.join(unsupported)}")
         command = self._command(name, figure.dataset)
         if records:
             command = command.replace("segbench reproduce", "segbench export")
@@ -184,9 +184,9 @@ class Judge:
         variants = {name: self._finder.variants(name, figure.dataset, kind) for name in rows}
         empty = [name for name in rows if not any(each.records for each in variants[name])]
         for name in empty:
-            waits = variants[name][0].resolved.unsupported
-            if waits:
-                return replace(entry, verdict="unavailable", reason=f"waits for {', '.join(waits)}")
+            unsupported = variants[name][0].resolved.unsupported
+            if unsupported:
+                return replace(entry, verdict="unavailable", reason=f"waits for {', '.join(unsupported)}")
         if empty:
             failed = self._finder.failure(empty[0], figure.dataset)
             reason = f"failed: {failed}" if failed else "" if empty[0] == figure.row else f"{empty[0]} is not run"

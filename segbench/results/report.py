@@ -4,11 +4,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segbench.core.errors import UsageFault
+from segbench.core.registry import choices
 from segbench.recipe.catalog import Catalog
 from segbench.recipe.opening import open_catalog
 
 from .compare import compare_tables
-from .render import render
+from .formats import render
 from .store import Store
 from .verdicts import TableReport
 
@@ -56,7 +58,7 @@ class Report:
         return self.render("markdown", per_class=per_class)
 
     def render(self, form: str, *, per_class: bool = False, width: int = 100, color: bool = False) -> str:
-        """Return the report in any output format, see ``segbench.results.render.render``."""
+        """Return the report in any output format, see ``segbench.results.formats.render``."""
         return render(self.tables, form, per_class=per_class, width=width, color=color)
 
     def repeating(self, options: tuple[tuple[str, str], ...]) -> "Report":
@@ -77,13 +79,13 @@ def load_report(table: str | None = None, *, store: Store, catalog: Catalog, dat
         table: name of a table; all tables with results by default.
         store: where the records are.
         catalog: the recipes.
-        dataset: only figures of this data set.
+        dataset: show only figures of this data set; tables without any are left out.
 
     Raises:
         UsageFault: no such table, or no figures on the data set.
         InvalidFault: a recipe or a record is invalid.
     """
-    names = [table] if table is not None else [] if store.is_empty() else list(catalog.tables)
+    names = [table] if table is not None else [] if store.is_empty() else _tables(catalog, dataset)
     reports = compare_tables(catalog, names, store, datasets=[dataset] if dataset is not None else None)
     if table is None:
         reports = [report for report in reports if any(row.shown for row in report.rows)]
@@ -111,3 +113,22 @@ def report(
     """
     catalog = open_catalog(None if recipe is None else Path(recipe))
     return load_report(table, store=Store(None if out is None else Path(out)), catalog=catalog, dataset=dataset)
+
+
+def _tables(catalog: Catalog, dataset: str | None) -> list[str]:
+    """Return the names of all tables, or of those with rows on a data set.
+
+    Raises:
+        UsageFault: no table has any.
+    """
+    if dataset is None:
+        return list(catalog.tables)
+    datasets = {
+        name: {each for row in table.file.rows for each in table.datasets(row)}
+        for name, table in catalog.tables.items()
+    }
+    found = [name for name, own in datasets.items() if dataset in own]
+    if not found:
+        known = sorted(set().union(*datasets.values()))
+        raise UsageFault(f"No table has figures on {dataset!r}. {choices(dataset, known)}.", next="segbench list")
+    return found

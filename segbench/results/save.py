@@ -7,7 +7,7 @@ from typing import Any
 
 from segbench.core import atomic
 
-from .render import render
+from .formats import render
 from .verdicts import TableReport
 
 PATH_OPTIONS = ("--data-root", "--out", "--recipe", "--checkpoint", "--save")

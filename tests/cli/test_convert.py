@@ -1,21 +1,19 @@
 """``segbench weights convert``, with a project of checkpoints that exists for these tests alone."""
 
-import sys
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from segbench.checkpoints import families
 from segbench.checkpoints import published as checkpoints
-from segbench.checkpoints.foreign import families as package
-from segbench.checkpoints.foreign import family as families
-from segbench.checkpoints.foreign.family import Foreign
-from segbench.checkpoints.native import WeightsHeader, build_from_weights, load_weights, save_weights
+from segbench.checkpoints.family import Family, ForeignCheckpoint
+from segbench.checkpoints.weights_file import WeightsHeader, build_from_weights, load_weights, save_weights
 from segbench.core.spec import InputSpec, ModelSpec
 from segbench.data.classes import class_table
 from segbench.models.segmentor import build_segmentor
@@ -30,7 +28,7 @@ def their_name(name: str) -> str:
     return f"theirs.{name.replace('.', '/')}"
 
 
-def read(state: Mapping[str, Tensor], model: ModelSpec = BGR) -> Foreign:
+def read(state: Mapping[str, Tensor], model: ModelSpec = BGR) -> ForeignCheckpoint:
     """Names are theirs, the first axis of every tensor is turned round, and there is a head for training."""
     kept = {name: tensor for name, tensor in state.items() if not name.startswith("theirs.projection")}
     tensors = {
@@ -39,30 +37,32 @@ def read(state: Mapping[str, Tensor], model: ModelSpec = BGR) -> Foreign:
     }
     classes = next(tensor.shape[0] for name, tensor in tensors.items() if name.endswith("classifier.weight"))
     dropped = tuple(name for name in state if name not in kept)
-    return Foreign("theirs", "Their Net", model, classes, tensors, dropped, ("A note of theirs.",))
+    return ForeignCheckpoint("theirs", "Their Net", model, classes, tensors, dropped, ("A note of theirs.",))
 
 
 def write(state: Mapping[str, Tensor], model: ModelSpec) -> dict[str, Tensor]:
     return {their_name(name): tensor.flip(0) if tensor.ndim else tensor for name, tensor in state.items()}
 
 
+def register(monkeypatch: pytest.MonkeyPatch, family: Family) -> None:
+    """Let a family be the only one."""
+    monkeypatch.setattr(families, "registered", lambda: {family.name: family})
+
+
 @pytest.fixture(autouse=True)
-def theirs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
+def theirs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Family]:
     """The family ``theirs``, the only one; and the current folder is empty."""
-    module = ModuleType("theirs")
-    members = {
-        "TITLE": "Their Project",
-        "detect": lambda state: all(name.startswith("theirs.") for name in state),
-        "read": read,
-        "write": write,
-    }
-    for name, member in members.items():
-        setattr(module, name, member)
-    monkeypatch.setitem(sys.modules, f"{package.__name__}.theirs", module)
-    monkeypatch.setattr(families, "family_names", lambda: ("theirs",))
+    family = Family(
+        name="theirs",
+        title="Their Project",
+        detect=lambda state: all(name.startswith("theirs.") for name in state),
+        read=read,
+        write=write,
+    )
+    register(monkeypatch, family)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    yield module
+    yield family
 
 
 @pytest.fixture
@@ -121,11 +121,11 @@ def test_the_form_of_the_file_follows_its_name(own: Path) -> None:
     ],
 )
 def test_projects_find_tensors_and_classes_where_they_look(
-    family: str, found: set[str], own: Path, theirs: ModuleType, monkeypatch: pytest.MonkeyPatch
+    family: str, found: set[str], own: Path, theirs: Family, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of each the lines of its test program that open a checkpoint; the others take the tensors as they are."""
-    monkeypatch.setitem(sys.modules, f"{package.__name__}.{family}", theirs)
-    monkeypatch.setattr(families, "family_names", lambda: (family,))
+    module = importlib.import_module(f"segbench.checkpoints.families.{family}")
+    register(monkeypatch, replace(theirs, name=family, pack=module.FAMILY.pack))
     assert segbench("weights", "convert", own, "--to", family).code == 0
     content = torch.load(f"own-{family}.pth", weights_only=True)
     assert set(content) == found
@@ -145,8 +145,8 @@ def test_what_is_no_part_of_the_network_is_left_out_and_named(own: Path, tmp_pat
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda tensors: tensors | {"theirs.odd": torch.zeros(2)}, "1 tensors are unexpected, e.g. odd"),
-        (lambda tensors: {name: tensors[name] for name in tensors if "conv1/weight" not in name}, "are missing"),
+        (lambda tensors: tensors | {"theirs.odd": torch.zeros(2)}, "1 unexpected tensor, e.g. odd"),
+        (lambda tensors: {name: tensors[name] for name in tensors if "conv1/weight" not in name}, "missing tensors"),
         (lambda tensors: {name: tensor * float("nan") for name, tensor in tensors.items()}, "not finite"),
         (lambda tensors: {"other": torch.zeros(1)}, "none of the known families"),
     ],
@@ -159,13 +159,15 @@ def test_strict_from_theirs(
     assert not list(Path().iterdir())
 
 
-def test_a_file_that_computes_something_else_is_not_left(own: Path, theirs: ModuleType) -> None:
+def test_a_file_that_computes_something_else_is_not_left(
+    own: Path, theirs: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def careless(state: Mapping[str, Tensor], model: ModelSpec) -> dict[str, Tensor]:
         written = write(state, model)
         name = next(name for name in written if name.endswith("classifier/weight"))
         return written | {name: written[name].half().float()}
 
-    theirs.write = careless  # type: ignore[attr-defined]
+    register(monkeypatch, replace(theirs, write=careless))
     assert "computes other logits" in segbench("weights", "convert", own, "--to", "theirs").fails(4)
     assert not list(Path().iterdir())
 
@@ -177,18 +179,20 @@ def test_conventions_that_the_other_form_cannot_say_are_refused(tmp_path: Path) 
     assert not list(Path().iterdir())
 
 
-def test_a_network_that_they_do_not_have(own: Path, theirs: ModuleType) -> None:
+def test_a_network_that_they_do_not_have(own: Path, theirs: Family, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(state: Mapping[str, Tensor], model: ModelSpec) -> dict[str, Tensor]:
         return {"theirs.x": state["decoder.convolution.weight"]}
 
-    theirs.write = missing  # type: ignore[attr-defined]
+    register(monkeypatch, replace(theirs, write=missing))
     fault = segbench("weights", "convert", own, "--to", "theirs").fails(4)
     assert "'decoder.convolution.weight' is missing" in fault
 
 
-def test_families_without_a_way_back_and_unknown_ones(own: Path, theirs: ModuleType) -> None:
-    assert "into 'them'. Known: segbench, theirs." in segbench("weights", "convert", own, "--to", "them").fails(2)
-    del theirs.write
+def test_families_without_a_way_back_and_unknown_ones(
+    own: Path, theirs: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "to 'them'. Known: segbench, theirs." in segbench("weights", "convert", own, "--to", "them").fails(2)
+    register(monkeypatch, replace(theirs, write=None))
     fault = segbench("weights", "convert", own, "--to", "theirs").fails(2)
     assert "Their Project can be read, but not written. Known: segbench." in fault
     assert "of segbench already" in segbench("weights", "convert", own, "--to", "segbench").fails(2)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from segbench.checkpoints.native import WeightsHeader, save_weights
+from segbench.checkpoints.weights_file import WeightsHeader, save_weights
 from segbench.core.spec import Choice, ModelSpec
 from segbench.data.classes import class_table
 from segbench.models.segmentor import Segmentor, build_segmentor
@@ -100,7 +100,7 @@ def test_what_is_there_is_not_written_over() -> None:
         folder = Path(f"with-{name[0]}")
         folder.mkdir()
         (folder / name).write_text("mine")
-        assert f"{folder / name} is there already" in convert("--output", folder).fails(2)
+        assert f"{folder / name} exists already" in convert("--output", folder).fails(2)
         assert [(each.name, each.read_text()) for each in folder.iterdir()] == [(name, "mine")]
         assert convert("--output", folder, "--force").code == 0
         assert json.loads((folder / "config.json").read_text())["model_type"] == "segformer"
@@ -109,7 +109,7 @@ def test_what_is_there_is_not_written_over() -> None:
 def test_a_file_of_another_name_is_no_checkpoint_there() -> None:
     own(SEGFORMER)
     done = convert("--output", "net.safetensors")
-    assert "is a folder with model.safetensors and what belongs to it, not net.safetensors" in done.fails(2)
+    assert "is a folder with model.safetensors and its configuration, not net.safetensors" in done.fails(2)
     assert done.lines[-1] == "Next: the same command with --output net" and not Path("net.safetensors").exists()
     assert convert("--output", "deep/er/model.safetensors").code == 0
     assert Path("deep/er/config.json").is_file()

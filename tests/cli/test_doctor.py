@@ -1,4 +1,4 @@
-"""``segbench doctor``: the machine on one page, what is amiss with its remedy, and which rows fit."""
+"""``segbench doctor``: the machine on one page, problems with their remedies, and which rows fit."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import torch
 
 from segbench.capacity import machine
 from segbench.capacity.machine import Device
+from tests.capacity.test_memory import OWN
 from tests.program import Done, segbench
-from tests.reproduce.test_memory import OWN
 
 GB = 10**9
 CARD = Device("cuda:0", "A card", 8 * GB, True)
@@ -160,7 +160,7 @@ GPUS = "#!/bin/sh\ncase \"$1\" in *driver*) echo 470.1;; *) echo 'NVIDIA Thing';
     [
         (None, None, "This torch is built for the CPU alone, but there is a GPU: NVIDIA Thing.", "a build for CUDA"),
         ("13.0", "", "CUDA_VISIBLE_DEVICES is '' and hides NVIDIA Thing.", "unset CUDA_VISIBLE_DEVICES"),
-        ("13.0", None, "its CUDA 13.0 does not go with the driver 470.1.", "update the driver"),
+        ("13.0", None, "its CUDA 13.0 does not work with the driver 470.1.", "update the driver"),
     ],
 )
 def test_a_gpu_that_torch_cannot_use(

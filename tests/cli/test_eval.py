@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from segbench.checkpoints.native import WeightsHeader, build_from_weights, save_weights
+from segbench.checkpoints.weights_file import WeightsHeader, build_from_weights, save_weights
 from segbench.core.spec import Choice, DataSpec, EvaluationSpec
 from segbench.data.classes import class_table
 from segbench.data.sets.cityscapes.labels import labels

@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from segbench.checkpoints import families
 from segbench.checkpoints import published as checkpoints
-from segbench.checkpoints.foreign import family as families
-from segbench.checkpoints.published import Protocol, PublishedCheckpoint, PublishedFigure
+from segbench.checkpoints.published import PublishedCheckpoint, PublishedFigure, PublishedProtocol
 from segbench.core.spec import DataSpec, EvaluationSpec, evaluation_id
 from segbench.data.classes import class_table
 from segbench.data.open import open_dataset
@@ -27,8 +28,7 @@ from tests.program import Done, segbench
 @pytest.fixture(autouse=True)
 def _moon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The only family that there is."""
-    monkeypatch.setattr(families, "family_names", lambda: ("moon",))
-    monkeypatch.setattr(families, "family", lambda name: MOON)
+    monkeypatch.setattr(families, "registered", lambda: {"moon": MOON})
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_part_of_a_network(camvid: Path, tmp_path: Path) -> None:
     gone = [name for name in state if "stage3" in name and not name.endswith("num_batches_tracked")][:5]
     torch.save({name: tensor for name, tensor in state.items() if name not in gone}, tmp_path / "part.pth")
     done = evaluate(tmp_path / "part.pth", out=tmp_path, data=camvid)
-    assert f"5 tensors of the network are missing, e.g. {gone[0].removeprefix(PREFIX)}" in done.fails(4)
+    assert f"5 missing tensors, e.g. {gone[0].removeprefix(PREFIX)}" in done.fails(4)
     assert "--allow-partial" in done.lines[-1]
     record = evaluate(tmp_path / "part.pth", "--allow-partial", "--json", out=tmp_path, data=camvid).json
     assert record["training_spec"]["left_random"] == sorted(name.removeprefix(PREFIX) for name in gone)
@@ -228,7 +228,7 @@ def test_files_that_are_no_network(moon: Path, tmp_path: Path) -> None:
     cut.write_bytes(moon.read_bytes()[: len(moon.read_bytes()) // 2])
     assert "damaged" in evaluate(cut, out=tmp_path).fails(4)
     torch.save({"optimizer": {"state": {}, "param_groups": []}}, tmp_path / "steps.pth")
-    assert "state of an optimiser, but no network" in evaluate(tmp_path / "steps.pth", out=tmp_path).fails(4)
+    assert "state of an optimizer, but no network" in evaluate(tmp_path / "steps.pth", out=tmp_path).fails(4)
     torch.save({"segbench_state": 1, "step": 3}, tmp_path / "state.pt")
     assert "resumable state of a training" in evaluate(tmp_path / "state.pt", out=tmp_path).fails(4)
 
@@ -251,17 +251,12 @@ def test_the_wrong_family(moon: Path, weights: Path, tmp_path: Path, monkeypatch
     assert "No checkpoint family 'mars'" in evaluate(moon, "--family", "mars", out=tmp_path).fails(2)
     text = evaluate(tmp_path / "x.pth", out=tmp_path).fails(4)
     assert "of none of the known families" in text and "MODULE:FUNCTION" in text
-    monkeypatch.setattr(families, "family_names", lambda: ("moon", "sun"))
-    monkeypatch.setattr(families, "family", lambda name: MOON if name == "moon" else _Sun)
+    sun = replace(MOON, name="sun", detect=lambda state: False)
+    monkeypatch.setattr(families, "registered", lambda: {"moon": MOON, "sun": sun})
     done = evaluate(moon, "--family", "sun", out=tmp_path)
     assert "is laid out as moon, not as sun" in done.fails(4)
     assert done.lines[-1] == f"Next: segbench eval --checkpoint {moon} --family moon"
-    assert "cannot be combined with it" in evaluate(weights, "--family", "moon", out=tmp_path).fails(2)
-
-
-class _Sun:
-    detect = staticmethod(lambda state: False)
-    read = staticmethod(lambda state: None)
+    assert "cannot be combined with --family" in evaluate(weights, "--family", "moon", out=tmp_path).fails(2)
 
 
 @pytest.mark.parametrize(
@@ -327,7 +322,7 @@ def published(moon: Path, monkeypatch: pytest.MonkeyPatch) -> PublishedCheckpoin
     fields: dict[str, Any] = {"scales": [0.5, 0.75, 1.0, 1.25, 1.5, 1.75], "flip": True}
     spec = EvaluationSpec(data=DataSpec(name="camvid", splits=("val",)), **fields)
     figure = PublishedFigure(
-        "miou", "81.6", Protocol(short="ms+flip", words="", fields=fields), spec, "read", "a table"
+        "miou", "81.6", PublishedProtocol(short="ms+flip", words="", fields=fields), spec, "read", "a table"
     )
     entry = PublishedCheckpoint(
         "moon-camvid", "moon", "moon", "HRNet", (f"http://127.0.0.1:9/{moon.name}",), "", "camvid", "camvid", "val",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from segbench.data.classes import class_table
-from tests.models.foreign import mmseg_like as mm
+from tests.checkpoints.families import mmseg_like as mm
 from tests.models.random_weights import randomise
 from tests.program import Done, segbench
 
@@ -89,7 +89,7 @@ def test_convert_concludes_the_classes_from_their_names(named: bool, tmp_path: P
         assert done.code == 0, done
         assert "19 classes of cityscapes" in done.out
     else:
-        assert "those of cityscapes or gta5; which they are must be said" in done.fails(2)
+        assert "those of cityscapes or gta5; name the data set" in done.fails(2)
     odd = saved(tmp_path / "odd.pth", 19, CLASSES=[f"organ {number}" for number in range(19)])
     said = segbench("weights", "convert", odd, "--to", "segbench").fails(2)
     assert "organ 0, organ 1, organ 2, ..., which are of no data set" in said

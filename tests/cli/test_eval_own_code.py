@@ -149,10 +149,10 @@ def test_conventions_of_the_user(mine: Path, cityscapes: Path) -> None:
         ("unlucky:build", 4, "unlucky cannot be imported: ModuleNotFoundError: No module named 'nosuchpackage'"),
         ("typo:build", 4, "typo cannot be imported: SyntaxError"),
         ("mynets:broken", 4, "mynets:broken fails: KeyError: 'width'"),
-        ("mynets:no_network", 4, "gives a int, not an nn.Module"),
+        ("mynets:no_network", 4, "returns int, not an nn.Module"),
         ("mynets:fails", 5, "mynets:fails fails on images of 1x3x32x64: ValueError: the moon is full"),
-        ("mynets:silent", 4, "answers with a NoneType in which no logits are found"),
-        ("mynets:wrong", 4, "mynets:wrong gives (1, 3, 32, 64), not (images, 19 classes, rows, columns)"),
+        ("mynets:silent", 4, "returns NoneType without logits; return a tensor"),
+        ("mynets:wrong", 4, "mynets:wrong returns (1, 3, 32, 64), not (images, 19 classes, rows, columns)"),
         ("mynets:large", 5, "ran out of memory"),
     ],
 )
@@ -165,7 +165,7 @@ def test_faults_of_the_code_are_one_line(model: str, code: int, says: str, mine:
 def test_tensors_that_do_not_fit(mine: Path, tmp_path: Path) -> None:
     torch.save({"conv.weight": torch.zeros(19, 3, 1, 1), "other": torch.zeros(1)}, mine)
     text = evaluate(mine, "mynets:build").fails(4)
-    assert "1 tensors of the network are missing, e.g. conv.bias" in text and "1 tensors are unexpected" in text
+    assert "1 missing tensor, e.g. conv.bias" in text and "1 unexpected tensor" in text
 
 
 def test_which_classes_is_not_guessed(mine: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from segbench.checkpoints.foreign import family as families
+from segbench.checkpoints import families
 from segbench.core.errors import Interrupted
 from segbench.core.spec import DataSpec, EvaluationSpec
 from segbench.data.prepared.folder import _Decoded

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from segbench.checkpoints import published as checkpoints
-from segbench.checkpoints.find import fetch_checkpoint, find_checkpoint, known_sha256, local_path
+from segbench.checkpoints.fetch import fetch_checkpoint, known_sha256, local_path
+from segbench.checkpoints.find import CheckpointFile, find_checkpoint
 from segbench.checkpoints.published import checkpoint
 from segbench.core.download import RetryPolicy
 from segbench.core.errors import MissingFault
@@ -103,7 +104,7 @@ def test_goes_on_where_it_stopped(server: FileServer, tmp_path: Path) -> None:
 
 def test_a_trusted_digest_refuses_another_file(server: FileServer, tmp_path: Path) -> None:
     done = segbench("weights", "download", "one-false", "--quiet")
-    assert f"SHA-256 {SUM}, the published one begins with 00000000: it was removed" in done.fails(3)
+    assert f"SHA-256 {SUM}, the one published begins with 00000000: it was removed" in done.fails(3)
     assert not list(stored(tmp_path, "one-false", "").glob("false*.pth"))
     server.files["false-00000000.pth"] = b"another"
     assert "begins with 00000000" in segbench("weights", "download", "one-false").fails(3), "no record was left"
@@ -172,7 +173,7 @@ def test_offline_names_everything_that_lacks(
 def test_a_cache_that_cannot_be_written_to(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("SEGBENCH_CACHE", str(tmp_path / "file"))
-    assert "nothing was fetched" in segbench("weights", "download", "one-true").fails(5)
+    assert str(tmp_path / "file") in segbench("weights", "download", "one-true").fails(5)
     assert server.paths == []
 
 
@@ -188,7 +189,7 @@ def test_two_processes_share_one_download(server: FileServer, tmp_path: Path) ->
     server.held = threading.Event()
     table = tmp_path / "table.yaml"
     program = (
-        "import sys, pathlib; from segbench.models import checkpoints; "
+        "import sys, pathlib; from segbench.checkpoints import published as checkpoints; "
         f"checkpoints._TABLE = pathlib.Path({str(table)!r}); "
         "from segbench.cli.main import main; sys.exit(main(['weights', 'download', 'one-true']))"
     )
@@ -205,7 +206,7 @@ def test_two_processes_share_one_download(server: FileServer, tmp_path: Path) ->
     first = begin()
     wait_for(lambda: server.asked, process=first)
     second = begin()
-    until(second, r"Another process is fetching one-true; waiting for it\.$")
+    until(second, r"Another process is downloading true-\w+\.pth; waiting for it\.$")
     server.held.set()
     done = [wait(process) for process in (first, second)]
     assert [each.code for each in done] == [0, 0], done
@@ -214,12 +215,13 @@ def test_two_processes_share_one_download(server: FileServer, tmp_path: Path) ->
 
 
 def test_what_a_user_types_becomes_a_file(server: FileServer, tmp_path: Path) -> None:
-    path, published = find_checkpoint("one-true")
+    found = find_checkpoint("one-true")
+    path, published = found.path, found.published
     assert published is checkpoint("one-true") and path.read_bytes() == CONTENT
     own = tmp_path / "mine.pth"
     own.write_bytes(b"x")
-    assert find_checkpoint(str(own)) == (own, None)
-    assert find_checkpoint(str(path)) == (path, published)
+    assert find_checkpoint(str(own)) == CheckpointFile(own, str(own), None)
+    assert find_checkpoint(str(path)) == CheckpointFile(path, str(path), published)
     for text in ("none.pth", "no/where", str(tmp_path)):
         with pytest.raises(MissingFault, match="There is no file"):
             find_checkpoint(text)
@@ -315,7 +317,7 @@ def test_files_of_the_hub_lie_in_its_own_cache(hub: HubServer, tmp_path: Path) -
 
 def test_faults_of_the_hub_are_one_line_each(hub: HubServer, tmp_path: Path) -> None:
     done = at_hub(hub.site, tmp_path, "download", "hf-segformer-b1-ade20k-512", "-q")
-    assert "nvidia/segformer-b1-finetuned-ade-512-512 cannot be had" in done.fails(3)
+    assert "has no public repository nvidia/segformer-b1-finetuned-ade-512-512" in done.fails(3)
     assert len(done.lines) == 2
     names = ("hf-segformer-b1-ade20k-512", "timm/hrnet_w48.ms_in1k")
     done = at_hub("http://127.0.0.1:9", tmp_path, "download", *names, "-q", HF_HUB_OFFLINE="1")

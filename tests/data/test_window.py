@@ -38,7 +38,7 @@ def test_batches_are_bit_for_bit_those_without(root: Path, workers: int, subset:
         assert torch.equal(images_, others) and torch.equal(target, other_target) and keys == other_keys
 
 
-class Dice:
+class FixedRng:
     """Draws what it was told to: scale, top, left, and whether to flip."""
 
     def __init__(self, scale: float, corner: tuple[int, int], flip: bool) -> None:
@@ -91,7 +91,7 @@ def test_window_of_a_map_equals_resizing_the_whole(tmp_path: Path) -> None:
             crop=crop,
             spec=AugmentationSpec(scale=(0.1, 4.0), flip=0.5),
             fill=(0, 0, 0),
-            rng=Dice(scale, (top, left), flip),  # type: ignore[arg-type]
+            rng=FixedRng(scale, (top, left), flip),  # type: ignore[arg-type]
         )
         assert np.array_equal(seen_label, expected_label)
         worst = max(worst, int(np.abs(seen.astype(int) - expected).max()))
@@ -129,8 +129,8 @@ def test_a_crop_reads_its_own_window_alone(
         image, label = dataset.read(0)
         _forbid(image, np.repeat(allowed[..., None], 3, axis=2))
         _forbid(label, allowed)
-        dice = Dice(scale, corners[0] + corners[1], True)
-        training_sample(image, label, crop=(24, 24), spec=spec, fill=(0, 0, 0), rng=dice)  # type: ignore[arg-type]
+        rng = FixedRng(scale, corners[0] + corners[1], True)
+        training_sample(image, label, crop=(24, 24), spec=spec, fill=(0, 0, 0), rng=rng)  # type: ignore[arg-type]
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 

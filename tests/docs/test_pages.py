@@ -37,7 +37,7 @@ def test_the_docs_build_without_a_warning(built: Path) -> None:
 
 def test_the_reference_holds_what_it_promises(built: Path) -> None:
     text = (built / "api" / "python.html").read_text(encoding="utf-8")
-    for name in ("reproduce", "evaluate", "report", "load"):
+    for name in ("reproduce.api.reproduce", "evaluate", "report", "load"):
         assert f'id="segbench.{name}"' in text
 
 

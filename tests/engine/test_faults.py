@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import segbench.engine.train as engine
-from segbench.checkpoints import native as checkpoint
+from segbench.checkpoints import training_state, weights_file
 from segbench.core.errors import InvalidFault, MissingFault, RunFault
 from segbench.core.spec import DataSpec, StageSpec
 from segbench.data.images import read_image
@@ -48,7 +48,7 @@ def test_loss_that_is_not_finite(tmp_path: Path, straight: Straight, value: floa
             train(spec, tmp_path / "parts", save=EVERY_STEP)
     assert len(caught.value.faults) == 1
     assert "lr" in caught.value.next
-    state = checkpoint.load_state(tmp_path / "parts" / STATE)
+    state = training_state.load_state(tmp_path / "parts" / STATE)
     assert state is not None
     assert state["step"] == 3
     assert not (tmp_path / "parts" / LAST).exists()
@@ -77,7 +77,7 @@ def test_finite_loss_with_a_gradient_that_is_not(tmp_path: Path, monkeypatch: py
     spoil(monkeypatch, _gradient_of_nan)
     with pytest.raises(RunFault, match="not finite after step 3"):
         train(stage(steps=steps), tmp_path, save=EVERY_STEP)
-    state = checkpoint.load_state(tmp_path / STATE)
+    state = training_state.load_state(tmp_path / STATE)
     assert state is not None
     assert state["step"] == 2
     assert not (tmp_path / LAST).exists()
@@ -122,13 +122,13 @@ def test_disk_full(tmp_path: Path, straight: Straight, name: str, code: int, rea
     assert caught.value.exit_code == 5
     assert "--out" in caught.value.next
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
-    state = checkpoint.load_state(folder / STATE)
+    state = training_state.load_state(folder / STATE)
     assert state is not None
     # What is older than the fault is intact; the state was written before anything else was.
     assert state["step"] == {STATE: 1, BEST: 2, LAST: 4, SUMMARY: 4}[name]
     again = train(spec, folder)
     assert same(last(folder), last(straight(spec)))
-    assert same(checkpoint.load_weights(folder / BEST)[1], checkpoint.load_weights(whole / BEST)[1])
+    assert same(weights_file.load_weights(folder / BEST)[1], weights_file.load_weights(whole / BEST)[1])
     assert done is not None
     assert (again.best, again.last) == (done.best, done.last)
 
@@ -140,16 +140,16 @@ def test_disk_that_fills_up_while_a_state_is_written(
 ) -> None:
     """The kernel's own refusal, in the middle of torch's archive."""
     path = tmp_path / STATE
-    checkpoint.save_state(path, {"step": 1})
+    training_state.save_state(path, {"step": 1})
 
     def on_full_disk(**_: Any) -> tuple[int, str]:
         return os.open("/dev/full", os.O_WRONLY), str(tmp_path / ".temporary")
 
     monkeypatch.setattr(tempfile, "mkstemp", on_full_disk)
     with pytest.raises(RunFault, match="the disk is full"):
-        checkpoint.save_state(path, {"step": 2, "big": torch.rand(int(kilobytes * 250))})
+        training_state.save_state(path, {"step": 2, "big": torch.rand(int(kilobytes * 250))})
     monkeypatch.undo()
-    assert checkpoint.load_state(path) == {"step": 1}
+    assert training_state.load_state(path) == {"step": 1}
 
 
 class Fills(io.FileIO):
@@ -164,18 +164,18 @@ class Fills(io.FileIO):
 def test_disk_with_too_little_space_for_a_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch then complains of its archive, which would look like a bug."""
     path = tmp_path / STATE
-    checkpoint.save_state(path, {"step": 1})
+    training_state.save_state(path, {"step": 1})
     monkeypatch.setattr(os, "fdopen", lambda handle, _: io.BufferedWriter(Fills(handle, "w")))
     with pytest.raises(RunFault, match="the disk is full"):
-        checkpoint.save_state(path, {"step": 2, "big": torch.rand(100_000)})
+        training_state.save_state(path, {"step": 2, "big": torch.rand(100_000)})
     monkeypatch.undo()
     assert [item.name for item in tmp_path.iterdir()] == [STATE]
-    assert checkpoint.load_state(path) == {"step": 1}
+    assert training_state.load_state(path) == {"step": 1}
 
 
 def test_state_that_torch_cannot_write_is_a_bug(tmp_path: Path) -> None:
     with pytest.raises((RuntimeError, TypeError, AttributeError, ValueError)):
-        checkpoint.save_state(tmp_path / STATE, {"step": (number for number in range(3))})
+        training_state.save_state(tmp_path / STATE, {"step": (number for number in range(3))})
     assert not list(tmp_path.iterdir())
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import segbench.engine.train as engine
-from segbench.checkpoints import native as checkpoint
-from segbench.checkpoints.native import build_from_weights
+from segbench.checkpoints import training_state, weights_file
+from segbench.checkpoints.weights_file import build_from_weights
 from segbench.core.errors import Interrupted, InvalidFault, RunFault
 from segbench.core.spec import Choice, DataSpec, EvaluationSpec, InputSpec, ModelSpec, StageSpec, StreamSpec
 from segbench.data.open import open_dataset
@@ -53,7 +53,7 @@ def interrupted(spec: StageSpec, folder: Path, calls: int, step: int) -> dict[st
     """Train until ``stop`` has been asked so often: after every step, and before every image of both kinds."""
     with pytest.raises(Interrupted):
         train(spec, folder, stop=after(calls))
-    state = checkpoint.load_state(folder / STATE)
+    state = training_state.load_state(folder / STATE)
     assert state is not None and state["step"] == step
     return state
 
@@ -76,7 +76,7 @@ def test_without_its_memory_a_resumed_training_would_differ(tmp_path: Path, stra
     for name in ("vectors", "classes", "ages"):
         key = f"memory.{name}"
         state["method"][key] = state["method"][key][:0]
-    checkpoint.save_state(tmp_path / "parts" / STATE, state)
+    training_state.save_state(tmp_path / "parts" / STATE, state)
     train(spec, tmp_path / "parts")
     assert not same(last(tmp_path / "parts"), last(straight(spec)))
 
@@ -146,7 +146,7 @@ def test_progress_is_told_and_a_stop_is_heard(tmp_path: Path) -> None:
     assert gathered == [("gather", done, 5) for done in range(1, 6)] * 3
     with pytest.raises(Interrupted, match="step 2, before its validation"):
         train(spec, tmp_path / "parts", stop=after(5))  # asked after two steps and before three images
-    state = checkpoint.load_state(tmp_path / "parts" / STATE)
+    state = training_state.load_state(tmp_path / "parts" / STATE)
     assert state is not None and state["step"] == 2 and not state["curve"]
     assert len(state["method"]["segmentor.decoder.bank"]) == 0, "half a bank is none"
     train(spec, tmp_path / "parts")
@@ -161,7 +161,7 @@ def test_scored_before_anything_is_gathered(tmp_path: Path) -> None:
     train(segsort(every=None), tmp_path)
     network, header = build_from_weights(tmp_path / LAST)
     network.decoder.fill(network.decoder.bank[:0], network.decoder.bank_labels[:0])
-    checkpoint.save_weights(tmp_path / "empty.safetensors", network, header)
+    weights_file.save_weights(tmp_path / "empty.safetensors", network, header)
     network, _ = build_from_weights(tmp_path / "empty.safetensors")
     images = open_dataset(DATA.model_copy(update={"splits": ("val",)}))
     with pytest.raises(InvalidFault, match="no prototypes yet") as caught:
@@ -335,5 +335,5 @@ def test_pictures_without_labels_are_a_fault_that_keeps_the_steps(tmp_path: Path
     monkeypatch.setattr(engine, "gather", nothing)
     with pytest.raises(RunFault, match="No pixel"):
         train(segsort(), tmp_path)
-    state = checkpoint.load_state(tmp_path / STATE)
+    state = training_state.load_state(tmp_path / STATE)
     assert state is not None and state["step"] == 2

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from segbench.checkpoints import native as checkpoint
-from segbench.checkpoints.native import build_from_weights
+from segbench.checkpoints import training_state
+from segbench.checkpoints.weights_file import build_from_weights
 from segbench.core.errors import RunFault
 from segbench.core.spec import DataSpec, EvaluationSpec, InputSpec, StageSpec
 from segbench.data.open import open_dataset
@@ -184,7 +184,7 @@ def test_the_debug_mode_would_have_noticed() -> None:
 def test_loss_that_is_not_finite_keeps_the_earlier_state(tmp_path: Path) -> None:
     with pytest.raises(RunFault, match=r"not finite|became"):
         train(stage(steps=30, lr=1e30, data=DATA), tmp_path, runtime=Runtime(device=DEVICE, checkpoint_seconds=0.0))
-    state = checkpoint.load_state(tmp_path / STATE)
+    state = training_state.load_state(tmp_path / STATE)
     if state is not None:
         assert all(bool(tensor.isfinite().all()) for tensor in state["method"].values())
     assert not (tmp_path / LAST).exists()

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from segbench.checkpoints.native import load_weights
+from segbench.checkpoints.weights_file import load_weights
 from segbench.core import registry
 from segbench.core.errors import Interrupted, InvalidFault
 from segbench.core.spec import Choice, Options, StageSpec, StreamSpec, setting

@@ -319,14 +319,14 @@ def cut_stage(micro_batch: int, *, batch_total: int = 4, method: str = "supervis
 
 
 def test_stages_know_their_parts() -> None:
-    assert (cut_stage(2).parts, cut_stage(2).images_at_once) == (2, 2)
-    assert (cut_stage(8).parts, cut_stage(8).images_at_once) == (1, 4)
-    assert stage().parts == 1
+    assert (cut_stage(2).micro_batches, cut_stage(2).images_at_once) == (2, 2)
+    assert (cut_stage(8).micro_batches, cut_stage(8).images_at_once) == (1, 4)
+    assert stage().micro_batches == 1
     streams = {
         name: StreamSpec(data=DATA, crop=(32, 64), batch_total=count) for name, count in (("labelled", 5), ("more", 10))
     }
     several = cut_stage(2).model_copy(update={"streams": streams})
-    assert (several.parts, several.images_at_once) == (5, 2)
+    assert (several.micro_batches, several.images_at_once) == (5, 2)
     with pytest.raises(ValueError, match="cannot be divided into equal micro-batches of 3"):
         cut_stage(3)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from segbench.checkpoints import native as checkpoint
+from segbench.checkpoints import training_state
 from segbench.cli.stopping import Stopper
 from segbench.core.errors import Interrupted, InvalidFault, RunFault
 from segbench.engine.folder import LAST, STATE, SUMMARY
@@ -71,7 +71,7 @@ def test_everything_kept_is_needed(tmp_path: Path, straight: Straight, tamper: A
     spec = stage()
     state = stopped(spec, tmp_path / "parts", 3)
     tamper(state)
-    checkpoint.save_state(tmp_path / "parts" / STATE, state)
+    training_state.save_state(tmp_path / "parts" / STATE, state)
     train(spec, tmp_path / "parts")
     assert not same(last(tmp_path / "parts"), last(straight(spec)))
 
@@ -145,7 +145,7 @@ def test_ctrl_c_twice_stops_at_once_and_keeps_the_last_save(tmp_path: Path, stra
     spec = stage(steps=5)
     with Stopper() as stop, pytest.raises(KeyboardInterrupt):
         train(spec, tmp_path / "parts", stop=stop, observer=Presses(3, 2), save=EVERY_STEP)
-    state = checkpoint.load_state(tmp_path / "parts" / STATE)
+    state = training_state.load_state(tmp_path / "parts" / STATE)
     assert state is not None
     assert state["step"] == 2
     train(spec, tmp_path / "parts")
@@ -160,7 +160,7 @@ def test_stop_at_the_last_step_finishes(tmp_path: Path) -> None:
 def test_state_of_another_training_is_refused(tmp_path: Path) -> None:
     spec = stage(steps=3)
     state = stopped(spec, tmp_path, 1)
-    checkpoint.save_state(tmp_path / STATE, {**state, "training": "other1"})
+    training_state.save_state(tmp_path / STATE, {**state, "training": "other1"})
     with pytest.raises(RunFault, match="state of another training") as caught:
         train(spec, tmp_path)
     assert "other1" in str(caught.value)
@@ -172,7 +172,7 @@ def test_state_of_another_version_is_refused(tmp_path: Path, missing: str) -> No
     spec = stage(steps=3)
     state = stopped(spec, tmp_path, 1)
     del state[missing]
-    checkpoint.save_state(tmp_path / STATE, state)
+    training_state.save_state(tmp_path / STATE, state)
     with pytest.raises(InvalidFault, match="does not fit") as caught:
         train(spec, tmp_path)
     assert f"rm {tmp_path / STATE}" in caught.value.next
@@ -183,7 +183,7 @@ def test_state_of_another_network_is_refused(tmp_path: Path) -> None:
     state = stopped(spec, tmp_path, 1)
     state["method"]["segmentor.decoder.conv.weight"] = torch.zeros(1)
     del state["method"]["segmentor.decoder.conv.bias"]
-    checkpoint.save_state(tmp_path / STATE, state)
+    training_state.save_state(tmp_path / STATE, state)
     with pytest.raises(InvalidFault) as caught:
         train(spec, tmp_path)
     assert len(caught.value.faults) == 2
@@ -249,7 +249,7 @@ def test_killed_in_the_middle(tmp_path: Path) -> None:
         wait_for(lambda: state.exists() and state.stat().st_mtime_ns != before, process=process)  # noqa: B023
         process.kill()
         assert process.wait() == -signal.SIGKILL
-        kept = checkpoint.load_state(state)
+        kept = training_state.load_state(state)
         assert kept is not None
         assert reached < kept["step"] < 40
         reached = kept["step"]

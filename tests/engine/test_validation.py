@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import segbench.engine.train as engine
-from segbench.checkpoints import native as checkpoint
-from segbench.checkpoints.native import build_from_weights, load_weights
+from segbench.checkpoints import training_state, weights_file
+from segbench.checkpoints.weights_file import build_from_weights, load_weights
 from segbench.core.errors import Interrupted, InvalidFault, MissingFault, RunFault
 from segbench.core.spec import DataSpec, EvaluationSpec, StageSpec, SubsetSpec
 from segbench.data.dataset import SegDataset
@@ -176,7 +176,7 @@ def test_stopped_in_a_validation(tmp_path: Path, straight: Straight, questions: 
     with pytest.raises(Interrupted, match=f"Saved at step {step}, before its validation") as caught:
         train(validated(), tmp_path / "parts", stop=after(questions + (step == 6)))
     assert caught.value.next
-    state = checkpoint.load_state(tmp_path / "parts" / STATE)
+    state = training_state.load_state(tmp_path / "parts" / STATE)
     assert state is not None
     assert state["step"] == step
     assert not (tmp_path / "parts" / SUMMARY).exists()
@@ -190,14 +190,14 @@ def test_stopped_in_a_validation(tmp_path: Path, straight: Straight, questions: 
 def test_killed_between_state_and_best_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.MonkeyPatch.context() as patch:
         scripted(patch, [10.0, 50.0])
-        save = checkpoint.save_weights
+        save = weights_file.save_weights
 
         def dies(path: Path, *more: Any) -> None:
             if more[1].step == 4:
                 raise KeyboardInterrupt
             save(path, *more)
 
-        patch.setattr(checkpoint, "save_weights", dies)
+        patch.setattr(weights_file, "save_weights", dies)
         with pytest.raises(KeyboardInterrupt):
             train(validated(), tmp_path)
     assert load_weights(tmp_path / BEST)[0].step == 2
@@ -217,7 +217,7 @@ def test_corrupt_validation_image_costs_no_training(tmp_path: Path, straight: St
         patch.setattr(engine, "validate", broken)
         with pytest.raises(MissingFault):
             train(validated(), tmp_path / "parts")
-    state = checkpoint.load_state(tmp_path / "parts" / STATE)
+    state = training_state.load_state(tmp_path / "parts" / STATE)
     assert state is not None
     assert state["step"] == 2
     assert points(train(validated(), tmp_path / "parts")) == points(summary_of(straight(validated())))
@@ -268,7 +268,7 @@ def test_disk_full_is_no_reason_to_forget_a_validation(tmp_path: Path, monkeypat
         def full(*_: Any) -> None:
             raise RunFault("full", next="again")
 
-        patch.setattr(checkpoint, "save_weights", full)
+        patch.setattr(weights_file, "save_weights", full)
         with pytest.raises(RunFault):
             train(validated(), tmp_path)
     scripted(monkeypatch, [20.0, 10.0])

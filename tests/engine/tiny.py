@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from segbench.checkpoints import native as checkpoint
+from segbench.checkpoints import training_state, weights_file
 from segbench.core.errors import Interrupted
 from segbench.core.spec import (
     AugmentationSpec,
@@ -102,12 +102,12 @@ def stopped(spec: StageSpec, folder: Path, steps: int, *, before: int = 0, **mor
 
     ``before`` is how often a training is asked before its first step: once an image, where labels are read first.
     """
-    state = checkpoint.load_state(folder / STATE)
+    state = training_state.load_state(folder / STATE)
     begun = 0 if state is None else state["step"]
     try:
         train(spec, folder, stop=after(before + steps - begun), **more)
     except Interrupted:
-        state = checkpoint.load_state(folder / STATE)
+        state = training_state.load_state(folder / STATE)
         assert state is not None
         assert state["step"] == steps
         return state
@@ -116,7 +116,7 @@ def stopped(spec: StageSpec, folder: Path, steps: int, *, before: int = 0, **mor
 
 def last(folder: Path) -> dict[str, Tensor]:
     """Tensors of the weights in the end."""
-    return checkpoint.load_weights(folder / LAST)[1]
+    return weights_file.load_weights(folder / LAST)[1]
 
 
 def same(one: Any, other: Any) -> bool:

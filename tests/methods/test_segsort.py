@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segbench.checkpoints.native import load_into
+from segbench.checkpoints.loading import load_strictly
 from segbench.core.errors import InvalidFault, RunFault
 from segbench.core.spec import Choice, DataSpec, ModelSpec, OptimizerSpec, ScheduleSpec, StageSpec, StreamSpec
 from segbench.data.batch import Batch
@@ -130,7 +130,7 @@ def test_memory_of_a_training_and_its_state(batch, tmp_path) -> None:
         wanted = torch.cat([vectors for each in expected[-2:] for vectors in each])
         assert torch.equal(method.memory.vectors, wanted)
         assert torch.allclose(method.memory.vectors.norm(dim=1), torch.ones(len(wanted)))
-    load_into(other, method.state_dict(), tmp_path / "state.pt")
+    load_strictly(other, method.state_dict(), source="state.pt")
     assert torch.equal(other.memory.vectors, method.memory.vectors)
     assert torch.equal(other.memory.ages, method.memory.ages) and set(other.memory.ages.tolist()) == {0, 1}
 

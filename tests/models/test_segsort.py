@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from segbench.checkpoints.native import load_into
+from segbench.checkpoints.loading import load_strictly
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import Choice, ModelSpec
 from segbench.metrics.cost import count_cost
@@ -309,9 +309,9 @@ def test_half_precision_changes_no_cluster() -> None:
 def test_a_file_says_how_many_prototypes_there_are(tmp_path) -> None:
     filled, other = decoder_of(), decoder_of()
     filled.fill(unit_vectors(5, 4).float(), torch.arange(5) % 3)
-    load_into(other, filled.state_dict(), tmp_path / "some.safetensors")
+    load_strictly(other, filled.state_dict(), source="some.safetensors")
     assert torch.equal(other.bank, filled.bank) and torch.equal(other.bank_labels, filled.bank_labels)
-    load_into(other, decoder_of().state_dict(), tmp_path / "some.safetensors")  # and back to none
+    load_strictly(other, decoder_of().state_dict(), source="some.safetensors")  # and back to none
     assert len(other.bank) == len(other.bank_labels) == 0
 
 
@@ -330,4 +330,4 @@ def test_a_bank_that_does_not_fit_is_refused(tmp_path, changes, fault) -> None:
     tensors = {name: changes.get(name, tensor) for name, tensor in network.state_dict().items()}
     tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}
     with pytest.raises(InvalidFault, match=fault):
-        load_into(decoder_of(), tensors, tmp_path / "some.safetensors")
+        load_strictly(decoder_of(), tensors, source="some.safetensors")

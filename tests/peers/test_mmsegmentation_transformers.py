@@ -36,7 +36,7 @@ def layouts(monkeypatch: pytest.MonkeyPatch) -> tuple[ModuleType, ModuleType]:
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        monkeypatch.setitem(sys.modules, f"tests.models.foreign.{name}", module)
+        monkeypatch.setitem(sys.modules, f"tests.checkpoints.families.{name}", module)
         found.append(module)
     return found[1], found[2]
 

@@ -9,7 +9,7 @@ from segbench.reproduce.folders import Folders
 from segbench.reproduce.plan import make_plan
 from segbench.reproduce.run import run_job
 from segbench.results.compare import compare_table
-from segbench.results.render import render
+from segbench.results.formats import render
 
 
 def test_counts_name_their_rule_and_the_usual_count_beside(tmp_path: Path) -> None:

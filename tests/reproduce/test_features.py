@@ -9,7 +9,7 @@ from segbench.recipe.figures import Figure
 from segbench.recipe.resolve import Request, resolve
 from segbench.results.compare import compare_table
 from segbench.results.flat import attempt_fields
-from segbench.results.render import render
+from segbench.results.formats import render
 from segbench.results.store import Store
 from tests.program import SETTINGS, segbench
 from tests.reproduce.test_execute import TINY, Run

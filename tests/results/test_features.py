@@ -2,7 +2,7 @@
 
 from segbench.recipe.resolve import Request
 from segbench.results.compare import compare_table
-from segbench.results.render import render
+from segbench.results.formats import render
 
 BODY = """
 margin: {alignment: 0.1}

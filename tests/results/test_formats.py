@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from segbench.core.errors import UsageFault
-from segbench.results.formats import formats
-from segbench.results.render import render
+from segbench.results.formats import formats, render
 from tests.outside import install
 
 LATEX = r'''

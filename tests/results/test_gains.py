@@ -6,8 +6,8 @@ import pytest
 
 from segbench.recipe.resolve import Request
 from segbench.results.compare import compare_table
+from segbench.results.formats import render
 from segbench.results.gains import gains
-from segbench.results.render import render
 from tests.results.guess import GUESS
 
 T = "made-one"

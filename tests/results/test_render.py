@@ -11,9 +11,8 @@ import pytest
 
 from segbench.recipe.resolve import Request
 from segbench.results.compare import compare_table
-from segbench.results.formats import formats
+from segbench.results.formats import formats, render
 from segbench.results.formats.markdown import escape
-from segbench.results.render import render
 from segbench.results.render.cells import number
 from tests.results.guess import GUESS
 
@@ -225,7 +224,9 @@ def test_empty_store_renders(lab, form):
 
 def test_reports_need_neither_torch_nor_rich():
     code = (
-        "import sys; import segbench.results.compare, segbench.results.render, segbench.results.frames; "
+        "import sys; import segbench.results.compare, segbench.results.frames; "
+        "from segbench.results.formats import formats, load_format; "
+        "[load_format(name) for name in formats()]; "
         "assert not {'torch', 'rich'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

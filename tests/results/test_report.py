@@ -27,6 +27,17 @@ def test_all_tables_with_results_in_one_frame(lab) -> None:  # type: ignore[no-u
     assert "| more | 72.0 | 72.00 ± 0.10 |" in report.to_markdown()
 
 
+def test_all_tables_on_one_data_set(lab) -> None:  # type: ignore[no-untyped-def]
+    lab = lab(made_one=BODY, made_two='rows: {base: {figures: {camvid.test: {miou: "70.0"}}}}\n')
+    lab.run("made-one", "more", [60.1], dataset="voc2012")
+    lab.run("made-two", "base", [70.1])
+    report = load_report(store=lab.store, catalog=lab.catalog, dataset="voc2012")
+    assert [table.table for table in report.tables] == ["made-one"]
+    assert list(report.frame()["dataset"]) == ["voc2012"]
+    with pytest.raises(UsageFault, match=r"No table has figures on 'voc2011'\. Close: voc2012"):
+        load_report(store=lab.store, catalog=lab.catalog, dataset="voc2011")
+
+
 def test_one_table_and_one_data_set(lab) -> None:  # type: ignore[no-untyped-def]
     lab = lab(made_one=BODY)
     report = load_report("made-one", store=lab.store, catalog=lab.catalog, dataset="voc2012")

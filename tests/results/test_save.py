@@ -5,7 +5,7 @@ from pathlib import Path
 
 from segbench.recipe.resolve import Request
 from segbench.results.compare import compare_table
-from segbench.results.render import render
+from segbench.results.formats import render
 from segbench.results.save import save_reports
 
 T = "made-one"

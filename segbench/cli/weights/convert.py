@@ -1,4 +1,4 @@
-"""``segbench weights convert``: a checkpoint in another project's form."""
+"""``segbench weights convert``: write a checkpoint in another project's format."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,15 @@ import typer
 
 from segbench.cli import common
 from segbench.cli.data.shared import say
+from segbench.core.progress import Observer
+
+
+class _Notes(Observer):
+    """Observer that prints notes on stderr."""
+
+    def note(self, text: str) -> None:
+        typer.echo(text, err=True)
+
 
 FORMS = "segbench, mmsegmentation, huggingface, torchvision, hrnet, openseg, nvlabs, semseg or swin."
 
@@ -27,12 +36,12 @@ def command(
         str | None, typer.Option("--dataset", metavar="NAME", help="Whose classes a foreign checkpoint predicts.")
     ] = None,
     family: Annotated[
-        str | None, typer.Option("--family", metavar="NAME", help="Whose checkpoint it is; default: found out.")
+        str | None, typer.Option("--family", metavar="NAME", help="Family of the checkpoint; default: recognised.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     data_root: common.DataRoot = None,
 ) -> None:
-    """Write a checkpoint in another form, and prove that it computes the same.
+    """Write a checkpoint in another format, and verify that it computes the same.
 
     \b
     Examples:
@@ -43,7 +52,8 @@ def command(
         from segbench.checkpoints.convert import convert, default_output
         from segbench.checkpoints.find import find_checkpoint
 
-        path, published = find_checkpoint(file, note=lambda text: typer.echo(text, err=True))
+        source = find_checkpoint(file, observer=_Notes())
+        path, published = source.path, source.published
         named = published is not None and file == published.name
         done = convert(
             path,
@@ -54,19 +64,19 @@ def command(
             family=family,
             published=published,
         )
-    source = done.source
-    classes = f"{len(source.header.classes)} classes of {source.header.dataset}"
-    say(" ok  ", f"{path.name}: {source.title} ({source.family}), {classes}")
-    if source.dropped:
-        left = common.many(len(source.dropped), "tensor")
-        say(" --  ", f"{left} of the original left out, as no part of the network, such as {source.dropped[0]}")
-    for note in source.notes:
+    opened = done.source
+    classes = f"{len(opened.header.classes)} classes of {opened.header.dataset}"
+    say(" ok  ", f"{path.name}: {opened.title} ({opened.family}), {classes}")
+    if opened.dropped:
+        left = common.many(len(opened.dropped), "tensor")
+        say(" --  ", f"{left} of the original left out, as not in the network, such as {opened.dropped[0]}")
+    for note in opened.notes:
         say(" --  ", note)
     say(" ok  ", f"loaded again, its logits differ by {done.difference:.1g} of the largest")
     say(" ok  ", f"{common.many(done.tensors, 'tensor')}, {common.memory(done.path.stat().st_size)}: {done.path}")
-    if done.beside:
+    if done.sidecars:
         folder = done.path.parent
-        say(" ok  ", f"with {', '.join(done.beside)} beside it: from_pretrained({str(folder)!r}) loads the folder")
+        say(" ok  ", f"with {', '.join(done.sidecars)} beside it: from_pretrained({str(folder)!r}) loads the folder")
     if published is not None:
         say(" --  ", f"Licence of the original: {published.licence}")
     typer.echo(f"Next: segbench eval --checkpoint {done.path}")

@@ -81,7 +81,7 @@ def backbone_words(listed: "ListedWeights") -> str:
 
 
 def checkpoint_json(published: "PublishedCheckpoint") -> dict[str, Any]:
-    from segbench.checkpoints.find import known_sha256, local_path
+    from segbench.checkpoints.fetch import known_sha256, local_path
 
     path = local_path(published)
     return {
@@ -138,7 +138,7 @@ def _figure_json(figure: "PublishedFigure") -> dict[str, Any]:
 
 
 def _checkpoint(published: "PublishedCheckpoint") -> None:
-    from segbench.checkpoints.find import known_sha256, local_path
+    from segbench.checkpoints.fetch import known_sha256, local_path
 
     path = local_path(published)
     parameters = f"; {published.parameters} parameters" if published.parameters else ""

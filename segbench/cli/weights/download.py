@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,7 +50,7 @@ def command(
             faults += error.faults
             failed.append(each.name if isinstance(each, PublishedCheckpoint) else each.published.name)
     if faults:
-        from segbench.checkpoints.find import download_command
+        from segbench.checkpoints.fetch import download_command
 
         again = download_command(*failed)
         raise MissingFault(*faults, next=f"{again}, on a connected machine" if offline() else again)
@@ -58,16 +59,14 @@ def command(
 
 
 def _checkpoint(published: "PublishedCheckpoint", *, quiet: bool) -> None:
-    from segbench.checkpoints.find import fetch_checkpoint, known_sha256, local_path
+    from segbench.checkpoints.fetch import fetch_checkpoint, known_sha256, local_path
     from segbench.cli.live import Watcher
 
+    bars: AbstractContextManager[None] = contextlib.nullcontext()
     if published.hub:
-        with _hub_bars(published.hub, quiet=quiet or local_path(published) is not None):
-            path = fetch_checkpoint(published, note=lambda text: typer.echo(text, err=True))
-    else:
-        with Watcher(quiet=quiet) as watcher:
-            progress = watcher.counter(published.name, "bytes")
-            path = fetch_checkpoint(published, progress=progress, note=watcher.note)
+        bars = _hub_bars(published.hub, quiet=quiet or local_path(published) is not None)
+    with bars, Watcher(quiet=quiet) as watcher:
+        path = fetch_checkpoint(published, observer=watcher)
     say(" ok  ", f"{published.name}: {common.memory(path.stat().st_size)} in {path}")
     sha256 = known_sha256(published)
     mark, remark = " ok  ", "as first seen"

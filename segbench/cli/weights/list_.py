@@ -98,7 +98,7 @@ def _overview(checkpoints: "Sequence[PublishedCheckpoint]", backbones: "Sequence
 
 
 def _checkpoints(title: str, checkpoints: "Sequence[PublishedCheckpoint]") -> "Table":
-    from segbench.checkpoints.find import local_path
+    from segbench.checkpoints.fetch import local_path
 
     wide = not common.is_narrow()
     columns = ("name", *(("network", "data") if wide else ()), "mIoU", "protocol", *(("size",) if wide else ()), "here")

@@ -60,6 +60,6 @@ class StageSpec(Spec):
         return min(largest, self.schedule.micro_batch or largest)
 
     @property
-    def parts(self) -> int:
+    def micro_batches(self) -> int:
         """Number of micro-batches of a batch, with one forward pass each."""
         return max(stream.batch_total for stream in self.streams.values()) // self.images_at_once

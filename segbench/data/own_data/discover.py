@@ -82,8 +82,8 @@ def _parts(name: str, path: Path) -> dict[str, ModuleType]:
     }
 
 
-def _module(name: str, part: str, **members: object) -> ModuleType:
-    module = ModuleType(f"{__name__}.{name}.{part}")
+def _module(name: str, stem: str, **members: object) -> ModuleType:
+    module = ModuleType(f"{__name__}.{name}.{stem}")
     vars(module).update(members)
     return module
 

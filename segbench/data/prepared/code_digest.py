@@ -13,7 +13,9 @@ from segbench.core.spec import digest
 from .earlier_code import CODE, FILES
 
 _DATA = Path(__file__).parents[1]
-_DECODING = ("classes.py", "images.py", "layouts.py", "prepared/decode.py", "resample.py", "truncation.py")
+# A class table counts through its values, see ``cache.Split.head``.
+_DECODING = ("images.py", "layouts.py", "prepared/decode.py", "resample.py", "truncation.py")
+_NOT_DECODING = ("__init__.py", "options.py", "server.py")  # in the folder of a data set
 
 
 def decoding_digest(reader: Path) -> str:
@@ -25,11 +27,11 @@ def decoding_digest(reader: Path) -> str:
     Args:
         reader: file of the function that reads the label files.
     """
-    of_set = reader.parent.parent == _DATA / "sets"
-    files = [_DATA / name for name in _DECODING]
-    files += sorted(path for path in reader.parent.iterdir() if path.is_file()) if of_set else [reader]
+    beside = [reader]
+    if reader.parent.parent == _DATA / "sets":
+        beside = sorted(path for path in reader.parent.iterdir() if path.is_file() and path.name not in _NOT_DECODING)
     found: dict[str, str] = {}
-    for path in files:
+    for path in [*(_DATA / name for name in _DECODING), *beside]:
         with contextlib.suppress(OSError):  # a package that is read from an archive has no files
             found[_name(path)] = code_digest(path)
     sources = list(found.values())

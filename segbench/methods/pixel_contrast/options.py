@@ -111,7 +111,7 @@ class Options(SupervisedOptions):
         if self.keys == "memory" and not self.regions_per_class + self.pixels_per_class:
             faults.append("the memory holds nothing: regions_per_class and pixels_per_class are both 0")
         if self.memory_defects and (self.form, self.keys) != ("released", "memory"):
-            faults.append("memory_defects go with form: released and keys: memory")
+            faults.append("memory_defects needs form: released and keys: memory")
         if faults:
             raise ValueError("; ".join(faults))
         return self

@@ -1,4 +1,4 @@
-"""What the three MobileNets have in common: timm's networks without classifier, as backbones with four layers."""
+"""The common base of the three MobileNets: timm's networks without classifier, as backbones with four layers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,19 +9,19 @@ from segbench.models.segmentor import Backbone
 
 from .mobilenet_options import MobileNetOptions
 
-_LEVELS = 4  # the coarsest; the finest of the five, at stride 2, is not given
+_LEVELS = 4  # the coarsest; the finest of the five, at stride 2, is not returned
 
 
 class MobileNet(Backbone):
     """Stem at stride 2, then stages of blocks with depthwise convolutions.
 
-    ``forward`` takes (N, 3, H, W) with H, W >= 32 and gives four layers at strides 4, 8, 16, 32, but never above
-    ``output_stride``; sizes are rounded up. Weights start as in TensorFlow's networks: normal, by fan out.
+    ``forward`` takes (N, 3, H, W) with H, W >= 32 and returns four layers at strides 4, 8, 16, 32, at most
+    ``output_stride``; sizes are rounded up. Weights are initialised as in TensorFlow's networks: normal, by fan out.
 
     Args:
-        generate: timm's builder of the family; the registered ones leave no width to choose.
+        generate: timm's builder of the family; its registered networks have no option for the width.
         name: timm's name of the network. Its modules keep their names, so that published weights load.
-        options: what the networks can be told.
+        options: of the network.
     """
 
     def __init__(self, generate: Callable[..., Any], name: str, *, options: MobileNetOptions) -> None:
@@ -35,7 +35,7 @@ class MobileNet(Backbone):
             bn_momentum=options.bn_momentum,
         )
         self.conv_stem, self.bn1 = network.conv_stem, network.bn1
-        self.act1: nn.Module = getattr(network, "act1", nn.Identity())  # part of bn1 in the first two networks
+        self.act1: nn.Module = getattr(network, "act1", nn.Identity())  # inside bn1 in the first two networks
         self.blocks = network.blocks
         levels = network.feature_info.get_dicts()[-_LEVELS:]
         self._taps = frozenset(level["stage"] - 1 for level in levels)
@@ -57,7 +57,7 @@ class MobileNet(Backbone):
 
 
 def _dilate(stage: Any, *, first_alone: bool) -> None:
-    """Let the first block of a stage look as far as the second, alone if so; a stage of one block stays as it is."""
+    """Give the first block of a stage the dilation of the second, or it alone; a stage of one block is unchanged."""
     if len(stage) > 1:
         dilation = stage[1].conv_dw.dilation
         for number, block in enumerate(stage):

@@ -1,4 +1,4 @@
-"""What every MobileNet can be told."""
+"""Options of all MobileNets."""
 
 from typing import Literal
 
@@ -7,6 +7,8 @@ from segbench.core.spec import setting
 
 
 class MobileNetOptions(BaseOptions):
+    """Options of all MobileNets."""
+
     output_stride: Literal[8, 16, 32] = setting(32, description="stages beyond it are dilated instead")
     dilation: Literal["contracted", "full", "first"] = setting(
         "contracted",
@@ -18,5 +20,5 @@ class MobileNetOptions(BaseOptions):
     width: float = setting(1.0, ge=0.125, le=4, description="multiplies all channels")
 
     def named(self, network: str) -> str:
-        """The network's name, with its width where that is not 1."""
+        """Return the network's name, with its width if that is not 1."""
         return network if self.width == 1 else f"{network}-{self.width:g}"

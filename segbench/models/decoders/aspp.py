@@ -10,18 +10,18 @@ from .layers import Norm, conv_norm_relu, separable_conv
 
 
 class ASPP(nn.Module):
-    """1x1 convolution, 3x3 convolutions at some rates and, beside them, the mean over the image; fused by one, or not.
+    """A 1x1 convolution, 3x3 convolutions at some rates and the mean over the image; optionally fused.
 
     Args:
         channels: of the map.
         width: channels of each branch and after the fusing convolution.
         rates: dilations of the 3x3 convolutions.
-        eval_rates: their dilations in evaluation, where these differ.
+        eval_rates: their dilations in evaluation, if these differ.
         norm: of all batch norms.
-        separable: whether the 3x3 convolutions are depthwise separable; the fusing one never is.
-        image_pooling: whether there is a branch for the image's mean.
-        pooling_first: whether that branch's channels come first (mmsegmentation) or last (all others).
-        project_kernel: of the fusing convolution; None: there is none, the branches are the result.
+        separable: make the 3x3 convolutions depthwise separable; the fusing one never is.
+        image_pooling: add a branch for the image's mean.
+        pooling_first: put that branch's channels first (mmsegmentation) instead of last (all others).
+        project_kernel: of the fusing convolution; None to return the concatenated branches.
 
     Attributes:
         out_channels: channels of the result.
@@ -42,7 +42,7 @@ class ASPP(nn.Module):
     ) -> None:
         super().__init__()
         self.pooling_first = pooling_first
-        self.rates = {True: tuple(rates), False: tuple(eval_rates or rates)}  # by whether it is training
+        self.rates = {True: tuple(rates), False: tuple(eval_rates or rates)}  # by training mode
         self.branches = nn.ModuleList([conv_norm_relu(channels, width, 1, norm=norm)])
         for rate in rates:
             branch = (
@@ -67,8 +67,8 @@ class ASPP(nn.Module):
         """Map (N, channels, h, w) to (N, out_channels, h, w)."""
         maps = [branch(x) for branch in self.branches]
         if self.pooling is not None:
-            # a single value resized bilinearly is that value everywhere
+            # A single value resized bilinearly is that value everywhere.
             pooled = self.pooling(x.mean((2, 3), keepdim=True)).expand(-1, -1, *x.shape[-2:])
             maps.insert(0 if self.pooling_first else len(maps), pooled)
-        beside = torch.cat(maps, dim=1)
-        return beside if self.project is None else self.project(beside)
+        joined = torch.cat(maps, dim=1)
+        return joined if self.project is None else self.project(joined)

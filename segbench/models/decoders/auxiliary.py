@@ -14,7 +14,7 @@ from .settings import AuxiliaryOptions, DropoutOf
 def build_auxiliary(
     options: AuxiliaryOptions, layer_channels: Sequence[int], *, num_classes: int, dropout_of: DropoutOf
 ) -> nn.Module | None:
-    """The classifier that ``options`` ask for: (N, c, h, w) of its layer to logits (N, C, h, w); None without one.
+    """Build the auxiliary classifier, which maps (N, c, h, w) of its layer to logits (N, C, h, w); None without one.
 
     Raises:
         InvalidFault: the encoder does not have the layer.

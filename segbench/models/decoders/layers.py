@@ -1,4 +1,4 @@
-"""What decoders are made of: convolutions with batch norm, dropout, resizing, initialisation."""
+"""Building blocks of decoders: convolutions with batch norm, dropout, resizing, initialisation."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ NORMAL_STD = 0.01
 
 
 class Norm(NamedTuple):
-    """How batch norms of a decoder are built, and the slope of the activations after them below 0."""
+    """Settings of a decoder's batch norms, and the negative slope of the activations after them."""
 
     momentum: float = 0.1
     eps: float = 1e-5
@@ -41,7 +41,7 @@ def conv_norm_relu(
     bias: bool = False,
     relu: bool = True,
 ) -> nn.Sequential:
-    """Convolution that keeps the size, batch norm and, unless told otherwise, ReLU."""
+    """Build a convolution that keeps the size, batch norm and, by default, ReLU."""
     padding = rate * (kernel // 2)
     conv = nn.Conv2d(channels, out, kernel, padding=padding, dilation=rate, groups=groups, bias=bias)
     layers: OrderedDict[str, nn.Module] = OrderedDict(conv=conv, norm=norm(out))
@@ -51,7 +51,7 @@ def conv_norm_relu(
 
 
 def separable_conv(channels: int, out: int, *, norm: Norm, rate: int = 1) -> nn.Sequential:
-    """Depthwise 3x3 convolution and 1x1 convolution, each with batch norm and ReLU (Chen et al. 2018, section 3.1)."""
+    """Build a depthwise 3x3 and a 1x1 convolution, each with batch norm and ReLU (Chen et al. 2018, section 3.1)."""
     return nn.Sequential(
         OrderedDict(
             depthwise=conv_norm_relu(channels, channels, 3, norm=norm, rate=rate, groups=channels),
@@ -61,27 +61,27 @@ def separable_conv(channels: int, out: int, *, norm: Norm, rate: int = 1) -> nn.
 
 
 def dropout(probability: float, *, of: DropoutOf) -> nn.Module:
-    """Dropout of whole channels or of single elements; nothing at probability 0."""
+    """Build the dropout of whole channels or of single elements; the identity at probability 0."""
     if not probability:
         return nn.Identity()
     return nn.Dropout2d(probability) if of == "channels" else nn.Dropout(probability)
 
 
 def resize(x: Tensor, size: Size, *, align_corners: bool) -> Tensor:
-    """Bring (N, c, h, w) bilinearly to ``size``."""
+    """Resize (N, c, h, w) bilinearly to ``size``."""
     if x.shape[-2:] == tuple(size):
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
 
 
 def join(layers: Sequence[Tensor], *, align_corners: bool) -> Tensor:
-    """Bring layers (N, c_i, h_i, w_i) to the size of the first and concatenate them, (N, sum of c_i, h_1, w_1)."""
+    """Resize layers (N, c_i, h_i, w_i) to the size of the first and concatenate them, (N, sum of c_i, h_1, w_1)."""
     size = (layers[0].shape[-2], layers[0].shape[-1])
     return torch.cat([resize(layer, size, align_corners=align_corners) for layer in layers], dim=1)
 
 
 def initialise(decoder: nn.Module, init: Init, *, classifier: nn.Conv2d | None = None) -> None:
-    """Draw the weights of all convolutions of ``decoder`` anew, or of its ``classifier`` alone (see ``Init``)."""
+    """Initialise the weights of all convolutions of ``decoder``, or of its ``classifier`` alone (see ``Init``)."""
     if init == "normal_classifier" and classifier is not None:
         nn.init.normal_(classifier.weight, std=NORMAL_STD)
     if init not in ("kaiming", "normal"):

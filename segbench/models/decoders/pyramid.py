@@ -10,7 +10,7 @@ from .layers import Norm, conv_norm_relu, resize
 
 
 class PyramidPooling(nn.Module):
-    """A map beside its means over grids of some numbers of bins, each through a 1x1 convolution and resized back.
+    """A map concatenated with its means over grids of bins, each through a 1x1 convolution and resized back.
 
     Attributes:
         out_channels: channels of the result.
@@ -24,7 +24,7 @@ class PyramidPooling(nn.Module):
         self.out_channels = channels + len(self.bins) * width
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, channels, h, w) to (N, out_channels, h, w): the map itself, then the branches as ``bins`` go."""
+        """Map (N, channels, h, w) to (N, out_channels, h, w): the map itself, then a branch for each of ``bins``."""
         size = (x.shape[-2], x.shape[-1])
         maps = [x]
         for bins, branch in zip(self.bins, self.branches, strict=True):

@@ -4,8 +4,8 @@ from typing import Literal
 
 from segbench.core.spec import Options, setting
 
-# How a decoder's convolutions start: PyTorch's default (uniform within 1/sqrt(fan-in)); Kaiming normal over the
-# fan-in with biases 0; N(0, 0.01) with PyTorch's biases; the last for the final classifier alone.
+# Initial weights of a decoder's convolutions: PyTorch's default (uniform within 1/sqrt(fan-in)); Kaiming normal over
+# the fan-in with biases 0; N(0, 0.01) with PyTorch's biases; the same for the final classifier alone.
 Init = Literal["torch", "kaiming", "normal", "normal_classifier"]
 DropoutOf = Literal["channels", "elements"]
 

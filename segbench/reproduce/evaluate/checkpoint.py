@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from segbench.checkpoints.fetch import Source, find_source
+from segbench.checkpoints.find import CheckpointFile, find_checkpoint
 from segbench.checkpoints.loaded_model import LoadedModel, adjusted
 from segbench.checkpoints.published import PublishedCheckpoint, published_for
 from segbench.core.progress import SILENT, Observer
@@ -42,7 +42,7 @@ class OpenedCheckpoint:
     """
 
     request: EvalRequest
-    source: Source
+    source: CheckpointFile
     reference: CheckpointReference
     model: LoadedModel
     data: DataSpec
@@ -127,7 +127,7 @@ def recognise_checkpoint(request: EvalRequest, *, observer: Observer = SILENT) -
     Raises:
         UsageFault, MissingFault, InvalidFault, RunFault: the file or the options have faults.
     """
-    source = find_source(request.checkpoint, progress=observer.counter(request.checkpoint, "bytes"), note=observer.note)
+    source = find_checkpoint(request.checkpoint, observer=observer)
     reference = reference_to(source.path, request)
     model = adjusted(open_reference(reference), request.convention)
     published = source.published

@@ -1,6 +1,6 @@
 """Recognition of a checkpoint's data set and class table."""
 
-from segbench.checkpoints.class_names import same_order, table_of, turned_round
+from segbench.checkpoints.class_names import is_reordered, likely_dataset, same_order, table_of
 from segbench.checkpoints.conventions import describe_input
 from segbench.checkpoints.loaded_model import LoadedModel
 from segbench.checkpoints.published import PublishedCheckpoint
@@ -11,12 +11,6 @@ from segbench.data.classes import class_table
 from segbench.data.facts import facts
 
 from .request import HELP, EvalRequest
-
-# The likeliest data set of a number of outputs.
-LIKELY = {
-    19: "cityscapes", 150: "ade20k", 59: "pascal-context", 60: "pascal-context", 171: "coco-stuff-10k", 21: "voc2012",
-    11: "camvid",
-}  # fmt: skip
 
 
 def choose_data(request: EvalRequest, model: LoadedModel, published: PublishedCheckpoint | None) -> DataSpec:
@@ -114,8 +108,8 @@ def _likely(request: EvalRequest, model: LoadedModel, published: PublishedCheckp
             )
     if table is not None and (homes := _homes(table)):
         return homes[0]
-    if number in LIKELY:
-        return LIKELY[number]
+    if likely := likely_dataset(number):
+        return likely
     raise UsageFault(
         f"{request.checkpoint} predicts {number} classes; no data set is known for these: --dataset is required.",
         next="segbench data list",
@@ -156,7 +150,7 @@ def _table(request: EvalRequest, name: str, model: LoadedModel, published: Publi
     if model.header is None and names:
         # Other projects spell names otherwise, or make them up; only a definitely wrong order is refused.
         alike = [table for table in fitting if same_order(names, class_table(table).names)]
-        same = alike or [table for table in fitting if not turned_round(names, class_table(table).names)]
+        same = alike or [table for table in fitting if not is_reordered(names, class_table(table).names)]
     else:
         same = [table for table in fitting if names in ((), class_table(table).names)]
     if not same:
@@ -180,7 +174,7 @@ def _instead(request: EvalRequest, model: LoadedModel, published: PublishedCheck
         home = home or model.header.dataset
     elif published is not None and (homes := _homes(published.classes)):
         home = homes[0]
-    home = home or LIKELY.get(model.num_classes, "")
+    home = home or likely_dataset(model.num_classes)
     return f"segbench eval --checkpoint {request.checkpoint} --dataset {home}" if home else "segbench data list"
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from segbench.checkpoints import native
+from segbench.checkpoints.read import FileKind, identify
 from segbench.core.errors import UsageFault
 from segbench.reproduce.job import CheckpointReference
 
@@ -20,11 +20,11 @@ def reference_to(path: Path, request: EvalRequest) -> CheckpointReference:
             not known.
     """
     own = request.model is not None
-    if not own and native.is_weights(path):
+    if not own and identify(path) is FileKind.WEIGHTS:
         given = [flag for flag, value in _OF_OTHERS.items() if getattr(request, value)]
         if given:
-            flags = " and ".join(given)
-            raise UsageFault(f"{path.name} is of segbench itself: {flags} cannot be combined with it.", next=HELP)
+            fault = f"{path.name} is of segbench itself and cannot be combined with {' and '.join(given)}."
+            raise UsageFault(fault, next=HELP)
     return CheckpointReference(
         path,
         request.family,

@@ -58,6 +58,33 @@ def load_format(name: str) -> Format:
     return cast(Format, registry.implementation("format", name))
 
 
+def render(
+    reports: "TableReport | Sequence[TableReport]",
+    form: str = "terminal",
+    *,
+    per_class: bool = False,
+    width: int = 100,
+    color: bool = False,
+) -> str:
+    """Render one or several reports in one format.
+
+    Args:
+        reports: reports of ``compare_table`` or ``compare_tables``.
+        form: name of a format, see ``formats``.
+        per_class: show the IoU of every class as well; some formats always hold it, others have no place for it.
+        width: columns of the terminal.
+        color: allow colour codes of a terminal.
+
+    Raises:
+        UsageFault: no such format.
+    """
+    from segbench.results.render.options import RenderOptions
+    from segbench.results.verdicts import TableReport
+
+    every = [reports] if isinstance(reports, TableReport) else list(reports)
+    return load_format(form).render(every, RenderOptions(per_class, width, color))
+
+
 def _description(path: Path) -> str:
     """Return the first line of a module's docstring, read from its source."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""

@@ -32,7 +32,7 @@ RATE = 2  # dilation of an atrous convolution that keeps the size
 
 
 class Norm(NamedTuple):
-    """How batch norms are built."""
+    """Settings of batch norms."""
 
     momentum: float
     eps: float

@@ -1,4 +1,4 @@
-"""What the network that Auto-DeepLab found can be told. The defaults are the L of its Table 2; S and M have 20 and 32
+"""Options of the network that Auto-DeepLab found. The defaults are the L of its Table 2; S and M have 20 and 32
 filters.
 
 Its normalisation keeps 0.9997 of the running statistics, which is a momentum of 3e-4 here. The probability of dropping
@@ -40,7 +40,7 @@ class Options(BaseOptions):
         return self
 
     def label(self) -> str:
-        """``Auto-DeepLab-L``; a network of other filters or of another path is called small."""
+        """Return ``Auto-DeepLab-L``; a network of other filters or of another path is labelled small."""
         shape = self.model_dump(include={"path", "stem_channels"})
         known = shape == Options().model_dump(include=set(shape))
         return f"Auto-DeepLab-{_SIZES[self.filters]}" if known and self.filters in _SIZES else "Auto-DeepLab-small"

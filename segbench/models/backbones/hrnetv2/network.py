@@ -35,7 +35,7 @@ def build(options: Options, *, align_corners: bool) -> Backbone:
 
 
 class HRNetV2(Backbone):
-    """Stem, at stride 4 unless told otherwise, then stages with 1, 2, 3 and 4 parallel resolutions.
+    """Stem, at stride 4 by default, then stages with 1, 2, 3 and 4 parallel resolutions.
 
     ``forward`` takes (N, 3, H, W) with H, W >= 32 and gives four maps with ``width`` times 1, 2, 4, 8
     channels at 1, 2, 4, 8 times the stem's stride (sizes rounded up).
@@ -187,7 +187,7 @@ def _conv_bn(channels: int, out: int, kernel: int, *, stride: int, relu: bool, m
 
 
 def _transition(before: Sequence[int], now: Sequence[int], *, momentum: float) -> nn.ModuleList:
-    """From the branches of one stage to those of the next, which has one branch more."""
+    """Build the transition to the next stage, which has one branch more."""
     steps: list[nn.Module] = []
     for old, new in zip(before, now, strict=False):
         same = old == new
@@ -197,7 +197,7 @@ def _transition(before: Sequence[int], now: Sequence[int], *, momentum: float) -
 
 
 def _exchange(widths: Sequence[int], source: int, to: int, *, momentum: float) -> nn.Module:
-    """What a branch sends to another: nothing changed, 1x1 to a finer one, 3x3/2 steps to a coarser one."""
+    """Build the path between two branches: identity, 1x1 to a finer one, 3x3/2 steps to a coarser one."""
     if source == to:
         return nn.Identity()
     if source > to:

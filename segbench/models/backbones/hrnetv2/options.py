@@ -1,4 +1,4 @@
-"""What an HRNetV2 can be told. The defaults are HRNetV2-W48."""
+"""Options of an HRNetV2. The defaults are HRNetV2-W48."""
 
 from typing import Annotated, Literal
 
@@ -53,7 +53,7 @@ class Options(BaseOptions):
     )
 
     def label(self) -> str:
-        """``HRNetV2-W48``; a network of another depth is called small."""
+        """Return ``HRNetV2-W48``; a network of another depth is labelled small."""
         free = self.model_dump(include={"width", "bn_momentum", "fuse_resize", "init_std"})
         full = Options.model_validate(free)
         return f"HRNetV2-W{self.width}" + ("" if self == full else "-small")

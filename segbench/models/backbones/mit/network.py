@@ -21,7 +21,7 @@ LINEAR_STD = 0.02
 
 
 class Epsilons(NamedTuple):
-    """What layer norms add to the variance: those in blocks and after stages, and those of reduced or new maps."""
+    """Epsilons of layer norms: those in blocks and after stages, and those of reduced or embedded maps."""
 
     block: float
     embed: float
@@ -36,7 +36,7 @@ _EPSILONS = {
 
 
 def build(options: Options, *, align_corners: bool) -> Backbone:
-    """Build the backbone; ``align_corners`` means nothing here: nothing is resized.
+    """Build the backbone; ``align_corners`` is ignored, as nothing is resized.
 
     Linear layers start at a truncated N(0, 0.02), convolutions at N(0, 2 / fan-out), biases at 0. CFN's start as
     PyTorch's layers do, with `torch.nn.MultiheadAttention` for the attention.
@@ -186,7 +186,7 @@ class Attention(nn.Module):
         nn.init.zeros_(self.proj.bias)
 
     def _split(self, x: Tensor) -> Tensor:
-        """(N, h, w, c) to (N, heads, tokens, c / heads)."""
+        """Split (N, h, w, c) into (N, heads, tokens, c / heads)."""
         return x.flatten(1, 2).unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 

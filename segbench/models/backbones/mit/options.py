@@ -1,4 +1,4 @@
-"""What a Mix Transformer can be told. The defaults are MiT-B0 of SegFormer's authors.
+"""Options of a Mix Transformer. The defaults are MiT-B0 of SegFormer's authors.
 
 Sizes are those of Xie et al. 2021 (arXiv 2105.15203, table 6). Variants:
 
@@ -68,12 +68,12 @@ class Options(BaseOptions):
         return self
 
     def shape(self) -> Shape:
-        """The variant's or size's shape with what replaces it."""
+        """Return the shape of the variant or size, with the options that override it."""
         usual = self._usual()
         return Shape(self.widths or usual.widths, self.depths or usual.depths, self.heads or usual.heads)
 
     def label(self) -> str:
-        """``MiT-B0`` or ``MiT-CFN``; a network of another shape is called small."""
+        """Return ``MiT-B0`` or ``MiT-CFN``; a network of another shape is labelled small."""
         kind = self.variant if self.variant == "cfn" else self.size
         return f"MiT-{kind.upper()}" + ("" if self.shape() == self._usual() else "-small")
 

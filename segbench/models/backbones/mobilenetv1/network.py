@@ -13,27 +13,27 @@ from segbench.models.segmentor import Backbone
 from .options import Options
 
 
-class _PaddedAtEnd(nn.Conv2d):
-    """A 3x3 convolution that pads (N, C, H, W) maps with one row below and one column at the right."""
+class _EndPaddedConv(nn.Conv2d):
+    """3x3 convolution that pads (N, C, H, W) maps with one row at the bottom and one column at the right."""
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(F.pad(input, (0, 1, 0, 1)))
 
 
 def build(options: Options, *, align_corners: bool) -> Backbone:
-    """Build the backbone; ``align_corners`` means nothing here, as nothing is resized."""
+    """Build the backbone; ``align_corners`` is ignored, as nothing is resized."""
     network = MobileNet(_gen_mobilenet_v1, "mobilenetv1_100", options=options)
     if options.padding == "right-bottom":
         for owner in list(network.modules()):
             for name, conv in owner.named_children():
                 if isinstance(conv, nn.Conv2d) and conv.stride == (2, 2):
-                    setattr(owner, name, _padded_at_end(conv))
+                    setattr(owner, name, _end_padded(conv))
     return network
 
 
-def _padded_at_end(conv: nn.Conv2d) -> nn.Conv2d:
-    """The same convolution, of the same weights, with another padding."""
-    other = _PaddedAtEnd(
+def _end_padded(conv: nn.Conv2d) -> nn.Conv2d:
+    """Return the convolution, on the same weights, with padding at the end."""
+    other = _EndPaddedConv(
         conv.in_channels, conv.out_channels, (3, 3), stride=(2, 2), groups=conv.groups, bias=conv.bias is not None
     )
     other.weight, other.bias = conv.weight, conv.bias

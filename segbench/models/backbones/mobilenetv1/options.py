@@ -1,4 +1,4 @@
-"""What a MobileNetV1 can be told. The defaults are timm's, which trained the ImageNet weights.
+"""Options of a MobileNetV1. The defaults are timm's, which trained the ImageNet weights.
 
 An old state of ContrastiveSeg's release has ``bn_eps: 1e-3`` and ``padding: right-bottom``, unlike those weights.
 """
@@ -20,5 +20,5 @@ class Options(MobileNetOptions):
     )
 
     def label(self) -> str:
-        """``MobileNetV1``, with its width where that is not 1."""
+        """Return ``MobileNetV1``, with its width if that is not 1."""
         return self.named("MobileNetV1")

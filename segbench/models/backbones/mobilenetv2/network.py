@@ -19,7 +19,7 @@ _LAST = 1280
 
 
 def build(options: Options, *, align_corners: bool) -> Backbone:
-    """Build the backbone; ``align_corners`` means nothing here, as nothing is resized."""
+    """Build the backbone; ``align_corners`` is ignored, as nothing is resized."""
     return LastConv(options) if options.last_conv else MobileNet(_gen_mobilenet_v2, _TIMM, options=options)
 
 

@@ -1,4 +1,4 @@
-"""What a MobileNetV2 can be told. The defaults are the paper's, without its last convolution.
+"""Options of a MobileNetV2. The defaults are the paper's, without its last convolution.
 
 mmsegmentation's DeepLabV3 takes 320 channels at ``output_stride: 8, dilation: first``; the release of ContrastiveSeg
 takes 1280 at stride 32, with ``last_conv: true``.
@@ -17,5 +17,5 @@ class Options(MobileNetOptions):
     )
 
     def label(self) -> str:
-        """``MobileNetV2``, with its width where that is not 1."""
+        """Return ``MobileNetV2``, with its width if that is not 1."""
         return self.named("MobileNetV2")

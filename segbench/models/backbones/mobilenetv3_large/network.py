@@ -1,4 +1,4 @@
-"""MobileNetV3-Large (Howard et al. 2019, arXiv 1905.02244, table 1) without what follows its pooling.
+"""MobileNetV3-Large (Howard et al. 2019, arXiv 1905.02244, table 1) without the layers after its pooling.
 
 Layers of 24, 40, 112, 960 channels (times ``width``), the last after a 1x1 convolution with hard-swish.
 """
@@ -12,5 +12,5 @@ from .options import Options
 
 
 def build(options: Options, *, align_corners: bool) -> Backbone:
-    """Build the backbone; ``align_corners`` means nothing here, as nothing is resized."""
+    """Build the backbone; ``align_corners`` is ignored, as nothing is resized."""
     return MobileNet(_gen_mobilenet_v3, "mobilenetv3_large_100", options=options)

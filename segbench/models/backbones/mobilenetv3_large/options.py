@@ -1,4 +1,4 @@
-"""What a MobileNetV3-Large can be told. The defaults are timm's, which trained the ImageNet weights.
+"""Options of a MobileNetV3-Large. The defaults are timm's, which trained the ImageNet weights.
 
 torchvision's has ``bn_eps: 1e-3, bn_momentum: 0.01``, and in its DeepLabV3 ``output_stride: 16, dilation: full``.
 """
@@ -11,5 +11,5 @@ class Options(MobileNetOptions):
     SMOKE = {"width": 0.25}
 
     def label(self) -> str:
-        """``MobileNetV3-Large``, with its width where that is not 1."""
+        """Return ``MobileNetV3-Large``, with its width if that is not 1."""
         return self.named("MobileNetV3-Large")

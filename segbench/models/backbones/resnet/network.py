@@ -86,7 +86,7 @@ class ResNet(Backbone):
 
 
 def _dilate(block: Any, dilation: int) -> None:
-    """Let the 3x3 convolution of a block look as far as those of the blocks after it."""
+    """Give the 3x3 convolution of a block the dilation of those of the blocks after it."""
     block.conv2.dilation = block.conv2.padding = (dilation, dilation)
 
 
@@ -105,7 +105,7 @@ def _stride_earlier(last: Any, first: Any) -> None:
 
 
 def _freeze_affine(network: nn.Module) -> None:
-    """Keep scale and shift of every normalisation; its statistics go on being those of the batch, and are averaged."""
+    """Freeze scale and shift of every norm; it still uses and averages the statistics of the batch."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.weight.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""What a ResNet can be told. The defaults are torchvision's ResNet-101, without dilation.
+"""Options of a ResNet. The defaults are torchvision's ResNet-101, without dilation.
 
 Which code wants what: the ResNets of ContrastiveSeg and OpenSeg have ``stem: deep, ceil_mode: true``, mmsegmentation's
 V1c has ``stem: deep-narrow``, torchvision's neither, all ``dilation: contracted``; those of PSPNet, HANet and
@@ -45,11 +45,11 @@ class Options(BaseOptions):
     blocks: Blocks | None = setting(None, description="blocks of the four stages; None: as the depth says")
 
     def blocks_of_stages(self) -> Blocks:
-        """How many bottleneck blocks each stage has."""
+        """Return the number of bottleneck blocks of each stage."""
         return _BLOCKS[self.depth] if self.blocks is None else self.blocks
 
     def label(self) -> str:
-        """``D-ResNet-101``, D for dilated; a network of another width or depth is called small."""
+        """Return ``D-ResNet-101``, D for dilated; a network of another width or depth is labelled small."""
         depth = 3 * sum(self.blocks_of_stages()) + 2  # convolutions in a row, and the classifier that is gone
         small = self.width != 1 or self.blocks_of_stages() not in _BLOCKS.values()
         return f"{'D-' if self.output_stride < 32 else ''}ResNet-{depth}" + ("-small" if small else "")

@@ -127,7 +127,7 @@ class Block(nn.Module):
         self.mlp = Mlp(channels)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Map (N, h, w, c) to the same shape; ``mask`` as `shift_mask` gives it where windows are shifted."""
+        """Map (N, h, w, c) to the same shape; ``mask`` from `shift_mask` if windows are shifted."""
         x = x + self.drop_path(self._attend(self.norm1(x), mask))
         result: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
         return result

@@ -1,4 +1,4 @@
-"""What a Swin Transformer can be told. The defaults are Swin-T as UPerNet trains it.
+"""Options of a Swin Transformer. The defaults are Swin-T as UPerNet trains it.
 
 Sizes are those of Liu et al. 2021 (arXiv 2103.14030, section 3.3).
 """
@@ -54,12 +54,12 @@ class Options(BaseOptions):
         return self
 
     def shape(self) -> Shape:
-        """The size's shape with what replaces it."""
+        """Return the shape of the size, with the options that override it."""
         usual = _SHAPES[self.size]
         return Shape(self.embed or usual.embed, self.depths or usual.depths, self.heads or usual.heads)
 
     def label(self) -> str:
-        """``Swin-T``, with windows that are not of 7x7; a network of no published shape is called small."""
+        """Return ``Swin-T``, with windows other than 7x7; a network of no published shape is labelled small."""
         letters = {shape: size[0].upper() for size, shape in _SHAPES.items()} | {_LARGE: "L"}
         if self.shape() not in letters:
             return f"Swin-{self.size[0].upper()}-small"

@@ -56,19 +56,19 @@ def split_windows(x: Tensor, window: int) -> Tensor:
 
 
 def join_windows(windows: Tensor, size: Size, window: int) -> Tensor:
-    """The inverse of `split_windows` for a map of ``size``."""
+    """Invert `split_windows` for a map of ``size``."""
     rows, columns = size[0] // window, size[1] // window
     x = windows.unflatten(2, (window, window)).unflatten(1, (rows, columns))
     return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
 def shift_mask(x: Tensor, window: int, *, shift: int) -> Tensor:
-    """What keeps tokens apart that only the cyclic shift has brought into one window (section 3.2, figure 4).
+    """Compute the attention mask of shifted windows (section 3.2, figure 4).
 
     Args:
         x: (N, h, w, c), the map before padding and shifting.
         window: side of the windows.
-        shift: how far the padded map is shifted.
+        shift: tokens by which the padded map is shifted.
 
     Returns:
         (n, T, T): 0 where two tokens of a window were neighbours before the shift, else -100.
@@ -76,16 +76,16 @@ def shift_mask(x: Tensor, window: int, *, shift: int) -> Tensor:
     regions = []
     for side in x.shape[1:3]:
         padded = side + -side % window
-        place = torch.arange(padded, device=x.device)
-        regions.append((place >= padded - window).int() + (place >= padded - shift).int())
+        position = torch.arange(padded, device=x.device)
+        regions.append((position >= padded - window).int() + (position >= padded - shift).int())
     region = 3 * regions[0][:, None] + regions[1]
     tokens = split_windows(region[None, :, :, None], window)[0, :, :, 0]
     return torch.where(tokens[:, :, None] == tokens[:, None], 0.0, FORBIDDEN)
 
 
 def relative_positions(window: int) -> Tensor:
-    """(T, T) rows of the bias table: one for each difference of two tokens' places."""
-    place = torch.arange(window)
-    difference = place[:, None] - place + window - 1
+    """Return the (T, T) rows of the bias table, one for each difference of two tokens' positions."""
+    position = torch.arange(window)
+    difference = position[:, None] - position + window - 1
     table = difference[:, None, :, None] * (2 * window - 1) + difference[None, :, None, :]
     return table.reshape(window**2, window**2)

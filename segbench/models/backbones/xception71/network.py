@@ -68,14 +68,14 @@ class Xception71(Backbone):
         x = fine = self.stem(images)
         for number, block in enumerate(self.blocks):
             if number == _TAPPED:
-                fine, x = _through(block, x)
+                fine, x = _with_inner(block, x)
             else:
                 x = block(x)
         return fine, x
 
 
-def _through(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-    """What a block gives after its second normalisation, and at its end."""
+def _with_inner(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a block's maps after its second norm, and its output."""
     stack = block.stack
     inside = stack.conv2(stack.act2(stack.conv1(stack.act1(x))))
     return inside, stack.conv3(F.relu(inside)) + block.shortcut(x)
@@ -92,7 +92,7 @@ def _shape(block: Any, *, stride: int, dilation: int) -> None:
 
 
 def _blocks(options: Options) -> list[dict[str, Any]]:
-    """The blocks as timm wants them: channels in and out (of each convolution if they differ), stride."""
+    """Return timm's settings of the blocks: channels in and out (of each convolution if they differ), stride."""
     c128, c256, c728, c1024, c1536, c2048 = (
         8 * round(options.width * channels / 8) for channels in (128, 256, 728, 1024, 1536, 2048)
     )

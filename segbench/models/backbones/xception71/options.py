@@ -1,4 +1,4 @@
-"""What an Xception-71 can be told. The defaults are those of DeepLab's released code, which trains at stride 16.
+"""Options of an Xception-71. The defaults are those of DeepLab's released code, which trains at stride 16.
 
 Its normalisation keeps 0.9997 of the running statistics, which is a momentum of 3e-4 here; timm has 0.1.
 """
@@ -23,6 +23,6 @@ class Options(BaseOptions):
     middle_blocks: int = setting(16, ge=1, description="blocks of the middle flow")
 
     def label(self) -> str:
-        """``D-Xception-71``, D for dilated; a network of another width or depth is called small."""
+        """Return ``D-Xception-71``, D for dilated; a network of another width or depth is labelled small."""
         small = self.width != 1 or self.middle_blocks != 16
         return f"{'D-' if self.output_stride < 32 else ''}Xception-71" + ("-small" if small else "")

@@ -1,4 +1,4 @@
-"""What ACFNet's decoder can be told.
+"""Options of ACFNet's decoder.
 
 The module is the paper's (arXiv 1909.09408, section 3, recalled, not re-read). Widths and dropouts are those of an
 unofficial code (zrl4836/ACFNet, commit ceba02e), whose module is another one; the 512 channels of a branch are recalled
@@ -34,5 +34,5 @@ class Options(AuxiliaryOptions):
     aux_dropout: float = setting(0.1, ge=0, lt=1, description="probability of dropping before that classifier")
 
     def label(self) -> str:
-        """``ACFNet``."""
+        """Return ``ACFNet``."""
         return "ACFNet"

@@ -1,4 +1,4 @@
-"""What the concatenating decoder can be told.
+"""Options of the concatenating decoder.
 
 The defaults are the head of Pissas et al. (official code, commit c511fbcd): 3x3 convolution with bias, batch
 norm, no ReLU, 1x1 classifier without bias. ContrastiveSeg's head adds ``relu: true, dropout: 0.1``; the official
@@ -24,5 +24,5 @@ class Options(BaseOptions):
     init_std: float | None = setting(None, gt=0, description="weights start at N(0, this); None: as PyTorch's do")
 
     def label(self) -> str:
-        """``concat``, with the kernel where it is not the default."""
+        """Return ``concat``, with the kernel if it is not the default."""
         return "concat" if self.head == "conv3x3" else "concat, 1x1 head"

@@ -1,4 +1,4 @@
-"""What DeepLabV2's decoder can be told.
+"""Options of DeepLabV2's decoder.
 
 The defaults are SemiSeg-Contrastive's (released code, model/deeplabv2.py, commit dc53c6d), whose forward pass returns
 from within its loop after the second branch.
@@ -25,5 +25,5 @@ class Options(BaseOptions):
     )
 
     def label(self) -> str:
-        """``DeepLabV2``, with the number of branches where all are summed."""
+        """Return ``DeepLabV2``, with the number of branches if all are summed."""
         return "DeepLabV2" if self.branches == "released" else f"DeepLabV2, {len(self.rates)} branches"

@@ -1,4 +1,4 @@
-"""What DeepLabV3's decoder can be told.
+"""Options of DeepLabV3's decoder.
 
 The defaults are the paper's head (arXiv 1706.05587, section 3.3) as Pissas et al. built it (models/DeepLabv3.py,
 commit c511fbcd): 256 channels, 1x1 fusion, no dropout, no auxiliary classifier. Others differ from it:
@@ -36,5 +36,5 @@ class Options(AuxiliaryOptions):
     init: Init = "torch"
 
     def label(self) -> str:
-        """``DeepLabV3``."""
+        """Return ``DeepLabV3``."""
         return "DeepLabV3"

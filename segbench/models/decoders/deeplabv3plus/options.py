@@ -1,4 +1,4 @@
-"""What DeepLabV3+'s decoder can be told.
+"""Options of DeepLabV3+'s decoder.
 
 The defaults are SemiSeg-Contrastive's (released code, model/deeplabv3.py, commit dc53c6d), at output stride 16.
 Others differ from it:
@@ -47,5 +47,5 @@ class Options(AuxiliaryOptions):
         return self
 
     def label(self) -> str:
-        """``DeepLabV3+``."""
+        """Return ``DeepLabV3+``."""
         return "DeepLabV3+"

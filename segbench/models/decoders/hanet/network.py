@@ -90,7 +90,7 @@ class HANet(RowDecoder):
         return Decoded(self.classifier(embedding), embedding, aux)
 
     def _gated(self, name: str, low: Tensor, high: Tensor, places: Tensor) -> Tensor:
-        """``high``, gated if there is such a unit."""
+        """Gate ``high`` if there is such a unit."""
         if name not in self.units:
             return high
         gated: Tensor = self.units[name](low, high, places)

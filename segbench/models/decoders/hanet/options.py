@@ -1,4 +1,4 @@
-"""What HANet's decoder can be told.
+"""Options of HANet's decoder.
 
 The defaults are the released code's (network/deepv3.py, network/HANet.py and scripts/train_r101_os8_hanet.sh, commit
 656bedc) for ResNet-101 at output stride 8. Its author confirms a reduction of 64.
@@ -38,5 +38,5 @@ class Options(AuxiliaryOptions):
     unit_weight_decay: float | None = setting(1e-4, ge=0, description="of the units; None: the schedule's")
 
     def label(self) -> str:
-        """``HANet``."""
+        """Return ``HANet``."""
         return "HANet"

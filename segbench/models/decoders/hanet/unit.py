@@ -1,4 +1,4 @@
-"""Height-driven attention (Choi et al. 2020, arXiv 2003.05128, section 3) as the released code has it."""
+"""Height-driven attention (Choi et al. 2020, arXiv 2003.05128, section 3) in the form of the released code."""
 
 import math
 from collections import OrderedDict
@@ -78,7 +78,7 @@ class HeightAttention(nn.Module):
 
 
 def position_code(slots: int, width: int) -> Tensor:
-    """What is added at each position: 1 + sin(angle) in even channels j, 1 + cos(angle) in odd ones.
+    """Return the position encoding: 1 + sin(angle) in even channels j, 1 + cos(angle) in odd ones.
 
     The angle at position p is ``p / cycle^(2 floor(j / 2) / width)``, where the cycle is 10 for more than 50 channels
     and 100 for fewer.
@@ -94,14 +94,14 @@ def position_code(slots: int, width: int) -> Tensor:
 
 
 def slots_of(rows: Tensor, slots: int) -> Tensor:
-    """Which slot of the picture lies at each of an image's slots, at the first of the rows that belong to it.
+    """Return the slot of the picture at the first row of each of an image's slots.
 
-    For rows of a picture of 1024 rows and 16 slots this is the released code's ``row // 8 // 8``, brought to 16 values
-    by the nearest.
+    For a picture of 1024 rows and 16 slots this is the released code's ``row // 8 // 8``, resized to 16 values with
+    nearest-neighbour interpolation.
 
     Args:
-        rows: (N, H) float32, places in the picture in [0, 1), 1 in the padding.
-        slots: how many.
+        rows: (N, H) float32, positions in the picture in [0, 1), 1 in the padding.
+        slots: number of slots.
 
     Returns:
         (N, slots) int64 in 0..slots; ``slots`` is the padding's.
@@ -111,13 +111,13 @@ def slots_of(rows: Tensor, slots: int) -> Tensor:
 
 
 def rows_of_pictures(images: int, size: Size, *, device: torch.device) -> Tensor:
-    """(N, H) places of the rows of whole pictures."""
+    """Return the (N, H) positions of the rows of whole pictures."""
     places = torch.arange(size[0], dtype=torch.float32, device=device) / size[0]
     return places.expand(images, -1)
 
 
 def _normed(conv: nn.Conv1d, norm: Norm) -> nn.Sequential:
-    """Convolution, batch norm and ReLU."""
+    """Append batch norm and ReLU to a convolution."""
     act = nn.LeakyReLU(norm.slope, inplace=True) if norm.slope else nn.ReLU(inplace=True)
     batch_norm = nn.BatchNorm1d(conv.out_channels, momentum=norm.momentum, eps=norm.eps)
     return nn.Sequential(OrderedDict[str, nn.Module](conv=conv, norm=batch_norm, act=act))

@@ -62,7 +62,7 @@ class OCR(Decoder):
 
 
 def object_representations(logits: Tensor, pixels: Tensor) -> Tensor:
-    """Mean of the pixels of each soft object region (section 3.2, ``f_k``).
+    """Return the mean of the pixels of each soft object region (section 3.2, ``f_k``).
 
     Args:
         logits: (N, C, h, w); region k weighs pixel i with the softmax of ``logits`` of class k over all pixels.
@@ -76,9 +76,9 @@ def object_representations(logits: Tensor, pixels: Tensor) -> Tensor:
 
 
 class ObjectAttention(nn.Module):
-    """What a pixel takes from the object regions (section 3.2, ``w_ik`` and ``y_i``).
+    """Attention of pixels to the object regions (section 3.2, ``w_ik`` and ``y_i``).
 
-    Dividing the relation by the root of the key's length comes from the released code; the paper does not have it.
+    The division of the relation by the root of the key's length is the released code's, not the paper's.
     """
 
     def __init__(self, channels: int, key_channels: int, *, norm: Norm, bias: bool) -> None:

@@ -1,4 +1,4 @@
-"""What the OCR decoder can be told.
+"""Options of the OCR decoder.
 
 The defaults are ContrastiveSeg's and openseg's network on HRNet. Others differ from it:
 
@@ -33,5 +33,5 @@ class Options(NormOptions):
     attention_bias: bool = setting(True, description="whether the attention's and the fusion's convolutions have one")
 
     def label(self) -> str:
-        """``OCR``, with the kernel of the soft regions' head where it is not the default."""
+        """Return ``OCR``, with the kernel of the soft regions' head if it is not the default."""
         return "OCR" if self.aux_head == "conv3x3" else "OCR, 1x1 head"

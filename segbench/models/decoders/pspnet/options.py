@@ -1,4 +1,4 @@
-"""What PSPNet's decoder can be told.
+"""Options of PSPNet's decoder.
 
 The defaults are the author's PyTorch code (hszhao/semseg, commit 4f274c3) without its auxiliary classifier, which
 ``auxiliary: true, aux_dropout: 0.1`` adds and ``lr_factor: 10`` trains; mmsegmentation's head is the same.
@@ -24,6 +24,6 @@ class Options(AuxiliaryOptions):
     lr_factor: float = setting(1.0, gt=0, description="learning rate of the decoder over that of the backbone")
 
     def label(self) -> str:
-        """``PSPNet``, with the bins where they are not the paper's."""
+        """Return ``PSPNet``, with the bins if they are not the paper's."""
         usual = self.bins == (1, 2, 3, 6)
         return "PSPNet" if usual else f"PSPNet, bins {'-'.join(map(str, self.bins))}"

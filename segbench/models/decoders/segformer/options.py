@@ -1,4 +1,4 @@
-"""What SegFormer's decoder can be told. The defaults are the head of MiT-B0 and B1 in the authors' code.
+"""Options of SegFormer's decoder. The defaults are the head of MiT-B0 and B1 in the authors' code.
 
 - ``nv``: the authors' code, and Hugging Face's port of it; ``channels: 768`` for MiT-B2 to B5.
 - ``mmseg``: mmsegmentation's, with batch norm and ReLU after each projection and the layers in the other order.
@@ -23,5 +23,5 @@ class Options(NormOptions):
     )
 
     def label(self) -> str:
-        """``SegFormer``, with the variant where it is not the authors'."""
+        """Return ``SegFormer``, with the variant if it is not the authors'."""
         return "SegFormer" if self.variant == "nv" else f"SegFormer, {self.variant}"

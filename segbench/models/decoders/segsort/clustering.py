@@ -1,4 +1,4 @@
-"""Spherical k-means (k-means of a mixture of von Mises-Fisher distributions) of pixels with their places.
+"""Spherical k-means (k-means of a mixture of von Mises-Fisher distributions) of pixels with their positions.
 
 SegSort (Hwang et al. 2019, arXiv 1910.06962), section 3.1 on pixel-sorting by clustering; the places, the initial grid
 and the rounds as in its released code. Nothing here has a gradient or looks at a value of a tensor.
@@ -16,7 +16,7 @@ _CHUNK_ELEMENTS = 2**25  # similarities that exist at a time
 
 
 def exactly(values: Tensor) -> AbstractContextManager[object]:
-    """A context in which matrix products on the device of ``values`` are not taken in half precision."""
+    """Return a context without autocast on the device of ``values``, in which matrix products keep full precision."""
     device_type = values.device.type
     if not torch.amp.is_autocast_available(device_type):
         return nullcontext()
@@ -24,12 +24,12 @@ def exactly(values: Tensor) -> AbstractContextManager[object]:
 
 
 def unit(vectors: Tensor, *, dim: int) -> Tensor:
-    """``vectors`` divided by their norms over ``dim``."""
+    """Divide ``vectors`` by their norms over ``dim``."""
     return F.normalize(vectors, dim=dim, eps=LEAST_NORM)
 
 
 def cells_of_side(length: int, cells: int, *, device: torch.device | None = None) -> Tensor:
-    """(length,) int64: which of ``cells`` each row of a picture lies in.
+    """Return the cell of each row of a picture, (length,) int64 in 0..cells - 1.
 
     A cell is ``ceil(length / cells)`` long; the last one may be smaller, and there may be fewer (released code).
     """
@@ -37,10 +37,10 @@ def cells_of_side(length: int, cells: int, *, device: torch.device | None = None
 
 
 def grid_of(rows: Tensor, columns: Tensor, *, across: int) -> Tensor:
-    """Numbers of the cells of a grid.
+    """Return the cell numbers of the pixels of a grid.
 
     Args:
-        rows: (N, h) int64, of each row of pixels the row of cells.
+        rows: (N, h) int64, the row of cells of each row of pixels.
         columns: (N, w) int64, likewise.
         across: number of columns of cells.
 
@@ -51,13 +51,13 @@ def grid_of(rows: Tensor, columns: Tensor, *, across: int) -> Tensor:
 
 
 def with_places(embeddings: Tensor, rows: Tensor, columns: Tensor, *, scale: float) -> Tensor:
-    """What is clustered: normalise(concat(embedding, place)).
+    """Return the vectors to cluster: normalise(concat(embedding, position)).
 
     Args:
         embeddings: (N, D, h, w) unit vectors.
-        rows: (N, h) place of each row in its picture, in [0, 1].
+        rows: (N, h) position of each row in its picture, in [0, 1].
         columns: (N, w), likewise.
-        scale: factor of the places.
+        scale: factor of the positions.
 
     Returns:
         (N, h * w, D + 2) unit vectors.
@@ -79,7 +79,7 @@ def spherical_kmeans(
     valid: Tensor | None = None,
     chunk: int | None = None,
 ) -> Tensor:
-    """Repeat: a cluster's centre is the normalised sum of its members, a vector's cluster that of the likest centre.
+    """Cluster unit vectors by spherical k-means: centres are normalised sums, clusters those of the nearest centre.
 
     A cluster without members has no centre, and nobody joins it again.
 
@@ -110,7 +110,7 @@ def spherical_kmeans(
 def member_sums(
     vectors: Tensor, clusters: Tensor, *, num_clusters: int, valid: Tensor | None = None, chunk: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Sum and number of the members of each cluster, as matrix products, which always add in the same order.
+    """Return sum and number of the members of each cluster, by matrix products, which add in a fixed order.
 
     Args:
         vectors, clusters, num_clusters, valid, chunk: as of `spherical_kmeans`.

@@ -78,21 +78,21 @@ class SegSort(Growing, Decoder):
         return Decoded(self.vote(unit(pixels, dim=1)), embedding, {})
 
     def embed(self, layers: tuple[Tensor, ...]) -> Tensor:
-        """Unit vectors (N, D, h, w) of the pixels, float32 (float64 for layers in float64); the bank is not needed."""
+        """Embed the pixels as unit vectors (N, D, h, w), float32 (float64 for layers in float64), without the bank."""
         return unit(self._project(layers), dim=1)
 
     def gathered(self, layers: tuple[Tensor, ...]) -> Tensor:
-        """(N, D, h, w), what is enlarged and then has its length become 1 to fill the bank; float32 or float64."""
+        """Return the embedding (N, D, h, w) to resize and normalise for the bank; float32 or float64."""
         return self._project(layers) if self.options.enlarged == "embedding" else self.embed(layers)
 
     def _project(self, layers: tuple[Tensor, ...]) -> Tensor:
-        """The embedding (N, D, h, w) at the length that it comes with, float32 or float64."""
+        """Return the embedding (N, D, h, w) before normalisation, float32 or float64."""
         raw: Tensor = self.projection(self.dropout(self.conv(self.pyramid(layers[-1]))))
         return raw.to(torch.promote_types(raw.dtype, torch.float32))
 
     @torch.no_grad()
     def vote(self, embedding: Tensor) -> Tensor:
-        """Cluster the pixels of each image by themselves; its segment's votes are those of each pixel.
+        """Cluster the pixels of each image; each pixel gets the votes of its segment.
 
         Args:
             embedding: (N, D, h, w) unit vectors; places are relative to what is shown.
@@ -144,7 +144,7 @@ class SegSort(Growing, Decoder):
         num_clusters: int,
         valid: Tensor | None = None,
     ) -> Tensor:
-        """Segments of images by k-means of embeddings with places.
+        """Segment images by k-means of embeddings with positions.
 
         Args:
             embedding: (N, D, h, w) unit vectors.
@@ -162,5 +162,5 @@ class SegSort(Growing, Decoder):
         return spherical_kmeans(located, first, num_clusters=num_clusters, rounds=rounds, valid=valid)
 
     def fill(self, prototypes: Tensor, labels: Tensor) -> None:
-        """Take (K, D) unit vectors and their classes (K,) for the bank."""
+        """Fill the bank with (K, D) unit vectors and their classes (K,)."""
         self.bank, self.bank_labels = prototypes.to(self.bank), labels.to(self.bank_labels)

@@ -1,4 +1,4 @@
-"""What SegSort's network can be told.
+"""Options of SegSort's network.
 
 Sources: the layers are those of AAF's released code, which SegSort builds on; number of rounds: the author's answer to
 a user of the released code for Cityscapes; embedding and location: defaults of the released code, and what is enlarged:
@@ -39,5 +39,5 @@ class Options(NormOptions):
     neighbours: int = setting(15, ge=1, description="prototypes of the bank that vote on a segment")
 
     def label(self) -> str:
-        """``SegSort``."""
+        """Return ``SegSort``."""
         return "SegSort"

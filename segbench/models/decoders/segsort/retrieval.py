@@ -13,7 +13,7 @@ _CHUNK_ELEMENTS = 2**25  # similarities that exist at a time
 def nearest_votes(
     queries: Tensor, bank: Tensor, labels: Tensor, *, num_classes: int, neighbours: int, chunk: int | None = None
 ) -> Tensor:
-    """Shares of the classes among the prototypes that are most like each query, by dot product.
+    """Return the shares of the classes among the nearest prototypes of each query, by dot product.
 
     Args:
         queries: (Q, D).

@@ -1,4 +1,4 @@
-"""What SpyGR's decoder can be told.
+"""Options of SpyGR's decoder.
 
 No official code was found (arXiv 2003.10211). The defaults are recalled of the paper, not re-read; an unofficial code,
 which cannot train, has ``levels: 3, basis_kernel: 3``. Its auxiliary classifier and ``bn_momentum: 3e-4`` are inferred
@@ -22,5 +22,5 @@ class Options(AuxiliaryOptions):
     dropout: float = setting(0.1, ge=0, lt=1, description="probability of dropping a channel before the classifier")
 
     def label(self) -> str:
-        """``SpyGR``, with the levels where they are not 4."""
+        """Return ``SpyGR``, with the levels if they are not 4."""
         return "SpyGR" if self.levels == 4 else f"SpyGR, {self.levels} levels"

@@ -74,7 +74,7 @@ class UPerNet(Decoder):
         return Decoded(logits, embedding, aux, pyramid, joined if self.training else None)
 
     def _pyramid(self, layers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Levels (N, channels, h_i, w_i), finest first; the coarsest is the pooled map as it is."""
+        """Return the levels (N, channels, h_i, w_i), finest first; the coarsest is the pooled map itself."""
         x = self.bottleneck(self.pooling(layers[-1]))
         levels = [x]
         for level in reversed(range(len(self.lateral))):

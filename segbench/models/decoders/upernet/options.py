@@ -1,4 +1,4 @@
-"""What UPerNet's decoder can be told.
+"""Options of UPerNet's decoder.
 
 The defaults are those of Swin's segmentation code and mmsegmentation, with the auxiliary classifier on the last but one
 layer. The code of Pissas et al. has it on the last: ``aux_layer: -1``.
@@ -28,6 +28,6 @@ class Options(AuxiliaryOptions):
     )
 
     def label(self) -> str:
-        """``UPerNet``, with the bins where they are not the paper's."""
+        """Return ``UPerNet``, with the bins if they are not the paper's."""
         usual = self.bins == (1, 2, 3, 6)
         return "UPerNet" if usual else f"UPerNet, bins {'-'.join(map(str, self.bins))}"
