@@ -22,7 +22,7 @@ def score_predictions(job: PredictionsJob, folders: Folders, *, observer: Observ
     Raises:
         UsageFault: the values do not tell their encoding.
         MissingFault: a file is missing or faulty.
-        Interrupted: the observer asked to stop.
+        Interrupted: a stop was requested.
     """
     data = job.spec.data
     table = class_table(data.classes or facts(data.name).table)

@@ -49,12 +49,12 @@ def run_job(
         folders: results and data.
         runtime: device and precision.
         world: this process among those that share the job.
-        observer: told about progress, and asked whether to stop; of this process alone.
+        observer: receives progress, and is polled for a stop request; of this process alone.
         model: network of a ``CheckpointJob``, if this process has opened it already.
 
     Raises:
         UsageFault, MissingFault, InvalidFault, RunFault: it cannot be done here; training can be resumed.
-        Interrupted: the observer asked to stop; what was done is kept.
+        Interrupted: a stop was requested; what was done is kept.
         ValueError: more than one process; a job cannot be shared yet.
     """
     if world.size > 1:
@@ -78,7 +78,7 @@ def attempt(
     """Run a job; a failure is noted in the store and returned, so that the others go on.
 
     Raises:
-        Interrupted: the observer asked to stop.
+        Interrupted: a stop was requested.
     """
     try:
         result = run_job(job, folders, runtime, world, observer=observer)

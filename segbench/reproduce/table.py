@@ -91,12 +91,12 @@ class TableRun:
         Args:
             jobs: at a time on this machine.
             launcher: runs the jobs elsewhere.
-            observer: told about progress, and asked whether to stop.
+            observer: receives progress, and is polled for a stop request.
             command: for the records; the command line by default.
 
         Raises:
             RunFault: the results folder cannot be written.
-            Interrupted: the observer asked to stop; everything done is saved.
+            Interrupted: a stop was requested; everything done is saved.
         """
         chosen = launcher or local(jobs)
         return execute(self.plan, self.folders, self.runtime, launcher=chosen, observer=observer, command=command)

@@ -119,6 +119,7 @@ def test_ctrl_c_saves_every_job(tmp_path: Path) -> None:
     saved = re.findall(r"^layers-[-\d]+ · camvid · seed 0: Saved at step ([\d,]+)\.", done.err, flags=re.MULTILINE)
     assert saved and done.lines[-1].startswith("Next: the same command")
     assert len(list(tmp_path.glob("trainings/*/state.pt"))) >= len(saved)
-    assert "goes on from step" in until(again := start(*words), r"goes on from step")
+    again = start(*words)
+    until(again, r"goes on from step")
     again.send_signal(signal.SIGINT)
     assert wait(again).code == 130
