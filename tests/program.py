@@ -69,8 +69,14 @@ def tiny(target: str = ROW, *words: object, out: Path, dataset: str = "camvid", 
     ]  # fmt: skip
 
 
-def start(*words: object, **environment: str) -> subprocess.Popen[str]:
-    """Start one command line in a process of its own, one thread, as if typed outside the checkout."""
+def start(*words: object, group: bool = False, **environment: str) -> subprocess.Popen[str]:
+    """Start one command line in a process of its own, one thread, as if typed outside the checkout.
+
+    Args:
+        words: of the command line.
+        group: make it the leader of a process group, as a shell does, so that a signal can go to its children too.
+        environment: variables to add.
+    """
     own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "segbench", *map(str, words)],
@@ -79,6 +85,7 @@ def start(*words: object, **environment: str) -> subprocess.Popen[str]:
         text=True,
         env={**os.environ, **own, **environment},
         # A suite that a shell started in its background ignores Ctrl-C, and hands that on.
+        process_group=0 if group else None,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 

@@ -56,18 +56,21 @@ def command(
 ) -> None:
     """Run a table, or one row, and say whether its figures hold.
 
-    --jobs N runs N trainings at a time in processes of their own: it takes N times the memory, of the GPU too. On a CPU
-    they share its threads; several GPUs are used in turn.
-
     \b
     Examples:
       segbench reproduce contextrast-table6 --budget smoke
       segbench reproduce contextrast-table6/layers-4-3 --dataset camvid --seeds 3
+
+    --jobs N runs N trainings at a time in processes of their own: it takes N times the memory, of the GPU too. On a CPU
+    they share its threads; several GPUs are used in turn.
     """
     catalog = common.open_catalog(recipe)
     table, row = common.split_target(target)
 
     from segbench.recipe.resolve import Request
+    from segbench.reproduce.target import require_target
+
+    require_target(catalog, table, row, dataset, on=on, budget=budget)
 
     cut = (("schedule.micro_batch", micro_batch),) if micro_batch is not None else ()
     readings = common.pairs(reading, "--reading", command="reproduce")

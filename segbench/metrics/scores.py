@@ -6,7 +6,7 @@ leading axes (images) are kept, so the same functions score a data set and each 
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Counts = NDArray[np.int64]
 Scores = NDArray[np.float64]
 Absent = Literal["exclude", "zero", "one"]
+ABSENT_RULES: tuple[Absent, ...] = get_args(Absent)
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def reproduce(
         use_cache: read and write prepared images; no figure depends on it.
         data_root: folder of all data sets; None for ``SEGBENCH_DATA`` or the user's own.
         out: folder of runs and records; None for ``SEGBENCH_RESULTS`` or the user's own.
-        observer: told about progress, and asked whether to stop.
+        observer: receives progress, and is polled for a stop request.
 
     Returns:
         Verdicts of the table, as a report with ``frame()``; and the trainings that failed.
@@ -137,7 +137,7 @@ def reproduce(
         MissingFault: nothing can run: data or methods are missing.
         InvalidFault: a recipe has faults.
         RunFault: the results folder cannot be written.
-        Interrupted: the observer asked to stop; everything done is saved.
+        Interrupted: a stop was requested; everything done is saved.
     """
     folders = _folders(out, data_root, use_cache=use_cache)
     catalog = open_catalog(_path(recipe))
@@ -218,7 +218,7 @@ def evaluate(
         MissingFault: checkpoint, data set or label files are missing or faulty.
         InvalidFault: the checkpoint's classes are not those of the data set, or the file has faults.
         RunFault: out of memory, or the results folder cannot be written.
-        Interrupted: the observer asked to stop.
+        Interrupted: a stop was requested.
     """
     if (checkpoint is None) == (predictions is None):
         raise UsageFault("Either a checkpoint or predictions are scored.", next="help(segbench.evaluate)")
@@ -287,7 +287,7 @@ def load(
         averaged: use the moving average of the weights.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         data_root: folder of all data sets, your own included.
-        observer: told about a download.
+        observer: receives the progress of a download.
 
     Returns:
         The network in evaluation mode; ``classes`` are the names in the order of the logits.

@@ -40,12 +40,12 @@ def execute(
         folders: results and data.
         runtime: device and precision.
         launcher: runs the jobs; one after the other in this process by default.
-        observer: told about progress, and asked whether to stop.
+        observer: receives progress, and is polled for a stop request.
         command: for the records; the command line by default.
 
     Raises:
         RunFault: the results folder cannot be written.
-        Interrupted: the observer asked to stop; everything done is saved.
+        Interrupted: a stop was requested; everything done is saved.
     """
     store = folders.store
     store.check_writable()

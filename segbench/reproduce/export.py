@@ -97,14 +97,14 @@ def export(
         archive: file to write; None for a name beside the predictions.
         folders: results and data.
         runtime: device and precision.
-        observer: told about progress, and asked whether to stop.
+        observer: receives progress, and is polled for a stop request.
 
     Raises:
         UsageFault: no server scores that split.
         MissingFault: images of the split are missing.
         InvalidFault: the checkpoint has other classes, or the archive breaks a rule.
         RunFault: the disk is full.
-        Interrupted: the observer asked to stop; the predictions so far are kept.
+        Interrupted: a stop was requested; the predictions so far are kept.
     """
     task, model = exportable.task, exportable.model
     data = task.spec.data

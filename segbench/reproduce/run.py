@@ -16,16 +16,15 @@ from segbench.core.spec import evaluation_id
 from segbench.engine.evaluate import Evaluation
 from segbench.engine.runtime import Runtime
 from segbench.methods.step import World
-from segbench.metrics.scores import miou
+from segbench.metrics.scores import ABSENT_RULES, miou
 from segbench.results.record import Record
 
 from .cost import cost_of, count_training
-from .evaluate.opening import open_reference
-from .evaluate.predictions import score_predictions
-from .evaluate.request import ABSENT
 from .folders import Folders
 from .job import CheckpointJob, CheckpointTask, CountJob, Job, PredictionsJob, TrainingJob
+from .opening import open_reference
 from .outcome import CheckpointScore, JobFailure, JobResult, Outcome, TrainingScore
+from .predictions import score_predictions
 from .records import record_of
 from .scoring import score_all
 from .training import labelled_images, require_scorable, train, weights_to_score
@@ -50,12 +49,12 @@ def run_job(
         folders: results and data.
         runtime: device and precision.
         world: this process among those that share the job.
-        observer: told about progress, and asked whether to stop; of this process alone.
+        observer: receives progress, and is polled for a stop request; of this process alone.
         model: network of a ``CheckpointJob``, if this process has opened it already.
 
     Raises:
         UsageFault, MissingFault, InvalidFault, RunFault: it cannot be done here; training can be resumed.
-        Interrupted: the observer asked to stop; what was done is kept.
+        Interrupted: a stop was requested; what was done is kept.
         ValueError: more than one process; a job cannot be shared yet.
     """
     if world.size > 1:
@@ -79,7 +78,7 @@ def attempt(
     """Run a job; a failure is noted in the store and returned, so that the others go on.
 
     Raises:
-        Interrupted: the observer asked to stop.
+        Interrupted: a stop was requested.
     """
     try:
         result = run_job(job, folders, runtime, world, observer=observer)
@@ -150,7 +149,7 @@ def _under(model: LoadedModel, task: CheckpointTask) -> LoadedModel:
 def _rules(task: CheckpointTask, evaluation: Evaluation, model: LoadedModel) -> list[CheckpointTask]:
     """Return the task, and one for every other rule for absent classes that gives another mIoU."""
     total = evaluation.tally.total()
-    values = {rule: float(miou(total, absent=rule)) for rule in ABSENT}
+    values = {rule: float(miou(total, absent=rule)) for rule in ABSENT_RULES}
     own = task.spec.absent
     found = []
     for rule, value in values.items():

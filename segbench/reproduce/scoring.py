@@ -34,13 +34,13 @@ def score_all(
         folders: where data lies.
         runtime: device and precision.
         advice: command that may help if memory does not suffice.
-        observer: told about progress, and asked whether to stop.
+        observer: receives progress, and is polled for a stop request.
 
     Raises:
         UsageFault: the labels are not public, or there is no such split.
         MissingFault: the data set is missing or faulty.
         RunFault: out of memory.
-        Interrupted: the observer asked to stop.
+        Interrupted: a stop was requested.
     """
     runtime.apply()
     data = trials[0][1].data

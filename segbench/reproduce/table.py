@@ -1,13 +1,11 @@
 """One run of a table or row: planned, then executed, then compared with the publication."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from segbench.checkpoints.backbone_weights import weights_need
 from segbench.core.errors import MissingFault, UsageFault
 from segbench.core.progress import SILENT, Observer
-from segbench.core.registry import is_registered
 from segbench.core.to_fetch import ToFetch
 from segbench.data.facts import facts
 from segbench.data.subsets import published_need
@@ -21,6 +19,7 @@ from .folders import Folders
 from .launch import Launcher, local
 from .plan import Plan, as_json, make_plan
 from .preparation import Preparation, preparations
+from .target import require_target
 
 
 @dataclass(frozen=True)
@@ -91,12 +90,12 @@ class TableRun:
         Args:
             jobs: at a time on this machine.
             launcher: runs the jobs elsewhere.
-            observer: told about progress, and asked whether to stop.
+            observer: receives progress, and is polled for a stop request.
             command: for the records; the command line by default.
 
         Raises:
             RunFault: the results folder cannot be written.
-            Interrupted: the observer asked to stop; everything done is saved.
+            Interrupted: a stop was requested; everything done is saved.
         """
         chosen = launcher or local(jobs)
         return execute(self.plan, self.folders, self.runtime, launcher=chosen, observer=observer, command=command)
@@ -140,7 +139,7 @@ def plan_table(
         UsageFault: unknown table, row, data set, budget, reading or option; or a micro-batch that cuts no batch.
         InvalidFault: a protocol has faults.
     """
-    _check_dataset(catalog, table, row, dataset, request=request)
+    require_target(catalog, table, row, dataset, on=request.on, budget=request.budget)
     plan = make_plan(catalog, table, folders, row=row, dataset=dataset, request=request, seeds=seeds)
     _check_micro_batch(plan, request)
     prepares = preparations(plan, folders) if folders.use_cache else []
@@ -156,29 +155,6 @@ def estimate_run(run: TableRun) -> None:
         InvalidFault: an evaluation asks for features of a layer that the network does not have.
     """
     estimate_plan(run.plan, run.runtime, run.folders)
-
-
-def _check_dataset(catalog: Catalog, table: str, row: str | None, dataset: str | None, *, request: Request) -> None:
-    """Raise unless the rows have figures on the data set, and ``--on`` a single protocol to start from."""
-    found = catalog.table(table)
-    if row is not None:
-        found.row(row)
-    on = request.on
-    target = table + (f"/{row}" if row else "")
-    rows: Sequence[str] = [row] if row is not None else list(found.file.rows)
-    known = list(dict.fromkeys(name for item in rows for name in found.datasets(item)))
-    small = "" if request.budget == "full" else f" --budget {request.budget}"
-    if on is not None and dataset is None and len(known) > 1 and on not in known:
-        raise UsageFault(
-            f"{target} has protocols for {', '.join(known)}: with --on, --dataset says which of them to go by.",
-            next=f"segbench reproduce {target} --dataset {known[0]} --on {on}{small}",
-        )
-    if dataset is not None and dataset not in known:
-        there = is_registered("dataset", dataset)
-        raise UsageFault(
-            f"{found.name} has no figures on {dataset!r}; it has {', '.join(known)}.",
-            next=f"segbench reproduce {target} --on {on or dataset}{small}" if there else f"segbench list {found.name}",
-        )
 
 
 def _check_micro_batch(plan: Plan, request: Request) -> None:

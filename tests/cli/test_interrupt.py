@@ -105,3 +105,21 @@ def test_two_processes_at_one_training(tmp_path: Path) -> None:
     assert "Another process is working on training" in second.err
     first.send_signal(signal.SIGINT)
     assert wait(first).code == 130
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_every_job(tmp_path: Path) -> None:
+    """A terminal sends Ctrl-C to the children too; the parent alone decides, and they save."""
+    words = tiny("contextrast-table6", "--jobs", 2, out=tmp_path, **LONG)
+    process = start(*words, group=True)
+    until(process, r"step 10: validation")
+    os.killpg(process.pid, signal.SIGINT)
+    done = wait(process)
+    assert done.code == 130 and "Traceback" not in done.err
+    saved = re.findall(r"^layers-[-\d]+ · camvid · seed 0: Saved at step ([\d,]+)\.", done.err, flags=re.MULTILINE)
+    assert saved and done.lines[-1].startswith("Next: the same command")
+    assert len(list(tmp_path.glob("trainings/*/state.pt"))) >= len(saved)
+    again = start(*words)
+    until(again, r"goes on from step")
+    again.send_signal(signal.SIGINT)
+    assert wait(again).code == 130

@@ -33,7 +33,7 @@ def test_the_installed_program_finds_its_recipes(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("segbench-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "segbench/recipes/contextrast/table6.yaml" in names
-    assert "segbench/recipes/budgets.yaml" in names
+    assert "segbench/recipes/budgets.yaml" in names and "segbench/py.typed" in names
     packed = {name.removeprefix("segbench/recipes/") for name in names if name.startswith("segbench/recipes/")}
     assert packed == {path.relative_to(ROOT / "recipes").as_posix() for path in (ROOT / "recipes").rglob("*.yaml")}
     data = {path.relative_to(ROOT).as_posix() for path in (ROOT / "segbench").rglob("*.yaml")}

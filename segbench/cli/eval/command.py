@@ -8,7 +8,7 @@ import typer
 from segbench.cli import common
 from segbench.core.errors import UsageFault
 
-from .options import HELP, parse_scales, parse_size, refuse
+from .parsing import HELP, parse_scales, parse_size, refuse
 
 
 def command(

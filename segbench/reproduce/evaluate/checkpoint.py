@@ -16,13 +16,14 @@ from segbench.metrics.scores import Absent
 from segbench.reproduce.conventions import checkpoint_deviations, convention_of
 from segbench.reproduce.folders import Folders
 from segbench.reproduce.job import CheckpointJob, CheckpointReference, CheckpointTask, command_line
+from segbench.reproduce.opening import open_reference
 from segbench.reproduce.run import run_job
 from segbench.reproduce.scoring import needed_splits, require_labels, require_verified
 from segbench.results.record import Record
 
-from .opening import open_reference, reference_to
 from .protocol import evaluation_spec, same_protocol
 from .recognise import choose_data, names_note
+from .reference import reference_to
 from .request import EvalRequest
 
 

@@ -1,22 +1,17 @@
-"""Evaluation of label files that any program wrote, scored as a network would be."""
+"""Label files that any program wrote, matched with the images of a split."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from segbench.core.errors import MissingFault, UsageFault
-from segbench.core.progress import SILENT, Observer
 from segbench.core.spec import DataSpec, EvaluationSpec
 from segbench.data import predictions
 from segbench.data.classes import class_table
 from segbench.data.facts import facts, require_split
-from segbench.data.handle import find_dataset
-from segbench.data.reader import Pair
 from segbench.data.verify import verify
-from segbench.engine.predictions import count_predictions
 from segbench.reproduce.folders import Folders
 from segbench.reproduce.job import PredictionsJob, command_line
-from segbench.reproduce.outcome import PredictionsScore
+from segbench.reproduce.predictions import pairs_of
 from segbench.reproduce.scoring import require_labels
 
 from .recognise import default_split, require_dataset
@@ -76,46 +71,9 @@ def find_predictions(
     spec = EvaluationSpec(data=data, absent=rule)
     require_labels(spec)
     folders.store.check_writable()
-    listed = _pairs(spec, folders)
+    listed = pairs_of(spec, folders)
     if not listed:
         raise MissingFault(f"{options.title} {split} has no images here.", next=f"segbench data verify {dataset}")
     matched = predictions.match(folder, listed)
     verify(dataset, folders.data, splits=[split])
     return FoundPredictions(PredictionsJob(folder, spec, encoding, command or command_line()), matched.extra)
-
-
-def score_predictions(job: PredictionsJob, folders: Folders, *, observer: Observer = SILENT) -> PredictionsScore:
-    """Read and count the label files of a job.
-
-    Raises:
-        UsageFault: the values do not tell their encoding.
-        MissingFault: a file is missing or faulty.
-        Interrupted: the observer asked to stop.
-    """
-    data = job.spec.data
-    table = class_table(data.classes or facts(data.name).table)
-    listed = _pairs(job.spec, folders)
-    matched = predictions.match(job.folder, listed)
-    read, counted = (observer.counter(f"{title} {job.folder}", "files") for title in ("reading", "counting"))
-    found = predictions.read_values(matched.files, listed, progress=read)
-    encoding = predictions.label_encoding(found.values, table, encoding=job.encoding, folder=job.folder)
-    evaluation = count_predictions(
-        matched.files,
-        listed,
-        data,
-        encoding,
-        progress=lambda done: counted(done, len(listed)),
-        stop=observer.stop_requested,
-    )
-    sha256 = _list_sha256([pair.key for pair in listed], found.digests, encoding=encoding.encoding)
-    return PredictionsScore(evaluation, sha256, encoding.encoding, len(matched.extra))
-
-
-def _pairs(spec: EvaluationSpec, folders: Folders) -> list[Pair]:
-    return find_dataset(spec.data.name, folders.data).pairs(spec.data.splits[0])
-
-
-def _list_sha256(keys: list[str], digests: tuple[str, ...], *, encoding: str) -> str:
-    """Return the SHA-256 of the list of label files: their encoding, images and pixels."""
-    lines = [encoding, *(f"{digest}  {key}" for key, digest in zip(keys, digests, strict=True))]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

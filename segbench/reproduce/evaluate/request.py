@@ -2,15 +2,13 @@
 
 import shlex
 from dataclasses import dataclass, field
-from typing import get_args
 
 from segbench.checkpoints.conventions import Convention
 from segbench.core.errors import UsageFault
 from segbench.core.spec import Size
-from segbench.metrics.scores import Absent
+from segbench.metrics.scores import ABSENT_RULES, Absent
 
 PROTOCOLS = ("whole", "ms-flip", "slide", "published")
-ABSENT: tuple[Absent, ...] = get_args(Absent)
 HELP = "segbench eval --help"
 
 
@@ -82,7 +80,7 @@ def absent_rule(name: str) -> Absent:
     Raises:
         UsageFault: there is none.
     """
-    for rule in ABSENT:
+    for rule in ABSENT_RULES:
         if rule == name:
             return rule
     raise UsageFault(f"--absent takes exclude, zero or one, got {name!r}.", next=HELP)

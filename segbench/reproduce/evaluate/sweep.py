@@ -13,13 +13,13 @@ from segbench.core.errors import UsageFault
 from segbench.core.progress import SILENT, Observer
 from segbench.core.spec import EvaluationSpec, evaluation_id
 from segbench.engine.runtime import Runtime
-from segbench.metrics.scores import Absent, Tally, miou
+from segbench.metrics.scores import ABSENT_RULES, Absent, Tally, miou
 from segbench.reproduce.folders import Folders
 from segbench.reproduce.run import run_job
 
 from .checkpoint import OpenedCheckpoint
 from .protocol import SLIDING, build, multi_scale, sliding
-from .request import ABSENT, HELP
+from .request import HELP
 
 AXES = ("channels", "normalisation", "align", "scales", "window")
 NOTICED = 0.1  # points of mIoU; less is not worth a sentence
@@ -165,7 +165,9 @@ class Sweep:
             if (record := store.find(point.id)) is not None and (counts := store.counts(record)) is not None
         }
         tasks = [
-            self.opened.task(point.model, point.spec, other_absent=ABSENT) for point in points if point.id not in known
+            self.opened.task(point.model, point.spec, other_absent=ABSENT_RULES)
+            for point in points
+            if point.id not in known
         ]
         if tasks:
             result = run_job(self.opened.job(tasks), folders, runtime, observer=observer, model=self.opened.model)
@@ -227,7 +229,7 @@ def declared_point(opened: OpenedCheckpoint) -> SweepPoint:
 def rows_of(point: SweepPoint, counts: Mapping[str, NDArray[np.int64]]) -> list[SweepRow]:
     """Return the score under the rule that was asked for, and under the others if it differs."""
     total = Tally(counts["true_positive"], counts["predicted"], counts["target"]).total()
-    values = {rule: 100 * float(miou(total, absent=rule)) for rule in ABSENT}
+    values = {rule: 100 * float(miou(total, absent=rule)) for rule in ABSENT_RULES}
     own = point.spec.absent
     return [SweepRow(point, rule, value) for rule, value in values.items() if rule == own or value != values[own]]
 

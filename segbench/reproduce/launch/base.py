@@ -24,10 +24,10 @@ class Launcher(Protocol):
             jobs: what to run, in the order of preference.
             folders: results and data.
             runtime: device and precision.
-            observer: told about progress, and asked whether to stop.
+            observer: receives progress, and is polled for a stop request.
 
         Raises:
-            Interrupted: the observer asked to stop; everything done is saved.
+            Interrupted: a stop was requested; everything done is saved.
         """
 
 

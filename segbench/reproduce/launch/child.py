@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -19,6 +20,7 @@ from segbench.reproduce.job import Job
 from segbench.reproduce.run import attempt
 
 STOP = "stop"
+HELD = (signal.SIGINT, signal.SIGTERM)
 COUNT_SECONDS = 0.25  # between two messages of a counter
 
 
@@ -85,11 +87,31 @@ class Remote(Observer):
             self._connection.send(message)
 
 
+@contextlib.contextmanager
+def held_signals() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back: a child that starts meanwhile gets neither before it can handle them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def release_signals() -> None:
+    """Let the signals through that the parent held back when it started this process."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+
+
 def main(connection: Connection, job: Job, folders: Folders, runtime: Runtime, threads: int) -> None:
     """Run a job and send its result, its failure or its interruption to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to the children too; the parent decides
     observer = Remote(connection)
     signal.signal(signal.SIGTERM, observer.stop)
+    release_signals()
     torch.set_num_threads(threads)
     own_data.discover(folders.data)
     try:

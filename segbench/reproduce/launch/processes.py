@@ -17,7 +17,7 @@ from segbench.reproduce.outcome import JobFailure, JobResult
 from segbench.reproduce.run import failed
 
 from .base import numbered
-from .child import STOP, Announced, Counted, Noted, main
+from .child import STOP, Announced, Counted, Noted, held_signals, main
 
 POLL_SECONDS = 0.2  # until a stop request is passed on
 
@@ -88,6 +88,7 @@ class Processes:
         finally:
             for child in running.values():
                 child.process.kill()
+                child.process.join()
         if stopping:
             faults = [error.faults[0] for error in interrupted] or ["Stopped between two trainings."]
             raise Interrupted(*faults, next="the same command goes on from there")
@@ -109,7 +110,8 @@ def _start(job: Job, folders: Folders, runtime: Runtime, *, slot: int, count: in
     process = context.Process(
         target=main, args=(theirs, job, folders, _on_device(runtime, slot), threads), name=f"segbench {job.title}"
     )
-    process.start()
+    with held_signals():
+        process.start()
     theirs.close()  # so that the end of the child is the end of the pipe
     return ours, _Child(process, job, slot, {})
 

@@ -1,8 +1,7 @@
-"""Opening of checkpoints: segbench's, another project's, or the tensors of the user's own network."""
+"""Reference of a job to the checkpoint that a request names."""
 
 from pathlib import Path
 
-from segbench.checkpoints.loaded_model import LoadedModel, open_other, open_own_network, open_weights
 from segbench.checkpoints.read import FileKind, identify
 from segbench.core.errors import UsageFault
 from segbench.reproduce.job import CheckpointReference
@@ -34,17 +33,3 @@ def reference_to(path: Path, request: EvalRequest) -> CheckpointReference:
         request.averaged,
         request.allow_partial,
     )
-
-
-def open_reference(reference: CheckpointReference) -> LoadedModel:
-    """Open a checkpoint under the conventions of its project.
-
-    Raises:
-        UsageFault, MissingFault, InvalidFault: as of ``segbench.checkpoints.loaded_model``.
-    """
-    path = reference.path
-    if reference.code is not None:
-        return open_own_network(path, reference.code, reference.num_classes, averaged=reference.averaged)
-    if identify(path) is FileKind.WEIGHTS:
-        return open_weights(path)
-    return open_other(path, family=reference.family, averaged=reference.averaged, allow_partial=reference.allow_partial)
