@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from torch import Tensor
 
 from segbench.checkpoints import families
@@ -18,9 +17,11 @@ from segbench.checkpoints.loading import load_strictly, match
 from segbench.checkpoints.open import OpenedForeign, open_foreign
 from segbench.checkpoints.recognise import recognise
 from segbench.core.errors import InvalidFault
-from segbench.core.spec import DataSpec, EvaluationSpec, ModelSpec
+from segbench.core.spec import DataSpec, EvaluationSpec
 from segbench.data.colour import normalise
 from segbench.models.segmentor import Segmentor, build_segmentor
+from segbench.recipe.catalog import default_catalog
+from segbench.recipe.resolve import resolve
 from tests.checkpoints.families.official_layouts import (
     R50,
     Shapes,
@@ -36,7 +37,6 @@ from tests.checkpoints.families.official_layouts import (
 )
 from tests.checkpoints.families.official_networks import Plain, largest_difference
 
-RECIPES = Path(__file__).parents[3] / "recipes"
 STEM = ("conv1", "bn1")
 SMALL = {"w": 4, "blocks": (1, 1, 2, 2)}
 SIZES = [(129, 257), (96, 160)]
@@ -148,9 +148,11 @@ def test_whole_networks_fit_and_have_the_released_size(
     ],
 )
 def test_is_the_network_of_the_recipes(table: str, row: str, num_classes: int) -> None:
-    """What is read from a file and what a recipe of the paper's tables trains are fed and compute alike."""
-    rows = yaml.safe_load((RECIPES / "semiseg" / f"{table}.yaml").read_text(encoding="utf-8"))["rows"]
-    wanted = ModelSpec.model_validate(rows[row]["model"])
+    """The network read from a file computes the same as that of the recipe, from the same input."""
+    dataset = {19: "cityscapes", 21: "voc2012"}[num_classes]
+    training = resolve(default_catalog(), f"semiseg-{table}", row, dataset).ran.training
+    assert training is not None
+    wanted = training.stages[-1].model
     state = empty(deeplabv3plus(num_classes) if "plus" in row else deeplabv2(num_classes))
     found = (semiseg_coco if row.startswith("coco") else family_module).read(state).model
     check_same_network(found, wanted, title="a file")
