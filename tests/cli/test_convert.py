@@ -139,7 +139,7 @@ def test_what_is_no_part_of_the_network_is_left_out_and_named(own: Path, tmp_pat
     tensors = {**write(load_file(own), BGR), "theirs.projection/weight": torch.zeros(3)}
     path = foreign(tmp_path / "run.pth", tensors)
     done = segbench("weights", "convert", path, "--to", "segbench")
-    assert "1 tensor of the original left out, as no part of the network, such as theirs.projection/weight" in done.out
+    assert "1 tensor of the original left out, as not in the network, such as theirs.projection/weight" in done.out
 
 
 @pytest.mark.parametrize(
