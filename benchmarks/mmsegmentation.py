@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segbench.checkpoints import families
 from segbench.checkpoints.open import OpenedForeign, open_foreign
-from segbench.checkpoints.recognise import family
 
 ODD, EVEN = (129, 257), (96, 160)
 _CITYSCAPES = "4xb2-80k_cityscapes-512x1024"
@@ -123,7 +123,7 @@ def difference(network: Any, ours: OpenedForeign, size: tuple[int, int]) -> floa
 
 def written_back(network: nn.Module, ours: OpenedForeign) -> bool:
     """Whether segbench writes the very tensors that it read."""
-    found = family("mmsegmentation").write(ours.segmentor.state_dict(), ours.foreign.model)
+    found = families.get("mmsegmentation").write(ours.segmentor.state_dict(), ours.foreign.model)
     wanted = network.state_dict()
     return found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
 

@@ -198,7 +198,7 @@ def load_backbone_weights(
         What was loaded; None for ``random``.
 
     Raises:
-        MissingFault: there is no such file, or it cannot be had.
+        MissingFault: there is no such file, or it cannot be downloaded.
         InvalidFault: the file is damaged or does not fit the network.
     """
     if weights == "random":

@@ -1,6 +1,6 @@
-"""Conventions of what a network is fed, by the names people call them. Free of torch.
+"""Input conventions of networks, with presets by name. Free of torch.
 
-Mean and std are those of images in [0, 1], in the order of the channels that are fed.
+Mean and std are of images in [0, 1], in the order of the network's channels.
 """
 
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ class Preset:
     Attributes:
         name: as of ``--mean``.
         title: in words, after the channel order.
-        mean, std: as of an ``InputSpec``.
-        of_colours: whether the mean belongs to colours, so that BGR turns it round, and not to places.
+        mean, std: as in an ``InputSpec``.
+        of_colours: the mean belongs to colours, so that BGR reverses it, and not to channel positions.
     """
 
     name: str
@@ -35,9 +35,9 @@ class Preset:
     of_colours: bool = False
 
     def values(self, channels: Channels) -> tuple[Triple, Triple]:
-        """Mean and std in the order of these channels."""
-        turned = self.of_colours and channels == "bgr"
-        return (self.mean[::-1] if turned else self.mean), self.std
+        """Return mean and std in the order of these channels."""
+        reversed_ = self.of_colours and channels == "bgr"
+        return (self.mean[::-1] if reversed_ else self.mean), self.std
 
 
 # ImageNet's are torchvision's, which ContrastiveSeg and openseg take in this order for BGR too. Caffe's are means of
@@ -68,12 +68,12 @@ PRESETS: dict[str, Preset] = {
 
 @dataclass(frozen=True)
 class Convention:
-    """What the user says against a file's own conventions; None leaves one as it is.
+    """The user's overrides of a file's own conventions; None keeps the file's.
 
     Attributes:
-        channels: order in which colours are fed.
-        mean, std: name of a preset, or three numbers of images in [0, 1].
-        align_corners: how the network and its logits are resized.
+        channels: order of the colour channels.
+        mean, std: name of a preset, or three numbers for images in [0, 1].
+        align_corners: of resizes in the network and of its logits.
     """
 
     channels: Channels | None = None
@@ -82,7 +82,7 @@ class Convention:
     align_corners: bool | None = None
 
     def input(self, own: InputSpec) -> InputSpec:
-        """What is fed, where the file says ``own``. A preset of colours follows the order of the channels."""
+        """Return the input with the overrides of ``own``. A preset of colours follows the order of the channels."""
         channels = self.channels or own.channels
         mean, std = own.mean, own.std
         if channels != own.channels and (preset := preset_of(own)) is not None:
@@ -97,13 +97,13 @@ class Convention:
 def parse_convention(
     *, channels: str | None = None, mean: str | None = None, std: str | None = None, align_corners: bool | None = None
 ) -> Convention:
-    """Read what was typed.
+    """Parse the overrides as typed.
 
-    A preset's name for the mean sets the std too, unless that is given. Numbers of which one is above 1 in size are
-    taken to be of images in 0..255.
+    A preset's name for the mean sets the std too, unless that is given. If a number is above 1 in absolute value, they
+    are taken to be for images in 0..255.
 
     Raises:
-        UsageFault: an unknown name, not three numbers, a std of 0, or numbers for one of mean and std alone.
+        UsageFault: an unknown name, not three numbers, a std of 0, or numbers for only one of mean and std.
     """
     if channels is not None and channels not in ("rgb", "bgr"):
         raise UsageFault(f"--channels takes rgb or bgr, got {channels!r}.", next=_HELP)
@@ -111,7 +111,7 @@ def parse_convention(
     if isinstance(first, str) and second is None:
         second = first
     if (first is None) != (second is None):
-        raise UsageFault("--mean and --std go together.", next=_HELP)
+        raise UsageFault("--mean and --std must be given together.", next=_HELP)
     numbers = [value for each in (first, second) if isinstance(each, tuple) for value in each]
     if any(abs(value) > 1 for value in numbers):
         first, second = _in_unit(first), _in_unit(second)
@@ -121,17 +121,17 @@ def parse_convention(
 
 
 def preset_of(input: InputSpec) -> Preset | None:
-    """The preset that an input's numbers are, None if they are none."""
+    """Return the preset with the numbers of an input; None if there is none."""
     return next((each for each in PRESETS.values() if _close(each.values(input.channels), input)), None)
 
 
 def describe_input(input: InputSpec) -> str:
-    """``RGB ImageNet normalisation``."""
+    """Return e.g. ``RGB ImageNet normalisation``."""
     return f"{input.channels.upper()} {describe_normalisation(input)}"
 
 
 def describe_normalisation(input: InputSpec) -> str:
-    """``ImageNet normalisation``, or the numbers."""
+    """Return e.g. ``ImageNet normalisation``, or the numbers."""
     preset = preset_of(input)
     if preset is not None:
         return preset.title
@@ -139,7 +139,7 @@ def describe_normalisation(input: InputSpec) -> str:
 
 
 def as_options(input: InputSpec, own: InputSpec) -> str:
-    """What to type to get ``input`` where the file says ``own``; empty if nothing."""
+    """Return the command-line options that turn ``own`` into ``input``; empty if none are needed."""
     words = [f"--channels {input.channels}"] if input.channels != own.channels else []
     if not _same(Convention(channels=input.channels).input(own), input):
         preset = preset_of(input)
@@ -148,7 +148,7 @@ def as_options(input: InputSpec, own: InputSpec) -> str:
 
 
 def with_preset(input: InputSpec, name: str) -> InputSpec:
-    """The same channels, normalised by a preset."""
+    """Return the input with the normalisation of a preset."""
     mean, std = PRESETS[name].values(input.channels)
     return input.model_copy(update={"mean": mean, "std": std})
 
@@ -157,7 +157,7 @@ def _parse(flag: str, text: str | None) -> str | Triple | None:
     if text is None or text in PRESETS:
         return text
     try:
-        values = tuple(float(part) for part in text.replace("/", ",").split(","))
+        values = tuple(float(number) for number in text.replace("/", ",").split(","))
     except ValueError:
         close = close_names(text, list(PRESETS)) or list(PRESETS)
         raise UsageFault(f"{flag} takes {', '.join(close)}, or three numbers, got {text!r}.", next=_HELP) from None
@@ -175,7 +175,7 @@ def _same(one: InputSpec, other: InputSpec) -> bool:
 
 
 def _close(values: tuple[Triple, Triple], input: InputSpec) -> bool:
-    """Whether numbers are the same but for rounding: files print four digits or so."""
+    """Return True for numbers that agree up to rounding: files print about four digits."""
     pairs = zip((*values[0], *values[1]), (*input.mean, *input.std), strict=True)
     return all(abs(a - b) < 2e-4 * max(1e-2, abs(b)) + 1e-6 for a, b in pairs)
 

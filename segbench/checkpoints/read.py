@@ -88,9 +88,9 @@ def read_torch(path: Path) -> Mapping[str, Any]:
         InvalidFault: damaged, written by code that would have to run, or no mapping.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), path.open("rb") as file:  # by its name, torch might take it for safetensors
             warnings.filterwarnings("ignore", message=_OLD_PROTOCOL, category=UserWarning)
-            data = torch.load(path, map_location="cpu", weights_only=True)
+            data = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if named := _CODE.search(str(error)):
             raise InvalidFault(

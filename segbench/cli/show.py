@@ -213,7 +213,7 @@ def _printed(figures: "Sequence[Figure]") -> str:
         classes = sum(figure.split == split and not figure.headline for figure in figures)
         if classes:
             groups.setdefault(split, []).append(common.many(classes, "class value"))
-    return "; ".join(f"{', '.join(parts)} ({split})" for split, parts in groups.items())
+    return "; ".join(f"{', '.join(printed)} ({split})" for split, printed in groups.items())
 
 
 def _readings(catalog: "Catalog", table: "Table", *, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """What rows need: totals by hand, activations against what a real step holds, and the fallbacks that make them fit."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +204,7 @@ def test_losses_that_look_at_values_are_left_out(monkeypatch: pytest.MonkeyPatch
     network = count_stage(stage(3), precision="float32").everything
     monkeypatch.setattr(count_cache, "_loaded", {})
     monkeypatch.setattr(count_cache, "_read", lambda _: None)
-    monkeypatch.setattr(Supervised, "forward", lambda self, batches, step: batches["labelled"].target.nonzero())
+    monkeypatch.setattr(Supervised, "forward", lambda self, batches, info: batches["labelled"].target.nonzero())
     alone = count_stage(stage(3), precision="float32").everything
     assert 0.3 * network < alone < network
 
@@ -223,7 +224,7 @@ def test_counts_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert len(counts) == 1
     monkeypatch.setattr(count_cache, "_loaded", {})
     assert memory_of(stage(method=contrast)) == first and len(counts) == 1
-    (path,) = (tmp_path / "cache" / "memory").iterdir()
+    (path,) = (tmp_path / "cache" / "counts").iterdir()
     path.write_text(path.read_text()[:20])
     monkeypatch.setattr(count_cache, "_loaded", {})
     assert memory_of(stage(method=contrast)) == first and len(counts) == 2
@@ -289,12 +290,12 @@ def test_a_validation_may_need_more_than_a_step(own: Catalog, monkeypatch: pytes
     whole = evaluation_memory(only, evaluation())
     assert need.training() == whole.total + 7 > step.total
     blind = only.model_copy(update={"schedule": only.schedule.model_copy(update={"validate_every": None})})
-    need.resolved.ran.training = TrainingSpec(stages=(blind,))
-    assert Requirement(need.resolved, "bfloat16").training() == step.total
+    ran = replace(need.resolved.ran, training=TrainingSpec(stages=(blind,)))
+    assert Requirement(replace(need.resolved, ran=ran), "bfloat16").training() == step.total
 
 
 class _Given(Requirement):
-    """A need whose sizes are said: training of 16 images as published 20, checkpointed 10; a quarter stays for ever."""
+    """A requirement of given sizes: 20 for training 16 images, 10 checkpointed; a quarter of it is fixed."""
 
     scoring = 5
 
@@ -352,13 +353,13 @@ def test_classes_of_memory() -> None:
 def test_micro_batches_that_are_offered(own: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     (plain, _, light) = requirements(own, ["own"])
     assert list(plain.micro_batches()) == [8, 4, 2, 1] and list(light.micro_batches()) == [2, 1]
-    monkeypatch.setattr(fits, "_trains_alone", lambda _: False)
+    monkeypatch.setattr(fits, "_trains_on_single_images", lambda _: False)
     assert list(plain.micro_batches()) == [8, 4, 2]
 
 
 def test_one_image_alone() -> None:
-    assert fits._trains_alone(stage(4))
-    assert not fits._trains_alone(
+    assert fits._trains_on_single_images(stage(4))
+    assert not fits._trains_on_single_images(
         stage(4, backbone=Choice(name="resnet", options={"width": 0.125}), decoder="deeplabv3")
     )
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from segbench.checkpoints.class_names import agreement, is_reordered, same_order, table_of
+from segbench.checkpoints.class_names import agreement, is_reordered, likely_dataset, same_order, table_of
 from segbench.data.classes import class_table, table_names
 
 CITYSCAPES = class_table("cityscapes").names
@@ -37,3 +37,12 @@ def test_the_order_counts() -> None:
     assert not is_reordered(CITYSCAPES, CITYSCAPES) and same_order(CITYSCAPES, CITYSCAPES)
     assert not is_reordered([f"class {number}" for number in range(19)], CITYSCAPES)
     assert not is_reordered(CITYSCAPES[1:], CITYSCAPES) and agreement(CITYSCAPES[1:], CITYSCAPES) == 0
+
+
+def test_likely_data_sets_follow_from_the_class_tables() -> None:
+    """One that can be evaluated on comes before gta5, a main table before a variant."""
+    found = {count: likely_dataset(count) for count in (11, 19, 20, 21, 59, 60, 150, 171, 7)}
+    assert found == {
+        11: "camvid", 19: "cityscapes", 20: "cityscapes", 21: "voc2012", 59: "pascal-context", 60: "pascal-context",
+        150: "ade20k", 171: "coco-stuff-10k", 7: "",
+    }  # fmt: skip

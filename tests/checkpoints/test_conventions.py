@@ -65,7 +65,7 @@ def test_numbers() -> None:
         ({"mean": "caff"}, "--mean takes caffe"),
         ({"mean": "1,2,3,4", "std": "unit"}, "three numbers"),
         ({"mean": "nan,1,1", "std": "unit"}, "three numbers"),
-        ({"std": "1,1,1"}, "go together"),
+        ({"std": "1,1,1"}, "must be given together"),
         ({"mean": "0,0,0", "std": "1,-1,1"}, "above 0"),
     ],
 )

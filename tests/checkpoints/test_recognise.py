@@ -196,7 +196,7 @@ def test_the_innermost_module_decides_a_name() -> None:
     }  # fmt: skip
     del own["network.w"]
     assert list(names.from_segbench(own, title="theirs")) == list(state)
-    with pytest.raises(InvalidFault, match=r"Theirs has no place for 1 tensors .* decoder\.w"):
+    with pytest.raises(InvalidFault, match=r"Theirs has no module for 1 tensors .* decoder\.w"):
         names.from_segbench({"decoder.w": torch.ones(1)}, title="Theirs")
 
 

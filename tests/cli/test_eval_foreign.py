@@ -265,7 +265,7 @@ def test_the_wrong_family(moon: Path, weights: Path, tmp_path: Path, monkeypatch
         (["--channels", "xyz"], "--channels takes rgb or bgr"),
         (["--mean", "imagnet"], "--mean takes imagenet, or three numbers, got 'imagnet'"),
         (["--mean", "1,2"], "three numbers"),
-        (["--mean", "0.1,0.2,0.3"], "--mean and --std go together"),
+        (["--mean", "0.1,0.2,0.3"], "--mean and --std must be given together"),
         (["--mean", "0.1,0.2,0.3", "--std", "0,1,1"], "above 0"),
         (["--window", "axb"], "HEIGHTxWIDTH"),
         (["--scales", "0.01"], "factors from 0.1 to 4"),

@@ -181,7 +181,7 @@ def test_what_does_not_matter(blobs, memory):
     renamed, moved = torch.randperm(CLASSES), torch.randperm(CLUSTERS)
     other_labels = torch.where(labels == 255, 255, renamed[labels.clamp(max=CLASSES - 1)])
     other_memory = memory[0].flip(0), renamed[memory[1]].flip(0)
-    torch.testing.assert_close(loss_of(embeddings, other_labels, moved[clusters], memory=other_memory), expected)
+    torch.testing.assert_close(loss_of(embeddings, other_labels, moved[clusters], earlier=other_memory), expected)
     torch.testing.assert_close(loss_of(embeddings.flip(0), labels.flip(0), clusters.flip(0), earlier=memory), expected)
     changed = torch.where((labels == 255)[:, None], torch.randn_like(embeddings), embeddings)
     shuffled = torch.where(labels == 255, clusters_like(labels), clusters)

@@ -1,4 +1,4 @@
-"""Which figures this version can measure."""
+"""Figures that this version can measure."""
 
 import pytest
 

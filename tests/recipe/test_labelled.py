@@ -1,4 +1,4 @@
-"""How many images each row of the semi-supervised tables labels, which, and what a budget makes of it."""
+"""Labelled images of the semi-supervised tables: their number, their choice, and their scaling by budgets."""
 
 import pytest
 

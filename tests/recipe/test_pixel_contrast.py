@@ -1,4 +1,4 @@
-"""What the rows with pixel contrast come to: the published and released values, written down by hand."""
+"""Rows with pixel contrast against the published and released values, written down by hand."""
 
 import pytest
 

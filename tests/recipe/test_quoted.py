@@ -1,4 +1,4 @@
-"""What rows of ContrastiveSeg's table 1 that are quoted from other papers take from the code of these papers."""
+"""Rows of ContrastiveSeg's table 1 quoted from other papers: their settings come from the code of these papers."""
 
 import math
 from typing import Any

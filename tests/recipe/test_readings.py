@@ -121,7 +121,7 @@ def test_readings_of_the_paper_come_before_those_of_the_table(shipped):
 
 
 def means(found: Resolved) -> tuple[object, ...]:
-    """What a row comes to: equal for two options that make no difference."""
+    """Return the resolved row, equal for two options that make no difference."""
     training = found.published.training
     return training.id() if training else None, found.published.evaluation, found.published.cost
 

@@ -184,7 +184,7 @@ def test_unknown_row_or_data_set(shipped):
 
 
 def test_a_source_of_the_row_wins_over_a_more_exact_one_of_the_table(write):
-    """What a row states is not credited to where the table has its own value of that name from."""
+    """A row's own value does not get the source of the table's value of that name."""
     own = LAYERS.replace("{method.alpha: page 7}", "{augmentation: the row's}").replace(
         "augmentation: {flip: 0.1}", "augmentation: {flip: 0.1, scale: [0.8, 1.2]}"
     )

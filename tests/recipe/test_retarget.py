@@ -75,7 +75,7 @@ def test_every_row_can_move(shipped, name):
 
 
 def told(stage):
-    """What the pixel contrast of a stage is told, defaults included."""
+    """Return the options of a stage's pixel contrast, defaults included."""
     assert stage.method.name == "pixel-contrast"
     return options_of("method", "pixel-contrast").model_validate(stage.method.options)
 

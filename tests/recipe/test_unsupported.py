@@ -1,4 +1,4 @@
-"""What a row needs and segbench does not support follows from the registry."""
+"""Entries that a row needs and segbench does not support, by the registry."""
 
 import pytest
 

@@ -54,7 +54,7 @@ class ModuleNames:
                 found[other] = tensor
         if unplaced:
             raise InvalidFault(
-                f"{title} has no place for {len(unplaced):,} tensors of this network, e.g. {unplaced[0]}.",
+                f"{title} has no module for {len(unplaced):,} tensors of this network, e.g. {unplaced[0]}.",
                 next="segbench weights list",
             )
         return found

@@ -1,4 +1,4 @@
-"""``segbench weights list NAME``: all that is known about one file, in words and as JSON."""
+"""``segbench weights list NAME``: all that is known about one file, as text and as JSON."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,16 +17,16 @@ _MARKS = {"read": "", "user": "*", "recalled": "~"}
 _CERTAINTY = {
     "read": "read there",
     "user": "measured by a user of the file",
-    "recalled": "known, not looked up again: verify it",
+    "recalled": "recalled, not looked up again: verify it",
 }
 _METRICS = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy"}
 
 
 def find(name: str) -> "PublishedCheckpoint | ListedWeights":
-    """What is registered under a name: a checkpoint, or weights of a backbone.
+    """Return what is registered under a name: a checkpoint, or weights of a backbone.
 
     Raises:
-        UsageFault: nothing is.
+        UsageFault: nothing is registered under it.
     """
     from segbench.checkpoints.backbone_weights import listed_weights
     from segbench.checkpoints.published import checkpoint_table, close_to
@@ -64,23 +64,25 @@ def show(name: str, *, as_json: bool) -> None:
 
 
 def marked(figure: "PublishedFigure") -> str:
-    """The value with a sign where it is not the publishers' own or was not looked up."""
+    """Return the value, marked if it is not the publishers' own or was not looked up."""
     return figure.value + _MARKS[figure.certainty]
 
 
 def size(published: "PublishedCheckpoint", path: Path | None) -> str:
-    """Of the file if it is here, else as printed, else unknown."""
+    """Return the size of the local file, else the published one, else that it is unknown."""
     if path is not None:
         return common.memory(path.stat().st_size)
     return common.memory(int(published.size_mib * 2**20) if published.size_mib else None)
 
 
 def backbone_words(listed: "ListedWeights") -> str:
+    """Return the backbone and its options in words."""
     options = ", ".join(f"{key} {value}" for key, value in listed.backbone.options.items())
     return f"{listed.backbone.name}, {options}" if options else listed.backbone.name
 
 
 def checkpoint_json(published: "PublishedCheckpoint") -> dict[str, Any]:
+    """Return all that is known about a checkpoint as plain data."""
     from segbench.checkpoints.fetch import known_sha256, local_path
 
     path = local_path(published)
@@ -108,6 +110,7 @@ def checkpoint_json(published: "PublishedCheckpoint") -> dict[str, Any]:
 
 
 def backbone_json(listed: "ListedWeights") -> dict[str, Any]:
+    """Return all that is known about weights of a backbone as plain data."""
     from segbench.checkpoints.backbone_weights import local_weights
 
     path = local_weights(listed.published)
@@ -149,7 +152,7 @@ def _checkpoint(published: "PublishedCheckpoint") -> None:
         say("", f"{_METRICS[figure.metric]} {figure.value}   {figure.protocol.words}")
         say("  ", f"{figure.source}; {_CERTAINTY[figure.certainty]}")
         if figure.protocol.beyond:
-            say("  ", f"as fields of an evaluation not wholly: {figure.protocol.beyond}")
+            say("  ", f"not fully expressed as fields of an evaluation: {figure.protocol.beyond}")
     if not published.figures:
         typer.echo("No figure is published for this file.")
     typer.echo()
@@ -172,8 +175,8 @@ def _checkpoint(published: "PublishedCheckpoint") -> None:
 def _digest(published: "PublishedCheckpoint") -> str:
     if not published.sha256_prefix:
         return "no checksum published"
-    prefix = f"SHA-256 begins {published.sha256_prefix} by its name"
-    return prefix if published.digest == "trusted" else f"{prefix}, which newer files of the project do not keep to"
+    prefix = f"SHA-256 begins {published.sha256_prefix} in its name"
+    return prefix if published.digest == "trusted" else f"{prefix}, which newer files of the project do not match"
 
 
 def _backbone(listed: "ListedWeights") -> None:

@@ -1,4 +1,4 @@
-"""``segbench weights list``: which weights are known, what is published of them, and which are here."""
+"""``segbench weights list``: known weights, their published figures, and which of them are here."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="These weights in full.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show only these weights, in full.")] = None,
     family: Annotated[
-        str | None, typer.Option("--family", metavar="NAME", help="Only checkpoints of this project's form.")
+        str | None, typer.Option("--family", metavar="NAME", help="Only checkpoints of this family.")
     ] = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", metavar="NAME", help="Only weights of this data set.")
     ] = None,
     json: common.Json = False,
 ) -> None:
-    """Published checkpoints with their figures, and weights of backbones; or all about one of them.
+    """List published checkpoints with their figures, and weights of backbones; or show one of them in full.
 
     \b
     Examples:
@@ -37,7 +37,9 @@ def command(
     """
     if name is not None:
         if family or dataset:
-            raise UsageFault("NAME goes with neither --family nor --dataset.", next=f"segbench weights list {name}")
+            raise UsageFault(
+                "NAME cannot be combined with --family or --dataset.", next=f"segbench weights list {name}"
+            )
         described.show(name, as_json=json)
         return
     from segbench.checkpoints.backbone_weights import listed_weights
@@ -60,10 +62,10 @@ def command(
 
 
 def _check(what: str, name: str, known: set[str]) -> None:
-    """Refuse what no weights are of.
+    """Raise for a name that no weights have.
 
     Raises:
-        UsageFault: there are none.
+        UsageFault: they have not.
     """
     if name not in known:
         from segbench.core.registry import choices
@@ -82,7 +84,7 @@ def _overview(checkpoints: "Sequence[PublishedCheckpoint]", backbones: "Sequence
     if backbones:
         views += [_backbones(backbones), Text()]
     if not views:
-        views.append(Text("There are none of both.\n"))
+        views.append(Text("No weights match both.\n"))
     first = next((each.name for each in checkpoints), None) or next((each.published.name for each in backbones), "NAME")
     marks = {figure.certainty for each in checkpoints for figure in each.figures}
     common.show(

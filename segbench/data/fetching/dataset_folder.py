@@ -105,8 +105,8 @@ class DatasetFolder:
         every = list(self._options.splits)
         whole = self.whole_splits(every)
         found = locate(self._name, self._root)
-        elsewhere = found is not None and not found.is_relative_to(self.path)
-        closed = elsewhere or whole >= set(wanted) or not (whole or self.is_empty())
+        outside = found is not None and not found.is_relative_to(self.path)
+        closed = outside or whole >= set(wanted) or not (whole or self.is_empty())
         return [
             item
             for item in serving

@@ -176,7 +176,7 @@ def test_what_the_project_does_not_have_is_not_written() -> None:
     segformer = ModelSpec(backbone={"name": "mit"}, decoder={"name": "segformer"})
     with pytest.raises(InvalidFault, match="segformer on mit"):
         family_module.write(foreign.tensors, segformer)
-    with pytest.raises(InvalidFault, match=r"no place for 1 tensors .* decoder\.extra\.weight"):
+    with pytest.raises(InvalidFault, match=r"no module for 1 tensors .* decoder\.extra\.weight"):
         family_module.write({**foreign.tensors, "decoder.extra.weight": torch.zeros(1)}, foreign.model)
 
 

@@ -246,7 +246,7 @@ PLAIN = ModelSpec(backbone=resnet(frozen_norm=True), decoder=Choice(name="pspnet
         ({"backbone": resnet(ceil_mode=True)}, r"backbone\.ceil_mode False"),
         ({"backbone": resnet(stem="deep")}, r"backbone\.stem 'conv7x7'"),
         ({"decoder": Choice(name="pspnet", options={"bins": [1, 2, 3, 4]})}, r"decoder\.bins"),
-        ({"decoder": Choice(name="pspnet", options={"bins": [1, 2, 3, 4, 6]})}, "no place for 6 tensors"),
+        ({"decoder": Choice(name="pspnet", options={"bins": [1, 2, 3, 4, 6]})}, "no module for 6 tensors"),
         ({"decoder": Choice(name="deeplabv2")}, "no deeplabv2 on resnet"),
     ],
 )

@@ -186,7 +186,7 @@ def test_what_does_not_fit_is_refused_with_the_reason(state: dict[str, Tensor], 
     ("model", "said"),
     [
         ({"backbone": "mit", "decoder": {"name": "segformer", "variant": "mmseg"}}, r"backbone\.variant 'mmseg' where"),
-        ({"backbone": {"name": "mit", "variant": "mmseg"}, "decoder": "segformer"}, "no place for"),
+        ({"backbone": {"name": "mit", "variant": "mmseg"}, "decoder": "segformer"}, "no module for"),
         ({"backbone": "mit", "decoder": "upernet"}, "no upernet on mit"),
         ({"backbone": "swin", "decoder": {"name": "upernet", "bins": (1, 2, 4, 8)}}, r"decoder\.bins"),
         ({"backbone": "swin", "decoder": "concat"}, "no concat on swin"),

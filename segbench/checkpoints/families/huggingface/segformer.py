@@ -93,7 +93,7 @@ def from_segbench(state: StateDict, model: ModelSpec, *, title: str) -> dict[str
     """Return the tensors under the names of the published files, which every version reads.
 
     Raises:
-        InvalidFault: a tensor has no place there.
+        InvalidFault: a tensor is in no module of transformers.
     """
     names = ModuleNames(expand_stages(_PUBLISHED, segformer_depths(model)))
     return split_linears(names.from_segbench(as_linear(state, PROJECTIONS), title=title), "kv", ("key", "value"))

@@ -71,7 +71,7 @@ def from_segbench(state: StateDict, model: ModelSpec, *, title: str) -> dict[str
     """Return the tensors under the names of the published files, which every version reads.
 
     Raises:
-        InvalidFault: a tensor has no place there.
+        InvalidFault: a tensor is in no module of transformers.
     """
     named = _names(swin_depths(model), prefix=_PUBLISHED_PREFIX).from_segbench(state, title=title)
     return with_indices(split_linears(named, "qkv", ("query", "key", "value")))

@@ -59,8 +59,8 @@ def session(next: str = "") -> httpx.Client:
 
 def address(url: str) -> str:
     """Return the address of a file on the site in use."""
-    parts = urlsplit(url)
-    return urljoin(_site(), f"{parts.path}?{parts.query}" if parts.query else parts.path)
+    parsed = urlsplit(url)
+    return urljoin(_site(), f"{parsed.path}?{parsed.query}" if parsed.query else parsed.path)
 
 
 def checksum(client: httpx.Client, archive: Archive) -> dict[str, str]:
@@ -78,8 +78,8 @@ def _site(next: str = "") -> str:
     url = os.environ.get(SITE)
     if not url:
         return _OFFICIAL
-    parts = urlsplit(url)
-    if parts.scheme != "https" and parts.hostname not in _LOCAL:
+    parsed = urlsplit(url)
+    if parsed.scheme != "https" and parsed.hostname not in _LOCAL:
         raise InvalidFault(f"{SITE} must begin with https://: a password is sent there.", next=next)
     return url
 
