@@ -122,8 +122,7 @@ def test_scales_and_windows_are_tried_with_what_leads(blue: Path, cityscapes: Pa
 
 
 def test_the_own_conventions_of_another_project(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(families, "family_names", lambda: ("moon",))
-    monkeypatch.setattr(families, "family", lambda name: MOON)
+    monkeypatch.setattr(families, "registered", lambda: {"moon": MOON})
     path = write_moon(tmp_path / "moon.pth")
     words = ["eval", "--checkpoint", path, "--data-root", camvid, "--out", tmp_path]
     done = segbench(*words, "--sweep", "--json")
