@@ -100,7 +100,7 @@ def test_debug_shows_the_traceback_of_an_expected_failure() -> None:
 
 
 def test_a_bug_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by zero")
 
     monkeypatch.setattr("segbench.recipe.catalog.load_catalog", broken)
@@ -141,11 +141,11 @@ def test_jobs_that_run_at_once_have_lines_of_their_own(
     with live.Watcher(expected=(100.0, 600.0)) as watcher:
         for number, job in enumerate(("plain", "other"), 1):
             watcher.announce(job, number, 2)
-        for step in range(1, 7):
+        for step in range(1, 9):
             watcher.report(progress(step, job=("plain", "other")[step % 2]))
     lines = capsys.readouterr().err.splitlines()[2:]
     assert [line.split()[:4] for line in lines] == [
-        [job, "train:", "step", step] for job, step in (("other", "1"), ("plain", "2"), ("plain", "6"))
+        [job, "train:", "step", step] for job, step in (("other", "1"), ("plain", "2"), ("other", "7"), ("plain", "8"))
     ], "one in thirty seconds each"
     assert not any("in all" in line for line in lines)
 

@@ -45,26 +45,6 @@ def figures(record: Record) -> dict[str, float | None]:
     return {name: value for name, value in record.figures.items() if name != "sec_per_iter"}
 
 
-def test_children_leave_the_records_of_this_process(run: Run, catalog: object, tmp_path: Path) -> None:
-    observer = Listening()
-    run.observer = observer
-    execution = run(run.plan(), Processes(2))
-    assert execution.failed == []
-    assert [words[1:] for words in observer.announced] == [(1, 2), (2, 2)]
-    titles = ("plain · camvid · seed 0", "other · camvid · seed 0")
-    assert observer.jobs == set(titles)
-    assert {note.partition(": ")[0] for note in observer.notes} == set(titles)
-    assert any("step 4: validation mIoU" in note for note in observer.notes)
-    here = Run(run.catalog, tmp_path / "here")
-    here(here.plan(), InProcess())
-    assert {record.id: figures(record) for record in run.store.records()} == {
-        record.id: figures(record) for record in here.store.records()
-    }
-    assert {record.id for result in execution.done for record in result.records} == {
-        record.id for record in here.store.records()
-    }
-
-
 class Killing(Listening):
     """Observer that kills the child that reports first."""
 
@@ -75,15 +55,27 @@ class Killing(Listening):
         super().report(progress)
 
 
-def test_a_child_that_dies_is_a_failure_and_the_others_go_on(run: Run) -> None:
-    run.observer = Killing()
+def test_a_child_that_dies_is_a_failure_and_the_others_leave_the_records_of_this_process(
+    run: Run, tmp_path: Path
+) -> None:
+    observer = Killing()
+    run.observer = observer
     execution = run(run.plan(), Processes(2))
+    assert [words[1:] for words in observer.announced] == [(1, 2), (2, 2)]
+    assert observer.jobs == {"plain · camvid · seed 0", "other · camvid · seed 0"}
     (failure,) = execution.failed
     (result,) = execution.done
+    assert isinstance(failure.job, TrainingJob) and isinstance(result.job, TrainingJob)
     assert "was killed by signal 9" in failure.error.faults[0]
     assert run.store.failure(failure.job.id) == failure.error.faults[0]
-    assert run.store.failure(result.job.id) is None and result.records
-    again = run(run.plan())
+    assert run.store.failure(result.job.id) is None
+    assert f"{result.job.title}: step 4: validation mIoU" in " ".join(observer.notes)
+    here = Run(run.catalog, tmp_path / "here")
+    here(here.plan(row=result.job.rows[0]), InProcess())
+    ours, theirs = ({each.id: figures(each) for each in records} for records in (here.store.records(), result.records))
+    assert ours.items() <= theirs.items() and ours
+    assert {record.id for record in run.store.records()} == set(theirs)
+    again = run(run.plan(row=failure.job.rows[0]))
     assert again.failed == [] and run.store.failure(failure.job.id) is None
 
 
