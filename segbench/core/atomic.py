@@ -38,7 +38,7 @@ def guarded(path: Path) -> Iterator[None]:
             errno.EACCES: "no permission to write there",
             errno.EPERM: "no permission to write there",
             errno.EROFS: "the file system is read-only",
-            errno.ENOTDIR: "a component of the path is not a folder",
+            errno.ENOTDIR: "something on its path is not a folder",
         }
         if error.errno not in reasons:
             raise

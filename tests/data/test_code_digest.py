@@ -6,7 +6,6 @@ import pytest
 
 from segbench.data import handle
 from segbench.data.prepared.code_digest import code_digest, decoding_digest
-from segbench.data.prepared.earlier_code import CODE
 
 DATA = Path(handle.__file__).parent
 CODE_BEFORE = '''"""Words."""
@@ -49,9 +48,3 @@ def test_words_do_not_count_and_code_does(old: str, new: str, same: bool, tmp_pa
 def test_every_reader_has_its_own(tmp_path: Path) -> None:
     readers = [DATA / "images.py", *sorted(DATA.glob("sets/*/reader.py")), written(tmp_path / "other", CODE_BEFORE)]
     assert len({decoding_digest(reader) for reader in readers}) == len(readers)
-
-
-@pytest.mark.parametrize("name", CODE)
-def test_what_was_prepared_before_stays_valid(name: str) -> None:
-    """If this fails because a file decodes otherwise now, remove its entry; if only its words changed, update it."""
-    assert code_digest(DATA / name) == CODE[name]

@@ -235,7 +235,7 @@ def test_unpacking_goes_on_where_it_was_stopped(folder: Path) -> None:
 def test_a_folder_that_cannot_be_written(folder: Path) -> None:
     shutil.rmtree(folder / "ImageSets")
     (folder / "ImageSets").write_text("a file where the folder must be")
-    with pytest.raises(RunFault, match="no folder"):
+    with pytest.raises(RunFault, match="not a folder"):
         finish(folder)
     assert same(masks_in(folder), published())
 

@@ -204,7 +204,7 @@ def test_folder_on_a_read_only_file_system(tmp_path: Path, monkeypatch: pytest.M
 
 def test_folder_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("here")
-    with pytest.raises(RunFault, match="no folder"):
+    with pytest.raises(RunFault, match="not a folder"):
         train(stage(steps=1), tmp_path / "file" / "training")
 
 

@@ -162,7 +162,7 @@ def test_a_layer_that_is_not_there(net: Net) -> None:
     "more", [{"mode": "slide", "window": (16, 16)}, {"short_side": 32}, {"multiple_of": 8}, {"pad": {"multiple": 8}}]
 )
 def test_features_of_windows_or_of_other_sizes_are_refused(more: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match="features are of whole images at their own size"):
+    with pytest.raises(ValidationError, match="features are measured on whole images at their own size"):
         EvaluationSpec(data=DATA, features=FeatureSpec(), **more)
     assert EvaluationSpec(data=DATA, **more).id() != EvaluationSpec(data=DATA).id()
 

@@ -10,8 +10,6 @@ import cv2
 
 from segbench.core.spec import digest
 
-from .earlier_code import CODE, FILES
-
 _DATA = Path(__file__).parents[1]
 # A class table counts through its values, see ``cache.Split.head``.
 _DECODING = ("images.py", "layouts.py", "prepared/decode.py", "resample.py", "truncation.py")
@@ -21,22 +19,16 @@ _NOT_DECODING = ("__init__.py", "options.py", "server.py")  # in the folder of a
 def decoding_digest(reader: Path) -> str:
     """Return the digest of all code that makes the pixels of a data set.
 
-    Code that still does what it did when the digest was made of two whole files gets the digest of then, so that what
-    was prepared with it stays valid.
-
     Args:
         reader: file of the function that reads the label files.
     """
     beside = [reader]
     if reader.parent.parent == _DATA / "sets":
         beside = sorted(path for path in reader.parent.iterdir() if path.is_file() and path.name not in _NOT_DECODING)
-    found: dict[str, str] = {}
+    sources = []
     for path in [*(_DATA / name for name in _DECODING), *beside]:
         with contextlib.suppress(OSError):  # a package that is read from an archive has no files
-            found[_name(path)] = code_digest(path)
-    sources = list(found.values())
-    if sources and all(CODE.get(name) == value for name, value in found.items()):
-        sources = [FILES["prepared/decode.py"], FILES[_name(reader)]]
+            sources.append(code_digest(path))
     return digest([cv2.__version__, sources], length=32)
 
 
@@ -51,10 +43,6 @@ def code_digest(path: Path) -> str:
     if path.suffix == ".py":
         data = repr(_plain(ast.parse(data))).encode()
     return hashlib.sha256(data).hexdigest()
-
-
-def _name(path: Path) -> str:
-    return path.relative_to(_DATA).as_posix() if path.is_relative_to(_DATA) else str(path)
 
 
 def _plain(node: object) -> object:
