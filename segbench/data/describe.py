@@ -1,6 +1,5 @@
 """Overview of a data set for lists and plans: presence, folder, layout, prepared bytes. Free of torch."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,23 +26,6 @@ class State:
     layout: str
     splits: tuple[SplitPresence, ...]
     prepared_bytes: int
-
-
-def data_status(
-    name: str, root: Path, *, splits: Sequence[str] | None = None, options: DatasetOptions | None = None
-) -> str:
-    """Return the status of ``presence.Presence``.
-
-    Args:
-        name: of the data set.
-        root: the data root.
-        splits: the splits that are needed; None for every split that is not optional.
-        options: its facts; None for the registered ones.
-
-    Raises:
-        UsageFault: the data set is not registered, or has no such split.
-    """
-    return presence(find_dataset(name, root, options=options), splits).status
 
 
 def describe(name: str, root: Path, *, options: DatasetOptions | None = None) -> State:

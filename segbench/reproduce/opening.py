@@ -1,7 +1,6 @@
 """Opening of the checkpoint of a job: segbench's, another project's, or the tensors of the user's own network."""
 
-from segbench.checkpoints.loaded_model import LoadedModel, open_other, open_own_network, open_weights
-from segbench.checkpoints.read import FileKind, identify
+from segbench.checkpoints.loaded_model import LoadedModel, open_model, open_own_network
 
 from .job import CheckpointReference
 
@@ -15,6 +14,4 @@ def open_reference(reference: CheckpointReference) -> LoadedModel:
     path = reference.path
     if reference.code is not None:
         return open_own_network(path, reference.code, reference.num_classes, averaged=reference.averaged)
-    if identify(path) is FileKind.WEIGHTS:
-        return open_weights(path)
-    return open_other(path, family=reference.family, averaged=reference.averaged, allow_partial=reference.allow_partial)
+    return open_model(path, family=reference.family, averaged=reference.averaged, allow_partial=reference.allow_partial)

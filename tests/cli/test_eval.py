@@ -254,5 +254,5 @@ def test_faulty_data(camvid: Path, camvid_weights: Path, tmp_path: Path) -> None
 def test_results_that_cannot_be_written(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     text = evaluate(weights, out=tmp_path / "file" / "out").fails(5)
-    assert "cannot be written: a component of the path is not a folder" in text
+    assert "cannot be written: something on its path is not a folder" in text
     assert "evaluate:" not in text, "found before the work is done"

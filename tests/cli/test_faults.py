@@ -169,7 +169,7 @@ def test_incomplete_data_waits(camvid: Path, tmp_path: Path) -> None:
 def test_results_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = segbench(*tiny(out=tmp_path / "file" / "out"))
-    assert "cannot be written: a component of the path is not a folder" in done.fails(5)
+    assert "cannot be written: something on its path is not a folder" in done.fails(5)
     assert "train: " not in done.err
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from segbench.results.store import Store
 from tests.program import ROW, start, tiny, wait
-from tests.waiting import until
+from tests.waiting import until, wait_for
 
 LONG = {"schedule__steps": 400, "schedule__validate_every": 10}
 
@@ -83,7 +83,7 @@ def test_kill_9_while_scoring_trains_nothing_again(tmp_path: Path) -> None:
     """What was trained before the kill is kept; the same command only scores."""
     words = tiny(out=tmp_path, schedule__steps=4, schedule__validate_every=4, evaluation__images=2000)
     process = start(*words)
-    until(process, r"evaluate: image")
+    wait_for(lambda: list(tmp_path.glob("trainings/*/summary.json")), process=process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     (summary,) = tmp_path.glob("trainings/*/summary.json")

@@ -10,7 +10,6 @@ from segbench.core.errors import MissingFault, UsageFault
 from segbench.core.registry import names
 from segbench.core.spec import DataSpec
 from segbench.data import images
-from segbench.data.describe import data_status
 from segbench.data.facts import facts, native_size
 from segbench.data.images import read_image, read_label
 from segbench.data.open import open_dataset
@@ -18,6 +17,7 @@ from segbench.data.reader import locate, pairs
 from segbench.data.truncation import png_fault
 from segbench.data.verify import Verified, verify
 from tests.data.camvid_tree import COUNTS, arrays, places, png, tree_options, write_tree
+from tests.data.status import data_status
 
 LAYOUTS = {
     "split": ("camvid", "split"),

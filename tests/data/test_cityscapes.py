@@ -17,7 +17,6 @@ from segbench.core.archive import extract
 from segbench.core.errors import MissingFault
 from segbench.core.spec import DataSpec
 from segbench.data.classes import class_table
-from segbench.data.describe import data_status
 from segbench.data.facts import facts, member_path
 from segbench.data.images import BrokenFile, read_image, read_instances
 from segbench.data.open import open_dataset
@@ -26,6 +25,7 @@ from segbench.data.sets.cityscapes import reader
 from segbench.data.sets.cityscapes.labels import Label, average_instance_size, labels, train_id_to_id
 from segbench.data.verify import verify
 from tests.data.official import cityscapes as tiny
+from tests.data.status import data_status
 
 NAME = "cityscapes"
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from segbench.core.errors import UsageFault
-from segbench.data.describe import State, data_status, describe, folder_bytes
+from segbench.data.describe import State, describe, folder_bytes
 from segbench.data.presence import NO_READER
 from tests.data.camvid_tree import places, tree_options, write_tree
+from tests.data.status import data_status
 from tests.unread import unread_set
 
 

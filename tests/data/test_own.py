@@ -10,7 +10,6 @@ from segbench.core import registry
 from segbench.core.errors import InvalidFault, MissingFault, UsageFault
 from segbench.core.spec import DataSpec
 from segbench.data.classes import ClassEntry, ClassTable, add_table, class_table, remove_table, table_names
-from segbench.data.describe import data_status
 from segbench.data.facts import facts
 from segbench.data.open import open_dataset
 from segbench.data.own_data import discover as own
@@ -18,6 +17,7 @@ from segbench.data.own_data.description import read
 from segbench.data.reader import label_reader, pairs
 from segbench.data.verify import verify
 from tests.data.own_tree import COLOURS, FIELDS, VALUES, YARDS, arrays, put, write_fields, write_yards
+from tests.data.status import data_status
 
 TRAIN_IDS = np.array([0, 1, 255], np.uint8)
 

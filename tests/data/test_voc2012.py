@@ -15,13 +15,13 @@ from torchvision.datasets import SBDataset, VOCSegmentation
 from segbench.core.archive import extract
 from segbench.core.errors import MissingFault
 from segbench.core.spec import DataSpec
-from segbench.data.describe import data_status
 from segbench.data.facts import facts, member_path
 from segbench.data.images import BrokenFile, read_image
 from segbench.data.open import open_dataset
 from segbench.data.sets.voc2012 import reader
 from segbench.data.verify import verify
 from tests.data.official import voc2012 as tiny
+from tests.data.status import data_status
 
 NAME = "voc2012"
 
