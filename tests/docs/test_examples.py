@@ -1,15 +1,18 @@
 """The examples of the docs, copied out, installed as packages that are not segbench, and run as a reader types them."""
 
+import json
 import os
 import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
-from .page import DOCS, commands, files, pages
+from .page import DOCS, Command, commands, files, pages
 
 ROOT = DOCS.parent
+OFFLINE = ("--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda path: path.stem)
@@ -25,23 +28,43 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
         "SEGBENCH_DATA": str(tmp_path / "data"),
         "SEGBENCH_CACHE": str(tmp_path / "cache"),
     }
-    for command in commands(page):
-        done = subprocess.run(
-            words(command.words, site), cwd=work, env={**os.environ, **own}, capture_output=True, text=True, check=False
+
+    def run(words: list[str], given: str | None = None) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **own}
+        return subprocess.run(
+            [sys.executable, *words],
+            cwd=work,
+            env=environment,
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        printed = done.stdout + done.stderr
-        assert done.returncode == command.code, printed
-        together = " ".join(printed.split())
-        missing = [line for line in command.expected if " ".join(line.split()) not in together]
-        assert not missing, printed
+
+    for program, group in groupby(commands(page), key=lambda command: command.words[0]):
+        if program == "segbench":
+            typed = list(group)
+            done = run(["-m", "tests.docs.several"], json.dumps([command.words[1:] for command in typed]))
+            assert done.returncode == 0, done.stderr
+            for command, answer in zip(typed, json.loads(done.stdout), strict=True):
+                hold(command, answer["code"], answer["out"] + answer["err"])
+        else:
+            assert program == "python"
+            for command in group:
+                finished = run(words(command.words[1:], site))
+                hold(command, finished.returncode, finished.stdout + finished.stderr)
+
+
+def hold(command: Command, code: int, printed: str) -> None:
+    """Hold what a command did to what the page says."""
+    assert code == command.code, printed
+    together = " ".join(printed.split())
+    missing = [line for line in command.expected if " ".join(line.split()) not in together]
+    assert not missing, printed
 
 
 def words(given: list[str], site: Path) -> list[str]:
-    """Turn a command of a page into one that reaches no network and changes no environment."""
-    if given[0] == "segbench":
-        return [sys.executable, "-m", "segbench", *given[1:]]
-    assert given[0] == "python", given
-    if given[1:4] == ["-m", "pip", "install"]:
-        offline = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
-        return [sys.executable, *given[1:4], *offline, "--target", str(site), *given[4:]]
-    return [sys.executable, *given[1:]]
+    """Turn an installation into one that reaches no network and changes no environment."""
+    if given[:3] == ["-m", "pip", "install"]:
+        return [*given[:3], *OFFLINE, "--target", str(site), *given[3:]]
+    return given
