@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from segbench.core.progress import Observer, Progress
 from segbench.core.spec import (
     AugmentationSpec,
     Choice,
@@ -30,8 +31,9 @@ from segbench.core.spec import (
 )
 from segbench.data.batch import Batch
 from segbench.engine import train
-from segbench.engine.progress import Progress, Silent
+from segbench.engine.inputs import NO_INPUTS
 from segbench.engine.runtime import Runtime, choose_runtime
+from segbench.engine.stage_data import open_stage_data
 from segbench.methods.build import build_method
 from segbench.methods.step import StepInfo
 
@@ -89,7 +91,7 @@ class Bare:
         self.step += 1
 
 
-class Turns(train._Run):
+class Turns(train.TrainingRun):
     """The engine's loop on ready batches; the bare loop takes its turn whenever a batch is asked for."""
 
     turn: int
@@ -101,7 +103,7 @@ class Turns(train._Run):
         ready += [next(making) for _ in range(4)]
         self.loading = (time.perf_counter() - began) / 4
         making.close()
-        bare = Bare(self.stage, self.runtime, self.classes.num_classes)
+        bare = Bare(self.stage, self.runtime, self.data.classes.num_classes)
         self.ours: list[float] = []
         self.theirs: list[float] = []
         began = self._now()
@@ -122,7 +124,7 @@ class Turns(train._Run):
         return time.perf_counter()
 
 
-class Watcher(Silent):
+class Watcher(Observer):
     """Formats what it is told, as somebody who shows it would."""
 
     def report(self, progress: Progress) -> None:
@@ -132,9 +134,10 @@ class Watcher(Silent):
 def compare(spec: StageSpec, runtime: Runtime) -> None:
     """Print seconds per step of both loops and their ratio."""
     with tempfile.TemporaryDirectory() as folder:
-        run = Turns(spec, Path(folder), "benchmark", 0, runtime, None, Watcher(), lambda: False)
+        data = open_stage_data(spec, seed=0)
+        run = Turns(spec, data, Path(folder), training="benchmark", seed=0, runtime=runtime, observer=Watcher())
         run.turn = 20 if runtime.is_cuda else 1
-        run.prepare(None)
+        run.prepare(NO_INPUTS)
         run.loop()
         began = time.perf_counter()
         run._save()

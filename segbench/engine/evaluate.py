@@ -4,7 +4,7 @@ import contextlib
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segbench.core.errors import Interrupted
+from segbench.core.progress import SILENT, Observer, Progress
 from segbench.core.spec import EvaluationSpec, InputSpec, Size
 from segbench.metrics import scores
 from segbench.metrics.cityscapes import LabelIds
@@ -25,7 +26,6 @@ from .features import FeatureCounts
 from .instances import Benchmark, Images, InstanceCounts, WithInstances
 from .predict import eval_mode as eval_mode
 from .predict import predict as predict
-from .progress import Observer, Progress, Silent
 from .runtime import Runtime
 
 WARMUP_IMAGES = 2
@@ -114,8 +114,7 @@ def evaluate(
     runtime: Runtime,
     labels: LabelIds | None = None,
     phase: str = "evaluate",
-    observer: Observer | None = None,
-    stop: Callable[[], bool] = lambda: False,
+    observer: Observer = SILENT,
 ) -> Evaluation:
     """Score every image of a split.
 
@@ -129,16 +128,15 @@ def evaluate(
         runtime: device and precision.
         labels: label ids of the data set's benchmark, to count for its further scores; the network predicts train ids.
         phase: name in progress reports.
-        observer: receives the progress.
-        stop: polled between images.
+        observer: receives the progress, and is polled for a stop request between images.
 
     Raises:
-        Interrupted: ``stop`` returned True.
+        Interrupted: a stop was requested.
         MissingFault: an image or label cannot be read.
     """
     trial = Trial(segmentor, spec, input)
     return evaluate_all(
-        [trial], images, runtime=runtime, labels=labels, phase=phase, observer=observer, stop=stop
+        [trial], images, runtime=runtime, labels=labels, phase=phase, observer=observer
     )[0]  # fmt: skip
 
 
@@ -149,20 +147,18 @@ def evaluate_all(
     runtime: Runtime,
     labels: LabelIds | None = None,
     phase: str = "evaluate",
-    observer: Observer | None = None,
-    stop: Callable[[], bool] = lambda: False,
+    observer: Observer = SILENT,
 ) -> list[Evaluation]:
     """Score every image of a split in several trials; each image is read once.
 
     Args:
         trials: networks and protocols, all of the same data.
-        images, runtime, labels, phase, observer, stop: as of ``evaluate``.
+        images, runtime, labels, phase, observer: as of ``evaluate``.
 
     Raises:
-        Interrupted: ``stop`` returned True.
+        Interrupted: a stop was requested.
         MissingFault: an image or label cannot be read.
     """
-    observer = observer or Silent()
     counting = [_Counting(trial, runtime, labels) for trial in trials]
     source = images if labels is None else WithInstances(images)
     before = runtime.peak_memory_bytes()
@@ -179,7 +175,7 @@ def evaluate_all(
             target = torch.tensor(label)[None].to(runtime.device)
             instances = source.take(index) if isinstance(source, WithInstances) else None
             for each in counting:
-                if stop():
+                if observer.stop_requested():
                     raise Interrupted("Stopped while scoring; what was trained is kept.", next="the same command again")
                 each.count(images.key(index), image, target, instances)
             report_images(observer, phase, index + 1, len(images), began, runtime)

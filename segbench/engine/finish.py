@@ -1,12 +1,13 @@
 """End of a stage: results that its method writes beside its weights."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 
 from segbench.core.errors import Interrupted
+from segbench.core.progress import Observer
 from segbench.core.spec import StageSpec
 from segbench.data.batch import Batch
 from segbench.data.dataset import SegDataset
@@ -26,7 +27,7 @@ def finish_method(
     *,
     step: int,
     runtime: Runtime,
-    stop: Callable[[], bool],
+    observer: Observer,
 ) -> None:
     """Call `Method.finish_stage`, in evaluation mode and without gradients.
 
@@ -37,10 +38,10 @@ def finish_method(
         data: opened data set of each stream.
         step: number of steps done, for messages.
         runtime: device and loader threads.
-        stop: polled between images.
+        observer: polled for a stop request between images.
 
     Raises:
-        Interrupted: ``stop`` returned True.
+        Interrupted: a stop was requested.
         ValueError: the stage emits pseudo-labels and the method has written none.
     """
 
@@ -48,7 +49,7 @@ def finish_method(
         for batch in evaluation_batches(
             data[stream], input=stage.model.input, device=runtime.device, num_workers=runtime.workers
         ):
-            if stop():
+            if observer.stop_requested():
                 raise Interrupted(f"Saved at step {step:,}, before the stage ended.", next="the same command again")
             yield batch
 

@@ -2,13 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from segbench.core.errors import Interrupted
+from segbench.core.progress import Observer
 from segbench.core.spec import InputSpec, Size, StreamSpec
 from segbench.data.dataset import SegDataset
 from segbench.data.loader import Share, evaluation_batches
@@ -17,7 +17,6 @@ from segbench.models.segmentor import Segmentor
 
 from .evaluate import report_images
 from .predict import eval_mode
-from .progress import Observer
 from .runtime import Runtime
 from .windows import places
 
@@ -32,7 +31,6 @@ def gather(
     input: InputSpec,
     runtime: Runtime,
     observer: Observer,
-    stop: Callable[[], bool],
 ) -> None:
     """Show the gatherer of a method, if it has one, the images of a stream, whole and not augmented.
 
@@ -46,11 +44,10 @@ def gather(
         stream: tells the size of the training crops.
         input: channel order and normalisation.
         runtime: device and precision.
-        observer: receives the progress.
-        stop: polled between images.
+        observer: receives the progress, and is polled for a stop request between images.
 
     Raises:
-        Interrupted: ``stop`` returned True; the network is unchanged.
+        Interrupted: a stop was requested; the network is unchanged.
         MissingFault: an image or label cannot be read.
         RunFault: nothing was gathered.
     """
@@ -65,7 +62,7 @@ def gather(
     # Not in inference mode, as gathered tensors become buffers of the network.
     with eval_mode(method.segmentor, runtime), torch.no_grad():
         for done, batch in enumerate(batches, 1):
-            if stop():
+            if observer.stop_requested():
                 raise Interrupted("Stopped while gathering; what was trained is kept.", next="the same command again")
             gatherer.add(_embedded(gatherer, method.segmentor, batch.images, stream.crop, runtime), batch.target)
             report_images(observer, "gather", done, total, began, runtime)

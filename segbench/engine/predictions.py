@@ -1,6 +1,6 @@
 """Scoring label files: the counts of an evaluation without a network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from segbench.core.errors import Interrupted, MissingFault
+from segbench.core.progress import SILENT, Observer
 from segbench.core.spec import DataSpec
 from segbench.data import images
 from segbench.data.predictions import LabelEncoding
@@ -29,8 +30,8 @@ def count_predictions(
     data: DataSpec,
     meaning: LabelEncoding,
     *,
-    progress: Callable[[int], None],
-    stop: Callable[[], bool] = lambda: False,
+    title: str,
+    observer: Observer = SILENT,
 ) -> Evaluation:
     """Count label files against the labels of a split.
 
@@ -42,18 +43,19 @@ def count_predictions(
         pairs: images, labels and instance maps.
         data: the split.
         meaning: of the files' values.
-        progress: called with how many were counted.
-        stop: asked between images.
+        title: of the counting, for the observer.
+        observer: told how many were counted, and polled for a stop request between files.
 
     Raises:
-        Interrupted: ``stop`` said so.
+        Interrupted: a stop was requested.
         MissingFault: a label or instance map is missing, broken or of another size.
     """
     known = label_ids(data, meaning.table)
     counting = _InLabelIds(known, meaning) if known is not None else _InTrainIds(data, meaning)
     read = label_reader(data.name)
+    counted = observer.counter(title, "files")
     for number, (file, pair) in enumerate(zip(files, pairs, strict=True), 1):
-        if stop():
+        if observer.stop_requested():
             raise Interrupted("Stopped while scoring; nothing was recorded.", next="the same command again")
         assert pair.label is not None  # of a split that is scored here
         target, predicted = read(pair.label), images.read_indices(file)
@@ -61,7 +63,7 @@ def count_predictions(
             sizes = "{}x{} but its label {}x{}".format(*predicted.shape, *target.shape)
             raise MissingFault(f"{file}: is {sizes}.", next=f"segbench data verify {data.name}")
         counting.count(target, predicted, pair)
-        progress(number)
+        counted(number, len(pairs))
     return counting.result(tuple(pair.key for pair in pairs))
 
 

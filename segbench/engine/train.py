@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,11 @@ import torch
 from segbench.checkpoints import training_state, weights_file
 from segbench.checkpoints.backbone_weights import load_backbone_weights
 from segbench.checkpoints.loading import load_strictly
-from segbench.core import atomic, support
+from segbench.core import atomic
 from segbench.core.errors import Interrupted, InvalidFault, RunFault
-from segbench.core.spec import DataSpec, StageSpec
+from segbench.core.progress import SILENT, Observer, Progress
+from segbench.core.spec import StageSpec
 from segbench.data.batch import Batch
-from segbench.data.dataset import SegDataset
-from segbench.data.open import open_dataset
-from segbench.data.prepared.folder import CacheUse
-from segbench.data.subsets import seeded
 from segbench.methods.base import Method
 from segbench.methods.build import build_method
 from segbench.methods.step import StepInfo
@@ -27,18 +24,16 @@ from segbench.methods.step import StepInfo
 from .batches import stage_batches
 from .clock import StepClock
 from .finish import finish_method
-from .folder import BEST, LAST, STATE, SUMMARY, Summary, read_summary, stage_lock
+from .folder import BEST, LAST, STATE, SUMMARY, Summary
 from .gathering import gather
 from .inputs import NO_INPUTS, StageInputs, needed_stages, open_networks
 from .labelled import note_labelled
 from .losses import LossMeter, require_finite
 from .micro_batch import backward
 from .optim import build_optimizer, learning_rate, set_learning_rate, update
-from .progress import Observer, Progress, Silent, watching
 from .runtime import Runtime
-from .validation import validate, validation_split
-
-__all__ = ["BEST", "LAST", "STATE", "SUMMARY", "StageInputs", "Summary", "read_summary", "train_stage"]
+from .stage_data import StageData
+from .validation import validate
 
 REPORT_SECONDS = 1.0
 RESUME = "the same command goes on from there"
@@ -46,66 +41,37 @@ RESUME = "the same command goes on from there"
 
 def train_stage(
     stage: StageSpec,
+    data: StageData,
     folder: Path,
     *,
     training: str,
     seed: int,
     runtime: Runtime,
-    data_root: Path | None = None,
     inputs: StageInputs = NO_INPUTS,
-    cache: CacheUse = "make",
-    observer: Observer | None = None,
-    stop: Callable[[], bool] = lambda: False,
+    observer: Observer = SILENT,
 ) -> Summary:
-    """Train a stage, resume it, or return at once if it is done.
-
-    Args:
-        stage: stage to train.
-        folder: folder of the stage's files, for this process only.
-        training: id written into the weights' header.
-        seed: seed of all random draws.
-        runtime: device, precision and so on.
-        data_root: folder of all data sets.
-        inputs: results of earlier stages.
-        cache: whether images are prepared first, see ``open_dataset``; no result depends on it.
-        observer: receives the progress.
-        stop: polled after every step and every validation image; True saves the state and raises.
-
-    Raises:
-        Interrupted: ``stop`` returned True; the state is saved.
-        RunFault: non-finite loss or weights, full disk, or another process trains this stage. Resumable.
-        InvalidFault: the stage needs a feature or an earlier stage that does not exist, or its saved state does not
-            fit.
-        MissingFault: data or weights are missing.
-    """
-    _check_supported(stage)
-    with stage_lock(folder, training):
-        done = read_summary(folder)
-        if done is not None:
-            return done
-        run = _Run(stage, folder, training, seed, runtime, data_root, observer or Silent(), stop, cache)
-        run.prepare(inputs)
-        return run.loop()
+    """Train a stage on opened data, or resume it; ``run_stage`` documents arguments and faults."""
+    run = TrainingRun(stage, data, folder, training=training, seed=seed, runtime=runtime, observer=observer)
+    run.prepare(inputs)
+    return run.loop()
 
 
-class _Run:
+class TrainingRun:
     """One run of the loop, from the start or a saved state."""
 
     def __init__(
         self,
         stage: StageSpec,
+        data: StageData,
         folder: Path,
+        *,
         training: str,
         seed: int,
         runtime: Runtime,
-        data_root: Path | None,
-        observer: Observer,
-        stop: Callable[[], bool],
-        cache: CacheUse = "make",
+        observer: Observer = SILENT,
     ) -> None:
-        self.stage, self.folder, self.training, self.seed = stage, folder, training, seed
-        self.runtime, self.data_root, self.observer, self.stop = runtime, data_root, observer, stop
-        self.cache = cache
+        self.stage, self.data, self.folder, self.training, self.seed = stage, data, folder, training, seed
+        self.runtime, self.observer = runtime, observer
         self.step = 0
         self.seconds = 0.0
         self.curve: list[dict[str, float]] = []
@@ -119,14 +85,13 @@ class _Run:
         """Build the method from the seed and load initial weights or saved state into it."""
         self.runtime.apply()
         torch.manual_seed(self.seed)
-        self.data = {name: self._open(stream.data, self.cache) for name, stream in self.stage.streams.items()}
-        self.classes = self.data[self.stage.primary_name].classes
-        self.method: Method = build_method(self.stage, num_classes=self.classes.num_classes, seed=self.seed)
+        classes = self.data.classes
+        self.method: Method = build_method(self.stage, num_classes=classes.num_classes, seed=self.seed)
         segmentor = self.method.segmentor
         if needed_stages(self.stage):
             self.method.receive(open_networks(self.stage, inputs), pseudo_labels=inputs.pseudo_labels)
         state = training_state.load_state(self.folder / STATE)
-        note_labelled(self.stage, self.folder, self.data, seed=self.seed, goes_on=state is not None)
+        note_labelled(self.stage, self.folder, self.data.streams, seed=self.seed, goes_on=state is not None)
         if state is None and inputs.weights is not None:
             load_strictly(segmentor, weights_file.load_weights(inputs.weights)[1], source=inputs.weights.name)
         elif state is None:
@@ -141,9 +106,6 @@ class _Run:
         if state is not None:
             self._restore(state)
         self.runtime.prepare_network(self.method.segmentor)
-        split = validation_split(self.stage)
-        # Never prepared for validations alone.
-        self.validation = None if split is None else self._open(split, "off" if self.cache == "off" else "use")
 
     def loop(self) -> Summary:
         """Train until the last step."""
@@ -162,7 +124,7 @@ class _Run:
                     self.method.on_validation(self._info(), self.curve[-1].get("miou"))
                 self._train_step(next(batches))
                 now = time.perf_counter()
-                stopping = self.stop() and self.step < self.stage.schedule.steps
+                stopping = self.observer.stop_requested() and self.step < self.stage.schedule.steps
                 saving = stopping or now - saved >= self.runtime.checkpoint_seconds
                 if saving or now - self.reported[1] >= REPORT_SECONDS or self._is_due():
                     self._report()
@@ -189,9 +151,13 @@ class _Run:
         self.step += 1
 
     def _batches(self) -> Generator[dict[str, Batch], None, None]:
-        observer = watching(self.observer, self.stop)
         return stage_batches(
-            self.stage, self.data, seed=self.seed, start_step=self.step, runtime=self.runtime, observer=observer
+            self.stage,
+            self.data.streams,
+            seed=self.seed,
+            start_step=self.step,
+            runtime=self.runtime,
+            observer=self.observer.phase("prepare"),
         )
 
     def _lr(self, step: int) -> float:
@@ -226,7 +192,7 @@ class _Run:
         self.reported = self.step, time.perf_counter()
 
     def _is_due(self) -> bool:
-        """Return whether the curve lacks a point at this step."""
+        """Return True if the curve lacks a point at this step."""
         every, steps = self.stage.schedule.validate_every, self.stage.schedule.steps
         falls = self.step == steps or (every is not None and self.step % every == 0)
         return self.step > 0 and falls and not (self.curve and self.curve[-1]["step"] == self.step)
@@ -257,23 +223,21 @@ class _Run:
         try:
             gather(
                 self.method,
-                self.data[self.stage.primary_name],
+                self.data.streams[self.stage.primary_name],
                 self.stage.primary_stream,
                 input=self.stage.model.input,
                 runtime=self.runtime,
                 observer=self.observer,
-                stop=self.stop,
             )
-            if self.validation is None:
+            if self.data.validation is None:
                 return None
             return validate(
                 self.method.predictor(),
-                self.validation,
-                name=self.classes.name,
+                self.data.validation,
+                name=self.data.classes.name,
                 input=self.stage.model.input,
                 runtime=self.runtime,
                 observer=self.observer,
-                stop=self.stop,
             )
         except Interrupted:
             self._save()
@@ -282,15 +246,11 @@ class _Run:
             self._save()
             raise
 
-    def _open(self, data: DataSpec, cache: CacheUse) -> SegDataset:
-        observer = watching(self.observer, self.stop)
-        return open_dataset(seeded(data, self.seed), root=self.data_root, cache=cache, observer=observer)
-
     def _save_weights(self, name: str) -> None:
         data = self.stage.primary_stream.data
         header = weights_file.WeightsHeader(
             self.stage.model,
-            tuple(self.classes.names),
+            tuple(self.data.classes.names),
             data.name,
             self.training,
             self.step,
@@ -349,7 +309,13 @@ class _Run:
 
     def _finish(self) -> Summary:
         finish_method(
-            self.method, self.stage, self.folder, self.data, step=self.step, runtime=self.runtime, stop=self.stop
+            self.method,
+            self.stage,
+            self.folder,
+            self.data.streams,
+            step=self.step,
+            runtime=self.runtime,
+            observer=self.observer,
         )
         self._save_weights(LAST)
         last = self.curve[-1]
@@ -369,14 +335,3 @@ class _Run:
         atomic.write_json(self.folder / SUMMARY, vars(summary))
         (self.folder / STATE).unlink(missing_ok=True)
         return summary
-
-
-def _check_supported(stage: StageSpec) -> None:
-    """Raise on settings that the loop would otherwise silently ignore.
-
-    Raises:
-        InvalidFault: one line per setting.
-    """
-    faults = [f"stage {stage.name!r}: {lack}" for lack in support.of_stage(stage)]
-    if faults:
-        raise InvalidFault(*faults, next="segbench list")

@@ -1,14 +1,12 @@
 """Validation of a network during its training."""
 
-from collections.abc import Callable
-
+from segbench.core.progress import Observer
 from segbench.core.spec import DataSpec, EvaluationSpec, InputSpec, StageSpec
 from segbench.data.dataset import SegDataset
 from segbench.data.facts import facts
 from segbench.models.segmentor import Segmentor
 
 from .evaluate import evaluate
-from .progress import Observer
 from .runtime import Runtime
 
 
@@ -28,7 +26,6 @@ def validate(
     input: InputSpec,
     runtime: Runtime,
     observer: Observer,
-    stop: Callable[[], bool],
 ) -> float:
     """Return the mIoU in percent on whole images at a single scale; NaN if nothing is labelled.
 
@@ -38,11 +35,10 @@ def validate(
         name: of the class table.
         input: channel order and normalisation.
         runtime: device and precision.
-        observer: receives the progress.
-        stop: polled between images.
+        observer: receives the progress, and is polled for a stop request between images.
 
     Raises:
-        Interrupted: ``stop`` returned True.
+        Interrupted: a stop was requested.
         MissingFault: an image or label cannot be read.
     """
     result = evaluate(
@@ -53,6 +49,5 @@ def validate(
         runtime=runtime,
         phase="validate",
         observer=observer,
-        stop=stop,
     )
     return result.figures(absent="exclude")["miou"]

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from segbench.core.micro_batch import cut_fault
 from segbench.core.spec import CostSpec, EvaluationSpec, ScheduleSpec, StageSpec, TrainingSpec, WeightsSpec
+from segbench.core.spec.stage import default_primary
 
 from . import components
 from .components import Findings
@@ -16,7 +17,7 @@ from .tree import deep_merge
 
 STREAM = "labelled"
 STAGE_SECTIONS = ("data", "augmentation", "model", "weights", "method", "schedule")
-_STAGE_KEYS = (*STAGE_SECTIONS, "from", "emits", "streams")
+_STAGE_KEYS = (*STAGE_SECTIONS, "from", "emits", "primary", "streams")
 _EVALUATION_DATA = ("scale", "size", "resize", "source", "images")
 
 
@@ -104,7 +105,9 @@ def _stage(
     built["schedule"] = _canonical_micro_batch(built["schedule"], batches, f"{prefix}schedule.micro_batch", findings)
     if built["schedule"] is None:
         return None
-    rest = {"emits": overlay["emits"]} if "emits" in overlay else {}
+    rest = {key: overlay[key] for key in ("emits", "primary") if key in overlay}
+    if rest.get("primary") == default_primary(streams):
+        del rest["primary"]  # the default, which must not change an id
     own = {**built, **rest, "name": name, "starts_from": overlay.get("from"), "streams": streams}
     return components.typed(StageSpec, own, prefix.rstrip("."), findings)
 

@@ -213,6 +213,7 @@ class StageEntry(_Closed):
     name: PlainName
     from_: StrictStr | None = Field(None, alias="from")
     emits: StrictStr | None = None
+    primary: StrictStr | None = None
     streams: dict[PlainName, StreamEntry] = {}
     data: Tree = {}
     augmentation: Tree = {}

@@ -26,9 +26,9 @@ from segbench.core.spec import EvaluationSpec, Size, evaluation_id
 from segbench.data import submission
 from segbench.data.handle import find_dataset
 from segbench.data.open import open_dataset
+from segbench.engine.folder import read_summary
 from segbench.engine.predict import eval_mode, predict
 from segbench.engine.runtime import Runtime
-from segbench.engine.train import read_summary
 from segbench.recipe.catalog import Catalog
 from segbench.recipe.resolve import Request
 from segbench.results.record import Record

@@ -28,7 +28,7 @@ def score_predictions(job: PredictionsJob, folders: Folders, *, observer: Observ
     table = class_table(data.classes or facts(data.name).table)
     listed = pairs_of(job.spec, folders)
     matched = predictions.match(job.folder, listed)
-    read, counted = (observer.counter(f"{title} {job.folder}", "files") for title in ("reading", "counting"))
+    read = observer.counter(f"reading {job.folder}", "files")
     found = predictions.read_values(matched.files, listed, progress=read)
     encoding = predictions.label_encoding(found.values, table, encoding=job.encoding, folder=job.folder)
     evaluation = count_predictions(
@@ -36,8 +36,8 @@ def score_predictions(job: PredictionsJob, folders: Folders, *, observer: Observ
         listed,
         data,
         encoding,
-        progress=lambda done: counted(done, len(listed)),
-        stop=observer.stop_requested,
+        title=f"counting {job.folder}",
+        observer=observer,
     )
     sha256 = _list_sha256([pair.key for pair in listed], found.digests, encoding=encoding.encoding)
     return PredictionsScore(evaluation, sha256, encoding.encoding, len(matched.extra))

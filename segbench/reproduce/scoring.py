@@ -12,7 +12,6 @@ from segbench.data.prepared.folder import CacheUse
 from segbench.data.verify import verify
 from segbench.engine.evaluate import Evaluation, Trial, evaluate_all
 from segbench.engine.instances import label_ids
-from segbench.engine.progress import watching
 from segbench.engine.runtime import Runtime
 from segbench.models.out_of_memory import memory_fault
 
@@ -46,9 +45,8 @@ def score_all(
     data = trials[0][1].data
     require_labels(trials[0][1])
     require_verified(needed_splits([], trials[0][1]), folders)
-    stop = observer.stop_requested
     cache: CacheUse = "use" if folders.use_cache else "off"
-    images = open_dataset(data, root=folders.data, cache=cache, observer=watching(observer, stop))
+    images = open_dataset(data, root=folders.data, cache=cache, observer=observer.phase("prepare"))
     with memory_fault(advice):
         for model, _ in trials:
             runtime.place(model.segmentor)
@@ -58,7 +56,6 @@ def score_all(
             runtime=runtime,
             labels=label_ids(data, images.classes),
             observer=observer,
-            stop=stop,
         )
 
 

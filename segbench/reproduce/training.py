@@ -7,10 +7,11 @@ from segbench.core.errors import InvalidFault
 from segbench.core.progress import SILENT, Observer
 from segbench.core.spec import EvaluationSpec, TrainingSpec
 from segbench.data.open import open_dataset
-from segbench.engine.folder import PSEUDO_LABELS
+from segbench.engine.folder import BEST, LAST, PSEUDO_LABELS, Summary, read_summary
+from segbench.engine.inputs import StageInputs
 from segbench.engine.labelled import labelled
 from segbench.engine.runtime import Runtime
-from segbench.engine.train import BEST, LAST, StageInputs, Summary, read_summary, train_stage
+from segbench.engine.stage import run_stage
 
 from .folders import Folders
 from .job import TrainingJob
@@ -26,7 +27,7 @@ def train(
         Folder and summary of the last stage.
 
     Raises:
-        MissingFault, InvalidFault, RunFault, Interrupted: as of ``train_stage``.
+        MissingFault, InvalidFault, RunFault, Interrupted: as of ``run_stage``.
     """
     found: list[tuple[Path, Summary]] = []
     weights: dict[str, Path] = {}
@@ -37,7 +38,7 @@ def train(
         if read_summary(folder) is None:
             require_verified(needed_splits([stage]), folders)
         atomic.write_json(folder / "training.json", training.canonical())
-        summary = train_stage(
+        summary = run_stage(
             stage,
             folder,
             training=prefix,
@@ -51,7 +52,6 @@ def train(
             ),
             cache="make" if folders.use_cache else "off",
             observer=observer,
-            stop=observer.stop_requested,
         )
         weights[stage.name] = folder / LAST
         labels = folder / PSEUDO_LABELS if stage.emits == "pseudo_labels" else labels

@@ -12,7 +12,7 @@ from .pools import BorrowedSpread, Pools
 from .snapshot import Snapshot
 from .statistics import LEVEL, holm
 from .store import Store
-from .variants import VariantFinder
+from .variants import RowVariants, TableVariants, gather_variants
 from .verdicts import FigureVerdict, RowReport, TableReport
 
 __all__ = ["BorrowedSpread", "compare_table", "compare_tables", "cost_family"]
@@ -59,16 +59,15 @@ def compare_tables(
     shown = [_shown(table, datasets) for table in found]
     snapshot = Snapshot(store)
     return [
-        _compare(VariantFinder(catalog, table, snapshot), table, datasets=names, spreads=spreads)
+        _compare(gather_variants(catalog, table, snapshot), table, datasets=names, spreads=spreads)
         for table, names in zip(found, shown, strict=True)
     ]
 
 
 def _compare(
-    finder: VariantFinder, table: Table, *, datasets: set[str], spreads: Sequence[BorrowedSpread]
+    variants: TableVariants, table: Table, *, datasets: set[str], spreads: Sequence[BorrowedSpread]
 ) -> TableReport:
-    pairs = _pairs(table)
-    judge = Judge(table, finder, Pools(finder, pairs, spreads))
+    judge = Judge(table, variants, Pools(variants, spreads))
     entries = _decide([judge.figure(figure) for figure in table.figures()])
     return TableReport(
         table=table.name,
@@ -76,18 +75,15 @@ def _compare(
         source=table.file.source,
         version=table.file.version,
         entries=tuple(entry for entry in entries if entry.figure.dataset in datasets),
-        rows=tuple(_row(table, finder, row, dataset) for row, dataset in pairs if dataset in datasets),
+        rows=tuple(
+            _row(table, row, dataset, own) for (row, dataset), own in variants.rows.items() if dataset in datasets
+        ),
         contradictions=tuple(contradiction.says for contradiction in table.file.contradictions),
     )
 
 
-def _pairs(table: Table) -> list[tuple[str, str]]:
-    """Return every row with each of its data sets."""
-    return [(row, dataset) for row in table.file.rows for dataset in table.datasets(row)]
-
-
 def _shown(table: Table, datasets: Collection[str] | None) -> set[str]:
-    known = dict.fromkeys(dataset for _, dataset in _pairs(table))
+    known = dict.fromkeys(dataset for row in table.file.rows for dataset in table.datasets(row))
     unknown = [name for name in datasets or () if name not in known]
     if unknown:
         raise UsageFault(
@@ -97,24 +93,23 @@ def _shown(table: Table, datasets: Collection[str] | None) -> set[str]:
     return set(known if datasets is None else datasets)
 
 
-def _row(table: Table, finder: VariantFinder, row: str, dataset: str) -> RowReport:
-    variants = finder.variants(row, dataset)
-    shown = next((each for each in [*variants, *finder.variants(row, dataset, "cost")] if each.records), None)
+def _row(table: Table, row: str, dataset: str, variants: RowVariants) -> RowReport:
+    shown = next((each for each in (*variants.training, *variants.cost) if each.records), None)
     by_class: dict[str, list[float]] = {}
     for record in shown.records if shown else ():
         for name, value in record.per_class.items():
             by_class.setdefault(name, []).extend([] if value is None else [value])
-    attempts = [variant for variant in variants if variant.records or variant.requested]
+    attempts = [variant for variant in variants.training if variant.records or variant.requested]
     if shown is not None and shown not in attempts:
         attempts.append(shown)  # a count of parameters
     return RowReport(
         row=row,
         title=table.row(row).title or row,
         dataset=dataset,
-        plain=variants[0].resolved,
+        plain=variants.training[0].resolved,
         shown=shown,
         attempts=tuple(attempts),
-        lost=tuple(finder.lost(row, dataset)),
+        lost=variants.lost,
         per_class={name: sum(values) / len(values) if values else None for name, values in by_class.items()},
         over=table.over(row),
     )

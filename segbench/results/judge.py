@@ -12,11 +12,10 @@ from segbench.recipe.schema import Contradiction
 from .exact import compared_times, judge_exact, judge_time, relate
 from .pools import Pools
 from .statistics import Side, correlation, deviation, half_width, p_value, seeds_needed
-from .variants import Kind, VariantFinder, value_of, values_of
+from .variants import Kind, TableVariants, record_kinds, value_of, values_of
 from .verdicts import FigureVerdict, RowVariant
 
 DEFAULT_MARGIN = 1.0  # points, where a table claims no gain
-_KINDS: dict[str, tuple[Kind, ...]] = {"exact": ("cost", "training"), "time": ("training", "cost")}
 
 
 @dataclass(frozen=True)
@@ -43,13 +42,14 @@ class _Evidence:
 class Judge:
     """Judge of the figures of one table; trained figures stay open until Holm's correction over the whole table."""
 
-    def __init__(self, table: Table, finder: VariantFinder, pools: Pools) -> None:
-        self._table, self._finder, self._pools = table, finder, pools
+    def __init__(self, table: Table, variants: TableVariants, pools: Pools) -> None:
+        self._table, self._variants, self._pools = table, variants, pools
 
     def figure(self, figure: Figure) -> FigureVerdict:
         """Judge a figure. With a p-value the verdict is still open (``undecided``)."""
         row = self._table.row(figure.row)
-        variants = self._finder.variants(figure.row, figure.dataset, _kinds(figure)[0])
+        own = self._variants.rows[figure.row, figure.dataset]
+        variants = own.of(record_kinds(figure)[0])
         entry = FigureVerdict(
             figure,
             row.title or figure.row,
@@ -69,12 +69,12 @@ class Judge:
 
     def _evidence(self, figure: Figure) -> _Evidence | None:
         """Return the first variant, or pair of variants, that has values on every side."""
-        for kind in _kinds(figure):
+        for kind in record_kinds(figure):
             candidates: Iterable[tuple[RowVariant, ...]]
             if figure.over is not None:
-                candidates = self._finder.pairs(figure.row, figure.over, figure.dataset, kind)
+                candidates = self._variants.pairs[figure.row, figure.over, figure.dataset, kind]
             else:
-                candidates = ((variant,) for variant in self._finder.variants(figure.row, figure.dataset, kind))
+                candidates = ((variant,) for variant in self._variants.rows[figure.row, figure.dataset].of(kind))
             for sides in candidates:
                 values = tuple(values_of(side, figure) for side in sides)
                 if all(values):
@@ -159,16 +159,16 @@ class Judge:
         name = next((name for name in reversed(_rows(figure)) if self._table.row(name).server), None)
         if name is None or figure.kind != "trained" or not figure.measured:
             return None
-        unsupported = self._finder.variants(name, figure.dataset)[0].resolved.unsupported
+        own = self._variants.rows[name, figure.dataset]
+        unsupported = own.training[0].resolved.unsupported
         reason = f"only {self._table.row(name).server} can score it"
-        records = self._finder.stand_ins(name, figure.dataset)
-        values = [value for record in records if (value := value_of(record, figure)) is not None]
+        values = [value for record in own.stand_ins if (value := value_of(record, figure)) is not None]
         if values and figure.over is None:
             reason += f"; {STAND_IN} here: {sum(values) / len(values):.2f}"
         if unsupported:
             return replace(entry, verdict="unavailable", reason=f"{reason}; waits for {', '.join(unsupported)}")
         command = self._command(name, figure.dataset)
-        if records:
+        if own.stand_ins:
             command = command.replace("segbench reproduce", "segbench export")
         return replace(entry, verdict="unavailable", reason=reason, next=command)
 
@@ -180,15 +180,15 @@ class Judge:
             if figure.kind == "time":
                 reason = "whole epochs are not timed by this version"
             return replace(entry, verdict="unavailable", reason=reason)
-        rows, kind = _rows(figure), _kinds(figure)[0]
-        variants = {name: self._finder.variants(name, figure.dataset, kind) for name in rows}
+        rows, kind = _rows(figure), record_kinds(figure)[0]
+        variants = {name: self._variants.rows[name, figure.dataset].of(kind) for name in rows}
         empty = [name for name in rows if not any(each.records for each in variants[name])]
         for name in empty:
             unsupported = variants[name][0].resolved.unsupported
             if unsupported:
                 return replace(entry, verdict="unavailable", reason=f"waits for {', '.join(unsupported)}")
         if empty:
-            failed = self._finder.failure(empty[0], figure.dataset)
+            failed = self._variants.rows[empty[0], figure.dataset].failure
             reason = f"failed: {failed}" if failed else "" if empty[0] == figure.row else f"{empty[0]} is not run"
             return replace(entry, reason=reason, next=self._command(empty[0], figure.dataset))
         if not all(any(values_of(each, figure) for each in variants[name]) for name in rows):
@@ -200,7 +200,7 @@ class Judge:
 
     def _split_fault(self, figure: Figure) -> str:
         """Describe a protocol that scores another split than the figure's; empty if it does not."""
-        evaluation = self._finder.variants(figure.row, figure.dataset)[0].resolved.published.evaluation
+        evaluation = self._variants.rows[figure.row, figure.dataset].training[0].resolved.published.evaluation
         if figure.kind not in ("trained", "feature") or figure.split == "unstated" or evaluation is None:
             return ""
         scored = evaluation.data.splits
@@ -246,11 +246,6 @@ def runtime_facts(sides: tuple[RowVariant, ...]) -> list[str]:
 def _joined(deviations: list[float | None]) -> float | None:
     """Return the standard deviation of a difference; None if one of its sides has none."""
     return None if None in deviations else sum(s**2 for s in deviations if s is not None) ** 0.5
-
-
-def _kinds(figure: Figure) -> tuple[Kind, ...]:
-    """Return the kinds of records that can hold a figure, the preferred one first."""
-    return _KINDS.get(figure.kind, ("training",))
 
 
 def _rows(figure: Figure) -> list[str]:

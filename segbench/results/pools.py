@@ -1,14 +1,14 @@
 """Seed spreads of a table, pooled over what shares data and architecture."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segbench.core.spec import TrainingSpec, digest
 from segbench.recipe.figures import Figure
 
 from .statistics import MIN_SEEDS, Spread, pool
-from .variants import VariantFinder, values_of
+from .variants import TableVariants, values_of
 from .verdicts import RowVariant
 
 
@@ -33,7 +33,7 @@ class BorrowedSpread:
     decoder: str | None = None
 
     def fits(self, variant: RowVariant, figure: Figure) -> bool:
-        """Return whether the spread was measured on a variant's data, metric and network."""
+        """Return True if the spread was measured on a variant's data, metric and network."""
         training = variant.resolved.ran.training
         if training is None or (self.dataset, self.metric) != (figure.dataset, figure.base_metric):
             return False
@@ -47,13 +47,11 @@ class Pools:
     A training that several rows share counts once.
     """
 
-    def __init__(
-        self, finder: VariantFinder, rows: Iterable[tuple[str, str]], borrowed: Sequence[BorrowedSpread] = ()
-    ) -> None:
+    def __init__(self, variants: TableVariants, borrowed: Sequence[BorrowedSpread] = ()) -> None:
         self._borrowed = borrowed
         self._members: dict[str, dict[str, RowVariant]] = defaultdict(dict)
-        for row, dataset in rows:
-            for variant in finder.variants(row, dataset):
+        for row in variants.rows.values():
+            for variant in row.training:
                 if variant.records:
                     first = variant.records[0]
                     self._members[_key(variant)][digest([first.family, first.evaluation_spec])] = variant

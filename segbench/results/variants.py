@@ -2,8 +2,8 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from segbench.core.errors import SegbenchError
@@ -18,13 +18,68 @@ from .snapshot import Snapshot
 from .verdicts import RowVariant
 
 Kind = Literal["training", "cost"]
+_KINDS: dict[str, tuple[Kind, ...]] = {"exact": ("cost", "training"), "time": ("training", "cost")}
 
 
-class VariantFinder:
-    """Variants of one table's rows; every request of a row is resolved once.
+@dataclass(frozen=True)
+class RowVariants:
+    """Variants of a row on one data set, the one to show first.
+
+    The full budget comes before smaller ones; then the row's own data before others, its own settings before changed
+    ones, and within each of these default readings before others.
+
+    Attributes:
+        training, cost: with records of trainings, and with counts; every variant that was requested or that a budget
+            alone defines.
+        lost: attempts in the store that the recipe no longer understands, in words.
+        stand_ins: records of the row's trainings on val, where only a server has the labels of the figures.
+        failure: why the last training that was requested failed; None if none did.
+    """
+
+    training: tuple[RowVariant, ...]
+    cost: tuple[RowVariant, ...]
+    lost: tuple[str, ...] = ()
+    stand_ins: tuple[Record, ...] = ()
+    failure: str | None = None
+
+    def of(self, kind: Kind) -> tuple[RowVariant, ...]:
+        """Return the variants with records of a kind."""
+        return self.cost if kind == "cost" else self.training
+
+
+@dataclass(frozen=True)
+class TableVariants:
+    """Variants of all rows of a table.
+
+    Attributes:
+        rows: by row and data set.
+        pairs: a row and its baseline row under one request each time, the pair to show first, by row, baseline row,
+            data set and kind of record.
+    """
+
+    rows: Mapping[tuple[str, str], RowVariants]
+    pairs: Mapping[tuple[str, str, str, Kind], tuple[tuple[RowVariant, RowVariant], ...]]
+
+
+def gather_variants(catalog: Catalog, table: Table, snapshot: Snapshot) -> TableVariants:
+    """Resolve every row of a table under every request, once, and collect its records.
 
     Equal trainings are found from every row and table that means them.
     """
+    gatherer = _Gatherer(catalog, table, snapshot)
+    rows = {(row, dataset): gatherer.row(row, dataset) for row in table.file.rows for dataset in table.datasets(row)}
+    relative = [figure for figure in table.figures() if figure.over is not None]
+    keys = {(each.row, str(each.over), each.dataset, kind) for each in relative for kind in record_kinds(each)}
+    return TableVariants(rows, {key: gatherer.pairs(*key) for key in keys})
+
+
+def record_kinds(figure: Figure) -> tuple[Kind, ...]:
+    """Return the kinds of records that can hold a figure, the preferred one first."""
+    return _KINDS.get(figure.kind, ("training",))
+
+
+class _Gatherer:
+    """Variants of one table's rows; every request of a row is resolved once."""
 
     def __init__(self, catalog: Catalog, table: Table, snapshot: Snapshot) -> None:
         self._catalog, self._table, self._snapshot = catalog, table, snapshot
@@ -34,41 +89,32 @@ class VariantFinder:
         self._resolved: dict[tuple[str, str, str], Resolved | SegbenchError] = {}
         self._single: dict[tuple[str, str, str, Kind], RowVariant] = {}
         self._variants: dict[tuple[str, str, Kind], tuple[list[RowVariant], list[str]]] = {}
-        self._pairs: dict[tuple[str, str, str, Kind], list[tuple[RowVariant, RowVariant]]] = {}
 
-    def variants(self, row: str, dataset: str, kind: Kind = "training") -> list[RowVariant]:
-        """Return every variant that was requested or that a budget alone defines, the one to show first.
+    def row(self, row: str, dataset: str) -> RowVariants:
+        """Return the variants of a row on a data set."""
+        training, lost = self._collected(row, dataset, "training")
+        cost, _ = self._collected(row, dataset, "cost")
+        reasons = [self._snapshot.failure(attempt.training) for attempt in self._attempts[row, dataset]]
+        return RowVariants(
+            tuple(training),
+            tuple(cost),
+            tuple(lost),
+            self._stand_ins(training),
+            next((reason for reason in reversed(reasons) if reason), None),
+        )
 
-        The full budget comes before smaller ones; then the row's own data before others, its own settings before
-        changed ones, and within each of these default readings before others.
-        """
-        return self._collected(row, dataset, kind)[0]
+    def pairs(self, row: str, over: str, dataset: str, kind: Kind) -> tuple[tuple[RowVariant, RowVariant], ...]:
+        """Return the row and its baseline row, both under one request each time."""
+        return tuple(self._paired(row, over, dataset, kind))
 
-    def lost(self, row: str, dataset: str) -> list[str]:
-        """Describe attempts in the store that the recipe no longer understands."""
-        return self._collected(row, dataset, "training")[1]
-
-    def pairs(self, row: str, over: str, dataset: str, kind: Kind) -> list[tuple[RowVariant, RowVariant]]:
-        """Return the row and its baseline row, both under one request each time, the pair to show first."""
-        key = (row, over, dataset, kind)
-        if key not in self._pairs:
-            self._pairs[key] = list(self._paired(row, over, dataset, kind))
-        return self._pairs[key]
-
-    def stand_ins(self, row: str, dataset: str) -> Sequence[Record]:
-        """Return records of the row's trainings on val, where only a server has the labels of the figures."""
-        for variant in self.variants(row, dataset):
+    def _stand_ins(self, variants: Sequence[RowVariant]) -> tuple[Record, ...]:
+        for variant in variants:
             ran, scored = variant.resolved.ran, variant.resolved.scored
             if ran.training is not None and scored is not None and scored != ran.evaluation:
                 found = self._snapshot.trained(ran.training.family(), digest(scored.canonical()))
                 if found:
-                    return found
+                    return tuple(found)
         return ()
-
-    def failure(self, row: str, dataset: str) -> str | None:
-        """Return why the last training that was requested for a row failed; None if none did."""
-        reasons = [self._snapshot.failure(attempt.training) for attempt in self._attempts[row, dataset]]
-        return next((reason for reason in reversed(reasons) if reason), None)
 
     def _collected(self, row: str, dataset: str, kind: Kind) -> tuple[list[RowVariant], list[str]]:
         key = (row, dataset, kind)
@@ -100,7 +146,7 @@ class VariantFinder:
         requests = {
             _key(variant.resolved.request): variant.resolved.request
             for name in (row, over)
-            for variant in self.variants(name, dataset, kind)
+            for variant in self._collected(name, dataset, kind)[0]
         }
         for request in sorted(requests.values(), key=self._rank):
             try:
@@ -144,7 +190,7 @@ class VariantFinder:
 
 
 def has_cost(resolved: Resolved) -> bool:
-    """Return whether a row counts its network instead of training it."""
+    """Return True if a row counts its network instead of training it."""
     return resolved.published.cost is not None and resolved.published.training is not None
 
 

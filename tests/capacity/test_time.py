@@ -20,7 +20,7 @@ from segbench.core.spec import (
     TrainingSpec,
 )
 from segbench.engine.runtime import Runtime
-from segbench.engine.train import train_stage
+from segbench.engine.stage import run_stage
 from segbench.recipe.catalog import load_catalog, recipes_root
 from segbench.recipe.resolve import Request
 from segbench.reproduce.estimates import estimate_plan
@@ -55,7 +55,7 @@ def test_the_order_is_that_of_a_real_training(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("time.perf_counter", time.process_time)  # whatever else the machine does at the time
     seconds, _ = estimated(stage())
     start = time.process_time()
-    train_stage(stage(), tmp_path, training="t", seed=0, runtime=Runtime(workers=0))
+    run_stage(stage(), tmp_path, training="t", seed=0, runtime=Runtime(workers=0))
     real = time.process_time() - start
     assert real / 10 < seconds < real * 10
 

@@ -10,7 +10,7 @@ import segbench.engine.train as engine
 from segbench.engine import clock as module
 from segbench.engine.clock import KEPT_STEPS, WARMUP_STEPS, StepClock
 from segbench.engine.runtime import Runtime
-from segbench.engine.train import _Run
+from segbench.engine.train import TrainingRun
 from tests.engine.tiny import stage, train
 
 
@@ -99,9 +99,9 @@ def test_a_training_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
         monkeypatch.setattr(owner, name, slow)
 
-    takes(100.0, _Run, "_save")
+    takes(100.0, TrainingRun, "_save")
     takes(1000.0, engine, "validate")
-    takes(10.0, _Run, "_lr")
+    takes(10.0, TrainingRun, "_lr")
     takes(0.5, torch.Tensor, "backward")
     summary = train(stage(steps=WARMUP_STEPS + 3, validate_every=4), tmp_path)
     assert summary.seconds_per_iteration == pytest.approx(0.5)

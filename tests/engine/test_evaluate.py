@@ -13,11 +13,11 @@ from scipy.special import logsumexp
 from torch import Tensor, nn
 
 from segbench.core.errors import Interrupted, MissingFault
+from segbench.core.progress import Observer, Progress
 from segbench.core.spec import DataSpec, EvaluationSpec, InputSpec
 from segbench.data.open import open_dataset
 from segbench.engine import evaluate as module
 from segbench.engine.evaluate import Evaluation, evaluate
-from segbench.engine.progress import Progress, Silent
 from segbench.engine.runtime import Runtime
 from segbench.models.segmentor import Segmentor, SegmentorOutput, build_segmentor
 from tests.data.camvid_tree import places, write_tree
@@ -377,18 +377,18 @@ def test_every_module_goes_back_to_its_mode() -> None:
 def test_stopped_in_the_middle() -> None:
     network, asked = _network().train(), []
 
-    def stop() -> bool:
-        asked.append(1)
-        return len(asked) > 2
-
     seen: list[Progress] = []
 
-    class Watches(Silent):
+    class Watches(Observer):
         def report(self, progress: Progress) -> None:
             seen.append(progress)
 
+        def stop_requested(self) -> bool:
+            asked.append(1)
+            return len(asked) > 2
+
     with pytest.raises(Interrupted) as caught:
-        run(network, _images(5), spec(), stop=stop, observer=Watches(), phase="validate")
+        run(network, _images(5), spec(), observer=Watches(), phase="validate")
     assert caught.value.next
     assert all(modes(network))
     assert [(progress.phase, progress.done, progress.total) for progress in seen] == [

@@ -14,12 +14,12 @@ import segbench.engine.train as engine
 from segbench.checkpoints import training_state, weights_file
 from segbench.checkpoints.weights_file import build_from_weights
 from segbench.core.errors import Interrupted, InvalidFault, RunFault
+from segbench.core.progress import SILENT, Observer, Progress
 from segbench.core.spec import Choice, DataSpec, EvaluationSpec, InputSpec, ModelSpec, StageSpec, StreamSpec
 from segbench.data.open import open_dataset
 from segbench.engine.evaluate import evaluate
 from segbench.engine.folder import BEST, LAST, STATE, read_summary
 from segbench.engine.gathering import gather
-from segbench.engine.progress import Progress, Silent
 from segbench.engine.runtime import Runtime
 from segbench.methods.base import Gatherer, Method
 from segbench.methods.segsort.method import build
@@ -126,11 +126,11 @@ def method_around(network: Segmentor, spec: StageSpec) -> Method:
 
 def shown(method: Method, spec: StageSpec, **more: object) -> None:
     stream = spec.streams["labelled"]
-    given = {"input": InputSpec(), "runtime": Runtime(), "observer": Silent(), "stop": lambda: False, **more}
+    given = {"input": InputSpec(), "runtime": Runtime(), "observer": SILENT, **more}
     gather(method, open_dataset(stream.data), stream, **given)
 
 
-class Watches(Silent):
+class Watches(Observer):
     def __init__(self) -> None:
         self.seen: list[tuple[str, int, int]] = []
 
@@ -228,8 +228,7 @@ def showing(gatherer: Gatherer | None, images: Few, crop: tuple[int, int]) -> Me
         StreamSpec(data=DataSpec(name="camvid"), crop=crop, batch_total=2),
         input=INPUT,
         runtime=Runtime(),
-        observer=Silent(),
-        stop=lambda: False,
+        observer=SILENT,
     )
     return method
 

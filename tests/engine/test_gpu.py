@@ -15,9 +15,10 @@ from segbench.core.spec import DataSpec, EvaluationSpec, InputSpec, StageSpec
 from segbench.data.open import open_dataset
 from segbench.engine.evaluate import evaluate
 from segbench.engine.folder import BEST, LAST, STATE
-from segbench.engine.progress import Silent
+from segbench.engine.inputs import NO_INPUTS
 from segbench.engine.runtime import Runtime, choose_runtime
-from segbench.engine.train import _Run
+from segbench.engine.stage_data import open_stage_data
+from segbench.engine.train import TrainingRun
 from tests.engine.tiny import METHODS, last, same, stage, stopped, train
 
 pytestmark = [
@@ -124,9 +125,9 @@ def test_counts_equal_those_of_the_cpu(tmp_path: Path, protocol: dict[str, Any])
         assert result.tally.predicted.sum(0).tolist() == result.matrix.sum(0).tolist()
 
 
-def _prepared(spec: StageSpec, folder: Path, runtime: Runtime) -> _Run:
-    run = _Run(spec, folder, "abc123", 3, runtime, None, Silent(), lambda: False)
-    run.prepare(None)
+def _prepared(spec: StageSpec, folder: Path, runtime: Runtime) -> TrainingRun:
+    run = TrainingRun(spec, open_stage_data(spec, seed=3), folder, training="abc123", seed=3, runtime=runtime)
+    run.prepare(NO_INPUTS)
     run.method.train()
     return run
 

@@ -16,7 +16,7 @@ from segbench.core.errors import Interrupted, InvalidFault
 from segbench.core.spec import Choice, Options, StageSpec, StreamSpec, setting
 from segbench.data.batch import Batch
 from segbench.engine.folder import BEST, LAST, PSEUDO_LABELS, SUMMARY
-from segbench.engine.train import StageInputs
+from segbench.engine.inputs import StageInputs
 from segbench.losses.cross_entropy import cross_entropy, labelled_weight
 from segbench.methods.base import Method, ParamGroup
 from segbench.methods.ema import EmaModel, cosine_decay

@@ -13,8 +13,8 @@ import torch
 from segbench.checkpoints import training_state
 from segbench.cli.stopping import Stopper
 from segbench.core.errors import Interrupted, InvalidFault, RunFault
+from segbench.core.progress import Observer, Progress
 from segbench.engine.folder import LAST, STATE, SUMMARY
-from segbench.engine.progress import Progress, Silent
 from tests.engine.conftest import Straight
 from tests.engine.tiny import EVERY_STEP, METHODS, after, last, same, stage, stopped, train
 from tests.waiting import wait_for
@@ -117,7 +117,7 @@ def test_finished_stage_without_weights_is_trained_again(tmp_path: Path) -> None
     assert same(last(tmp_path), before)
 
 
-class Presses(Silent):
+class Presses(Observer):
     """Presses Ctrl-C when a step is reported."""
 
     def __init__(self, at: int, times: int) -> None:

@@ -12,7 +12,7 @@ import segbench.engine.train as engine
 from segbench.core.errors import UsageFault
 from segbench.engine.folder import LAST
 from segbench.engine.runtime import Runtime, choose_runtime
-from segbench.engine.train import _Run
+from segbench.engine.train import TrainingRun
 from tests.engine.tiny import METHODS, last, same, stage, stopped, train
 
 
@@ -114,8 +114,8 @@ def test_seconds_leave_out_saving_and_validation(tmp_path: Path, monkeypatch: py
 
         monkeypatch.setattr(owner, name, slow)
 
-    takes(0.25, _Run, "_train_step")
-    takes(100.0, _Run, "_save")
+    takes(0.25, TrainingRun, "_train_step")
+    takes(100.0, TrainingRun, "_save")
     takes(1000.0, engine, "validate")
     summary = train(stage(steps=6, validate_every=3), tmp_path, save=0.5)
     assert summary.seconds == pytest.approx(1.5)
@@ -125,13 +125,13 @@ def test_seconds_leave_out_saving_and_validation(tmp_path: Path, monkeypatch: py
 def test_seconds_add_up_over_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
-    step = _Run._train_step
+    step = TrainingRun._train_step
 
-    def slow(run: _Run, batches: Any) -> None:
+    def slow(run: TrainingRun, batches: Any) -> None:
         clock[0] += 2.0
         step(run, batches)
 
-    monkeypatch.setattr(_Run, "_train_step", slow)
+    monkeypatch.setattr(TrainingRun, "_train_step", slow)
     assert stopped(stage(steps=5), tmp_path, 2)["seconds"] == pytest.approx(4)
     clock[0] += 500
     assert train(stage(steps=5), tmp_path).seconds == pytest.approx(10)

@@ -12,14 +12,14 @@ import segbench.engine.train as engine
 from segbench.checkpoints import training_state, weights_file
 from segbench.checkpoints.weights_file import build_from_weights, load_weights
 from segbench.core.errors import Interrupted, InvalidFault, MissingFault, RunFault
+from segbench.core.progress import Observer, Progress
 from segbench.core.spec import DataSpec, EvaluationSpec, StageSpec, SubsetSpec
-from segbench.data.dataset import SegDataset
 from segbench.data.open import open_dataset
 from segbench.engine.evaluate import evaluate
 from segbench.engine.folder import BEST, LAST, STATE, SUMMARY, Summary, read_summary
-from segbench.engine.progress import Progress, Silent
+from segbench.engine.inputs import StageInputs
 from segbench.engine.runtime import Runtime
-from segbench.engine.train import StageInputs
+from segbench.engine.stage_data import open_stage_data
 from tests.engine.conftest import Straight
 from tests.engine.tiny import EVERY_STEP, after, last, model, same, stage, stopped, train
 
@@ -107,17 +107,14 @@ def test_validation_does_not_touch_the_training(straight: Straight) -> None:
     assert same(last(straight(validated())), last(straight(validated(every=None))))
 
 
-def test_validation_sees_the_whole_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[DataSpec] = []
-
-    def watched(spec: DataSpec, **more: Any) -> SegDataset:
-        opened.append(spec)
-        return open_dataset(spec, **more)
-
-    monkeypatch.setattr(engine, "open_dataset", watched)
+def test_validation_sees_the_whole_split() -> None:
     data = DATA.model_copy(update={"subset": SubsetSpec(count=1)})
-    train(stage(steps=1, validate_every=1, data=data), tmp_path)
-    assert opened == [data, DATA.model_copy(update={"splits": ("val",)})]
+    opened = open_stage_data(stage(steps=1, validate_every=1, data=data), seed=3)
+    whole = open_dataset(DATA.model_copy(update={"splits": ("val",)}))
+    assert len(opened.streams["labelled"]) == 1
+    assert opened.validation is not None
+    keys = [opened.validation.key(index) for index in range(len(opened.validation))]
+    assert keys == [whole.key(index) for index in range(len(whole))]
 
 
 def test_split_without_labels_has_no_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +130,7 @@ def test_losses_of_a_point_are_means_over_its_steps(tmp_path: Path) -> None:
     """However often was reported or saved in between, and wherever the run was stopped."""
     seen: dict[int, float] = {}
 
-    class Watches(Silent):
+    class Watches(Observer):
         def report(self, progress: Progress) -> None:
             if progress.phase == "train":
                 seen[progress.done] = progress.losses["ce"]

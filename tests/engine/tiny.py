@@ -8,6 +8,7 @@ from torch import Tensor
 
 from segbench.checkpoints import training_state, weights_file
 from segbench.core.errors import Interrupted
+from segbench.core.progress import SILENT, Observer, Progress
 from segbench.core.spec import (
     AugmentationSpec,
     Choice,
@@ -22,7 +23,7 @@ from segbench.core.spec import (
 )
 from segbench.engine.folder import LAST, STATE, Summary
 from segbench.engine.runtime import Runtime
-from segbench.engine.train import train_stage
+from segbench.engine.stage import run_stage
 
 METHODS = ("supervised", "contextrast", "mscs")
 EVERY_STEP = 0.0  # seconds between saves
@@ -79,15 +80,40 @@ def stage(
     )
 
 
+class Stopping(Observer):
+    """Observer that passes everything on, and asks a function whether to stop."""
+
+    def __init__(self, observer: Observer, stop: Callable[[], bool]) -> None:
+        self._observer, self._stop = observer, stop
+
+    def note(self, text: str) -> None:
+        self._observer.note(text)
+
+    def report(self, progress: Progress) -> None:
+        self._observer.report(progress)
+
+    def stop_requested(self) -> bool:
+        return self._stop()
+
+
 def train(
-    spec: StageSpec, folder: Path, *, workers: int = 0, save: float = NEVER, seed: int = 3, **more: Any
+    spec: StageSpec,
+    folder: Path,
+    *,
+    workers: int = 0,
+    save: float = NEVER,
+    seed: int = 3,
+    stop: Callable[[], bool] = lambda: False,
+    observer: Observer = SILENT,
+    **more: Any,
 ) -> Summary:
     runtime = more.pop("runtime", None) or Runtime(workers=workers, checkpoint_seconds=save)
-    return train_stage(spec, folder, training="abc123", seed=seed, runtime=runtime, **more)
+    watcher = Stopping(observer, stop)
+    return run_stage(spec, folder, training="abc123", seed=seed, runtime=runtime, observer=watcher, **more)
 
 
 def after(calls: int) -> Callable[[], bool]:
-    """A ``stop`` that says so when it is asked for the given time."""
+    """A ``stop`` that returns True when it is called for the given time."""
     left = [calls]
 
     def stop() -> bool:

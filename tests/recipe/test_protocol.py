@@ -27,6 +27,17 @@ def test_settings(shipped):
     assert found.published == resolve(shipped, "contextrast-table6", "layers-4-3", "camvid").published
 
 
+def test_a_stage_names_its_primary_stream(write):
+    streams = "streams: {labelled: {}, target: {batch_total: 2}}"
+    rows = 'rows:\n  only:\n    figures: {camvid.test: {miou: "70.0"}}\n'
+    catalog = write(one=HEAD + f"stages: [{{name: train, primary: target, {streams}}}]\n" + rows)
+    (stage,) = resolve(catalog, "made-one", "only", "camvid").ran.training.stages
+    assert stage.primary_stream is stage.streams["target"]
+    catalog = write(one=HEAD + f"stages: [{{name: train, primary: targte, {streams}}}]\n" + rows)
+    with pytest.raises(InvalidFault, match="primary is 'targte'; the streams are labelled, target"):
+        resolve(catalog, "made-one", "only", "camvid")
+
+
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [

@@ -1,5 +1,6 @@
 """One stage of a training."""
 
+from collections.abc import Iterable
 from typing import Literal, Self
 
 from pydantic import model_validator
@@ -13,6 +14,12 @@ from .model import ModelSpec, WeightsSpec
 from .schedule import ScheduleSpec
 
 LABELLED = "labelled"  # the stream of a stage that has one, and the primary one of several
+
+
+def default_primary(streams: Iterable[str]) -> str:
+    """Return the name of the stream that is primary unless a stage says otherwise: ``labelled``, or else the first."""
+    names = tuple(streams)
+    return LABELLED if LABELLED in names else names[0]
 
 
 class StageSpec(Spec):
@@ -46,7 +53,7 @@ class StageSpec(Spec):
     @property
     def primary_name(self) -> str:
         """Name of the primary stream."""
-        return self.primary or (LABELLED if LABELLED in self.streams else next(iter(self.streams)))
+        return self.primary or default_primary(self.streams)
 
     @property
     def primary_stream(self) -> StreamSpec:
