@@ -5,9 +5,11 @@ Other projects spell class names a little differently and leave synonyms out.
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 
 from segbench.core import registry
-from segbench.data.classes import class_table, table_names
+from segbench.core.errors import InvalidFault, MissingFault
+from segbench.data.classes import ClassTable, class_table, table_names
 from segbench.data.facts import facts
 
 _ALIKE = 0.75  # share of the positions whose names must agree; projects rename a few
@@ -21,9 +23,22 @@ def table_of(names: Sequence[str]) -> str:
     Args:
         names: in the order of a network's outputs.
     """
-    shares = {name: agreement(names, class_table(name).names) for name in table_names()}
+    shares = {}
+    for name in table_names():
+        with suppress(InvalidFault):  # the file of an installed package
+            shares[name] = agreement(names, class_table(name).names)
     best = max(shares, key=lambda name: shares[name])
     return best if shares[best] >= _ALIKE else ""
+
+
+def tables_by_dataset() -> dict[str, tuple[ClassTable, ...]]:
+    """Return the class tables of every data set, its usual one first; data sets with faults are left out."""
+    found = {}
+    for name in registry.names("dataset"):
+        with suppress(InvalidFault, MissingFault):  # of an installed package, or the user's own
+            known = facts(name)
+            found[name] = tuple(class_table(table) for table in (known.table, *known.variants))
+    return found
 
 
 def likely_dataset(num_classes: int) -> str:
@@ -44,8 +59,8 @@ def likely_dataset(num_classes: int) -> str:
 
     fitting = [
         name
-        for name in registry.names("dataset")
-        if any(class_table(table).num_classes == num_classes for table in (facts(name).table, *facts(name).variants))
+        for name, tables in tables_by_dataset().items()
+        if any(table.num_classes == num_classes for table in tables)
     ]
     return min(fitting, key=unlikelihood, default="")
 

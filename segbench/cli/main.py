@@ -1,13 +1,14 @@
 """The program: its commands, and the handling of every error."""
 
 import os
+import shlex
 import signal
 import sys
 from typing import Annotated
 
 import typer
 
-from segbench.core.errors import ExitCode, SegbenchError
+from segbench.core.errors import ExitCode, InvalidFault, SegbenchError, first_line
 
 from . import data, doctor, export, list_, report, reproduce, results, show, weights
 from . import eval as eval_
@@ -103,7 +104,12 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `segbench list | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
-    except Exception:
+    except Exception as error:
+        from segbench.core.registry import failed_entry
+
+        if failed := failed_entry(error):
+            fault = InvalidFault(f"The {failed}: {first_line(error, named=True)}.", next=_with_traceback(words))
+            return _expected(fault.with_traceback(error.__traceback__), words)
         if os.environ.get("SEGBENCH_DEBUG"):
             raise
         import traceback
@@ -129,6 +135,10 @@ def _expected(error: SegbenchError, words: list[str]) -> int:
         traceback.print_exc()
     say(*error.faults, error.next or f"{_command_path(words)} --help")
     return error.exit_code
+
+
+def _with_traceback(words: list[str]) -> str:
+    return shlex.join(["segbench", "--debug", *(word for word in words if word != "--debug")])
 
 
 def _misused(error: Exception, words: list[str]) -> int:

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import pkgutil
 import re
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from .errors import InvalidFault, UsageFault, first_line
 from .spec import Options
@@ -31,19 +33,23 @@ class Kind:
         package: package that holds segbench's own entries.
         group: entry-point group by which installed packages add theirs.
         single: an entry is one module, not a package with an ``options`` module.
+        options: base class of an entry's ``Options``, as ``module:class``.
     """
 
     package: str
     group: str
     single: bool = False
+    options: str = "segbench.core.spec:Options"
 
 
 KINDS = {
     "method": Kind("segbench.methods", "segbench.methods"),
     "decoder": Kind("segbench.models.decoders", "segbench.decoders"),
     "backbone": Kind("segbench.models.backbones", "segbench.backbones"),
-    "dataset": Kind("segbench.data.sets", "segbench.datasets"),
-    "loss": Kind("segbench.losses.extra", "segbench.losses", single=True),
+    "dataset": Kind("segbench.data.sets", "segbench.datasets", options="segbench.data.facts:DatasetOptions"),
+    "loss": Kind(
+        "segbench.losses.extra", "segbench.losses", single=True, options="segbench.losses.options:LossOptions"
+    ),
     "format": Kind("segbench.results.formats", "segbench.formats", single=True),
     "family": Kind("segbench.checkpoints.families", "segbench.families", single=True),  # has no options
 }
@@ -189,14 +195,47 @@ def options_of(kind: str, name: str) -> type[Options]:
 
     Raises:
         UsageFault: the name is not registered.
-        InvalidFault: the entry of an installed package cannot be imported, or has no ``Options``.
+        InvalidFault: the entry of an installed package cannot be imported, has no ``Options``, or some of another type.
     """
-    module = implementation(kind, name, "options")
-    options: type[Options] | None = getattr(module, "Options", None)
-    if options is None:
-        entry = _plugins(kind)[name]
-        raise InvalidFault(f"The {kind} {name!r} of {_owner(entry)} defines no Options.", next=_uninstall(entry))
+    options: type[Options] = member(kind, name, "Options", module="options")
+    if name in _plugins(kind):
+        path, _, base = KINDS[kind].options.partition(":")
+        if not (isinstance(options, type) and issubclass(options, getattr(importlib.import_module(path), base))):
+            entry = _plugins(kind)[name]
+            fault = f"Options of the {kind} {name!r} of {_owner(entry)} must be a subclass of {path}.{base}."
+            raise InvalidFault(fault, next=_uninstall(entry))
     return options
+
+
+def member(kind: str, name: str, attribute: str, *, module: str = "") -> Any:
+    """Return a class or function that a module of an entry must define.
+
+    Raises:
+        UsageFault: the name is not registered.
+        InvalidFault: the entry of an installed package cannot be imported, or does not define it.
+    """
+    found = implementation(kind, name, module)
+    if name in _plugins(kind) and not hasattr(found, attribute):
+        entry = _plugins(kind)[name]
+        fault = f"The {kind} {name!r} of {_owner(entry)} defines no {attribute} in {found.__name__}."
+        raise InvalidFault(fault, next=_uninstall(entry))
+    return getattr(found, attribute)
+
+
+def failed_entry(error: BaseException) -> str:
+    """Return ``decoder 'fpn' of segbench-fpn 1.0 failed in FILE:LINE``, or an empty string.
+
+    It is the entry of an installed package that is innermost in the traceback of an unexpected exception; segbench's
+    own entries never are.
+    """
+    entries = [(kind, entry) for kind in KINDS for entry in installed(KINDS[kind].group).values()]
+    found = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = frame.f_globals.get("__name__", "")
+        for kind, entry in entries:
+            if module == entry.module or module.startswith(f"{entry.module}."):
+                found = f"{kind} {entry.name!r} of {_owner(entry)} failed in {frame.f_code.co_filename}:{line}"
+    return found
 
 
 def implementation(kind: str, name: str, module: str = "") -> ModuleType:

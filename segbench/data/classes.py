@@ -150,6 +150,10 @@ def class_table(name: str) -> ClassTable:
         return _read(name)
     if name in _aliases():
         return _read(_aliases()[name])
+    beside = registry.installed_folders(registry.KINDS["dataset"].group).get(name)
+    if beside is not None:
+        fault = f"The dataset {name!r} has no class table: {beside / _BESIDE} does not exist."
+        raise InvalidFault(fault, next="segbench data list")
     hint = choices(name, (*table_names(), *_aliases()))
     raise InvalidFault(f"No class table {name!r}. {hint}.", next="segbench data list")
 

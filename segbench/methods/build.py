@@ -22,8 +22,8 @@ def build_method(stage: StageSpec, *, num_classes: int, seed: int = 0) -> Method
         reason = f"decoder {stage.model.decoder.name} needs the places of a crop's rows, which decisions per batch lose"
         raise InvalidFault(*(f"stream {name!r}: {reason}." for name in lost), next="segbench list")
     options = registry.options_of("method", stage.method.name).model_validate(stage.method.options)
-    module = registry.implementation("method", stage.method.name, "method")
-    method: Method = module.build(options, segmentor, num_classes=num_classes, seed=seed)
+    build = registry.member("method", stage.method.name, "build", module="method")
+    method: Method = build(options, segmentor, num_classes=num_classes, seed=seed)
     if segmentor.votes and method.wants_logits:
         fault = f"The method {stage.method.name} trains a classifier; the decoder {stage.model.decoder.name} has none."
         raise InvalidFault(fault, next="segbench list")

@@ -140,10 +140,16 @@ class Segmentor(nn.Module):
         Args:
             images: (N, 3, H, W) float, any H, W >= 32.
             rows: (N, H) positions of the rows in their pictures, for a decoder that uses them; None for whole pictures.
+
+        Raises:
+            InvalidFault: the decoder's logits do not have a channel a class.
         """
         layers = self.backbone(images)
         size = (images.shape[-2], images.shape[-1])
         decoded = self.decoder(layers, size, rows) if self.wants_rows else self.decoder(layers, size)
+        if decoded.logits.shape[1] != self.num_classes:
+            fault = f"{_name(self.decoder)} returns {decoded.logits.shape[1]} channels for {self.num_classes} classes."
+            raise InvalidFault(fault, next="segbench list")
         own = layers if decoded.layers is None else decoded.layers
         return SegmentorOutput(decoded.logits, own, decoded.embedding, decoded.aux, decoded.joined)
 
@@ -166,13 +172,17 @@ def build_segmentor(spec: ModelSpec, *, num_classes: int) -> Segmentor:
     """
     backbone_options = _options("backbone", spec.backbone)
     decoder_options = _options("decoder", spec.decoder)
-    backbone = registry.implementation("backbone", spec.backbone.name, "network").build(
+    backbone = registry.member("backbone", spec.backbone.name, "build", module="network")(
         backbone_options, align_corners=spec.align_corners
     )
-    decoder = registry.implementation("decoder", spec.decoder.name, "network").build(
+    decoder = registry.member("decoder", spec.decoder.name, "build", module="network")(
         decoder_options, backbone=backbone, num_classes=num_classes, align_corners=spec.align_corners
     )
     return Segmentor(backbone, decoder, num_classes=num_classes, align_corners=spec.align_corners)
+
+
+def _name(module: nn.Module) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"
 
 
 def _options(kind: str, choice: Choice) -> Options:

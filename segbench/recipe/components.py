@@ -112,9 +112,12 @@ def _dataset(data: DataSpec, prefix: str, findings: Findings) -> None:
     """
     if _is_slip("dataset", data.name, f"{prefix}.name", findings):
         return
-    if data.classes is None or not registry.is_registered("dataset", data.name):
+    if not registry.is_registered("dataset", data.name):
         return
-    facts: Any = registry.options_of("dataset", data.name)()
+    options: Any = registry.options_of("dataset", data.name)  # that of a faulty package is a fault of the recipe
+    if data.classes is None:
+        return
+    facts = options()
     known = (facts.table, *facts.variants)
     if any(data.classes in _table_names(table) for table in known):
         return

@@ -76,7 +76,8 @@ def _bases(catalog: Catalog, table: Table, *, complete: bool) -> Found:
             yield location, f"{base} is in {broken.path}, which has faults"
         elif name not in rows:
             names = [f"{each.name}/{row}" for each in catalog.tables.values() for row in each.file.rows]
-            yield location, f"no row {base!r}{_close(base, names)}"
+            hint = f"; a base is written TABLE/ROW: {table.name}/{base}" if base in file.rows else _close(base, names)
+            yield location, f"no row {base!r}{hint}"
         elif rows[name].base or catalog.tables[other].file.base:
             yield location, f"{base} builds on another row itself; only one step is followed"
 

@@ -204,9 +204,22 @@ def _published(catalog: Catalog, table: Table, row: str, dataset: str, request: 
         facts = {"table": table.name, "row": row, "dataset": dataset}
         uses = readings.apply(catalog, table, facts, tree, dict(request.readings))
         protocol = _checked(tree, table, row, request.seed)
+        _check_scored(table, row, dataset, protocol)
         catalog.resolved[key] = _Published(protocol, frozen(tree), tuple(uses))
     found: _Published = catalog.resolved[key]
     return found
+
+
+def _check_scored(table: Table, row: str, dataset: str, published: Protocol) -> None:
+    """Raise InvalidFault if the row is scored on another data set than that of its figures."""
+    if published.evaluation is None or dataset == "unstated":
+        return
+    name = published.evaluation.data.name
+    if name != dataset:
+        key = next((key for key in table.row(row).figures if key.split(".")[0] == dataset), None)
+        where = table.document.where(("rows", row, "figures", key) if key else ("rows", row))
+        text = f"figures on {dataset}, but data.name is {name}, of the row or its base"
+        raise InvalidFault(f"{where}: {table.name}/{row}: {text}", next=f"segbench show {table.name}/{row}")
 
 
 def _check_move(table: Table, row: str, on: str, published: Protocol) -> None:

@@ -35,3 +35,14 @@ def test_a_broken_one_is_a_warning_until_it_is_asked_for(place: Path) -> None:
     assert done.lines == ["Ignored recipes/broken.yaml: 2 faults. Next: segbench list --recipe recipes/broken.yaml"]
     assert segbench("show", "broken/base").fails(4).count("unknown key 'haed'") == 2
     assert "unknown key 'haed'" in segbench("list", "--recipe", "recipes/broken.yaml").fails(4)
+
+
+def test_figures_are_of_the_data_that_is_scored(place: Path) -> None:
+    (place / "moved.yaml").write_text((HEAD.replace("made-one", "moved") + ROWS).replace("camvid.test", "ade20k.val"))
+    assert "figures on ade20k, but data.name is camvid" in segbench("show", "moved/base").fails(4)
+
+
+def test_a_base_in_the_same_table(place: Path) -> None:
+    rows = ROWS.replace("  more:\n", "  more:\n    base: base\n")
+    (place / "short.yaml").write_text(HEAD.replace("made-one", "short") + rows)
+    assert "no row 'base'; a base is written TABLE/ROW: short/base" in segbench("show", "short/more").fails(4)

@@ -18,6 +18,13 @@ class Options(Base):
     width: int = setting(64, gt=0)
 """
 
+LOSS = """
+from segbench.losses.options import LossOptions
+
+class Options(LossOptions):
+    title = "focal loss"
+"""
+
 Add = Callable[..., None]
 
 
@@ -53,7 +60,7 @@ def test_an_installed_package_adds_a_decoder(package):
 
 
 def test_a_kind_of_single_modules(package):
-    package({"extras_b/focal.py": OPTIONS}, {"segbench.losses": {"focal": "extras_b.focal"}})
+    package({"extras_b/focal.py": LOSS}, {"segbench.losses": {"focal": "extras_b.focal"}})
     assert registry.names("loss") == ("aaf", "focal", "lovasz", "rmi")
     assert registry.implementation("loss", "focal").__name__ == "extras_b.focal"
     assert issubclass(registry.options_of("loss", "focal"), Options)
@@ -81,6 +88,33 @@ def test_options_are_wanted(package):
     package({"extras_e/bare.py": "def loss(): ..."}, {"segbench.losses": {"bare": "extras_e.bare"}})
     with pytest.raises(InvalidFault, match=r"'bare' of segbench-extras 1\.0 defines no Options"):
         registry.options_of("loss", "bare")
+
+
+@pytest.mark.parametrize("options", [OPTIONS, "class Options: ...", "Options = 1"])
+def test_options_are_those_of_the_kind(package, options):
+    package({"extras_k/loss.py": options}, {"segbench.losses": {"mine": "extras_k.loss"}})
+    with pytest.raises(InvalidFault, match=r"must be a subclass of segbench\.losses\.options\.LossOptions"):
+        registry.options_of("loss", "mine")
+
+
+def test_a_function_that_is_not_defined(package):
+    files = {"extras_l/x/options.py": OPTIONS, "extras_l/x/network.py": "def biuld(): ..."}
+    package(files, {"segbench.decoders": {"x": "extras_l.x"}})
+    with pytest.raises(InvalidFault, match=r"segbench-extras 1\.0 defines no build in extras_l\.x\.network"):
+        registry.member("decoder", "x", "build", module="network")
+
+
+def test_the_package_that_an_exception_came_through(package):
+    package({"extras_m/x.py": "def fail(): return int('x')"}, {"segbench.decoders": {"x": "extras_m"}})
+    from extras_m.x import fail
+
+    with pytest.raises(ValueError) as raised:
+        fail()
+    assert registry.failed_entry(raised.value).startswith("decoder 'x' of segbench-extras 1.0 failed in ")
+    assert registry.failed_entry(raised.value).endswith("x.py:1")
+    with pytest.raises(ValueError) as own:
+        int("x")
+    assert registry.failed_entry(own.value) == ""
 
 
 def test_a_name_of_segbench_is_taken(package):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from segbench.core import registry
+from segbench.core.errors import InvalidFault
 from segbench.losses.options import LossOptions
 
 from .extra_options import ExtraLoss
@@ -19,7 +20,11 @@ class FunctionLoss(nn.Module):
         self.function, self.options = function, options
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        return self.function(logits, target, self.options)
+        value = self.function(logits, target, self.options)
+        if value.ndim:
+            fault = f"The extra loss {self.options.title!r} must return a scalar, not a tensor of {tuple(value.shape)}."
+            raise InvalidFault(fault, next="segbench list")
+        return value
 
 
 def build_extra(options: ExtraLoss, *, num_classes: int) -> nn.Module:
@@ -28,7 +33,7 @@ def build_extra(options: ExtraLoss, *, num_classes: int) -> nn.Module:
     if hasattr(module, "build"):
         built: nn.Module = module.build(options, num_classes=num_classes)
         return built
-    return FunctionLoss(module.loss, options)
+    return FunctionLoss(registry.member("loss", options.name, "loss"), options)
 
 
 def mean_over_groups(loss: nn.Module, logits: Tensor, target: Tensor, *, size: int) -> Tensor:

@@ -1,6 +1,6 @@
 """Recognition of a checkpoint's data set and class table."""
 
-from segbench.checkpoints.class_names import is_reordered, likely_dataset, same_order, table_of
+from segbench.checkpoints.class_names import is_reordered, likely_dataset, same_order, table_of, tables_by_dataset
 from segbench.checkpoints.conventions import describe_input
 from segbench.checkpoints.loaded_model import LoadedModel
 from segbench.checkpoints.published import PublishedCheckpoint
@@ -122,7 +122,7 @@ def _homes(table: str) -> list[str]:
         name = class_table(table).name
     except InvalidFault:
         return []
-    return [each for each in registry.names("dataset") if name in (facts(each).table, *facts(each).variants)]
+    return [each for each, tables in tables_by_dataset().items() if any(table.name == name for table in tables)]
 
 
 def _table(request: EvalRequest, name: str, model: LoadedModel, published: PublishedCheckpoint | None) -> str:
@@ -167,9 +167,8 @@ def _instead(request: EvalRequest, model: LoadedModel, published: PublishedCheck
     if model.header is None and (table := table_of(model.classes) if model.classes else ""):
         home = next(iter(_homes(table)), "")
     elif model.header is not None:
-        for name in registry.names("dataset"):
-            tables = (facts(name).table, *facts(name).variants)
-            if any(class_table(table).names == model.classes for table in tables):
+        for name, tables in tables_by_dataset().items():
+            if any(table.names == model.classes for table in tables):
                 home = home or name
         home = home or model.header.dataset
     elif published is not None and (homes := _homes(published.classes)):
