@@ -15,7 +15,15 @@ ROOT = DOCS.parent
 OFFLINE = ("--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda path: path.stem)
+# Of one piece each; the afternoon's package has them all.
+PIECES = ("dataset", "decoder", "loss")
+
+
+def marked(page: Path) -> object:
+    return pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if page.stem in PIECES else [])
+
+
+@pytest.mark.parametrize("page", map(marked, pages()))
 def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     work, site = tmp_path / "work", tmp_path / "site"
     for path, text in files(page).items():
