@@ -23,7 +23,7 @@ def marked(page: Path) -> object:
     return pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if page.stem in PIECES else [])
 
 
-@pytest.mark.parametrize("page", map(marked, pages()))
+@pytest.mark.parametrize("page", [marked(page) for page in pages()])
 def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     work, site = tmp_path / "work", tmp_path / "site"
     for path, text in files(page).items():
