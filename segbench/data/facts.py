@@ -98,6 +98,11 @@ def facts(name: str) -> DatasetOptions:
     return options
 
 
+def obtain_command(name: str) -> str:
+    """Return the command that gets a data set, or that says how to get it where there is nothing to download."""
+    return f"segbench data {'download' if facts(name).archives else 'list'} {name}"
+
+
 def native_size(name: str) -> Size | None:
     """Return (height, width) of the images of a data set, None if they differ."""
     return facts(name).native_size

@@ -7,7 +7,7 @@ from segbench.checkpoints.backbone_weights import weights_need
 from segbench.core.errors import MissingFault, UsageFault
 from segbench.core.progress import SILENT, Observer
 from segbench.core.to_fetch import ToFetch
-from segbench.data.facts import facts
+from segbench.data.facts import facts, obtain_command
 from segbench.data.subsets import published_need
 from segbench.engine.runtime import Runtime
 from segbench.recipe.catalog import Catalog
@@ -49,7 +49,7 @@ class TableRun:
         for name in self.plan.lacking_data:
             known = facts(name)
             size = f"{known.size_bytes / 1e9:.1f} GB"
-            needs.append(ToFetch(f"{known.title}, {size}. {known.licence}", f"segbench data download {name}"))
+            needs.append(ToFetch(f"{known.title}, {size}. {known.licence}", obtain_command(name)))
         for spec, _ in self.plan.trainings().values():
             found = [
                 weights_need(stage.model.backbone, stage.weights.backbone, file=stage.weights.file)
@@ -108,7 +108,7 @@ class TableRun:
     def _way_out(self) -> str:
         """Return a command that helps if nothing can run: get the data, do without it, or look for something else."""
         if self.plan.lacking_data:
-            return f"segbench data download {self.plan.lacking_data[0]}"
+            return obtain_command(self.plan.lacking_data[0])
         only_data = all(reason.startswith("waits for data set ") for reason in self.plan.missing)
         return f"segbench reproduce {self.target} --budget smoke" if only_data else "segbench list"
 

@@ -1,6 +1,7 @@
 """Data sets of the user's own, as a user meets them: listed, verified, trained on, scored."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,15 @@ def train(root: Path, recipe: Path, *words: object) -> Done:
     done = segbench("reproduce", *words, "--recipe", recipe, "--data-root", root, "--yes", "--out", root.parent / "out")
     assert done.code == 0, done.err
     return done
+
+
+def test_nothing_to_download_is_not_offered(root: Path, recipe: Path) -> None:
+    """Of a data set that comes from nowhere segbench only knows what is missing."""
+    shutil.rmtree(root / "fields" / "labels")
+    words = ("reproduce", "mine", "--recipe", recipe, "--data-root", root, "--out", root.parent / "out", "--yes")
+    err = segbench(*words).fails(3)
+    assert err.splitlines()[-1] == "Next: segbench data list fields"
+    assert "data download" not in err
 
 
 def test_a_recipe_of_ones_own_on_data_of_ones_own(root: Path, recipe: Path) -> None:
