@@ -331,7 +331,7 @@ def test_data_sets_keep_their_promises(name: str) -> None:
     drawn = open_dataset(DataSpec(name=name, source="generated", splits=(split,), size=(32, 48), images=1))
     image, label = drawn.read(0)
     assert image.shape == (32, 48, 3) and label.shape == (32, 48)
-    if registry.has_part("dataset", name, "reader"):
+    if registry.has_module("dataset", name, "reader"):
         reader = registry.implementation("dataset", name, "reader")
         assert callable(reader.locate) and callable(reader.pairs)
     else:

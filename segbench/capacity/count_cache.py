@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-import segbench
 from segbench.core import atomic
 from segbench.core.errors import RunFault
 from segbench.core.spec import digest
@@ -53,6 +52,6 @@ def _written(path: Path, counts: Counts) -> Counts:
 @cache
 def _code() -> str:
     """Return a digest of names, sizes and modification times of the code files."""
-    root = Path(segbench.__file__).parent
+    root = Path(__file__).parents[1]
     files = sorted(path for room in _ROOMS for path in (root / room).rglob("*.py"))
     return digest([(str(path.relative_to(root)), path.stat().st_size, path.stat().st_mtime_ns) for path in files])

@@ -4,13 +4,15 @@ A *kind* is a package of segbench (``segbench.methods``, ``segbench.data.sets`` 
 which other installed packages add to it (``segbench.methods``, ``segbench.datasets`` ...). An entry of most kinds is a
 package: its ``options`` module is free of torch and defines ``Options``, and the implementation stands in a sibling
 module that only a run imports. An entry of the others is a single module. The name of an entry is that of its package
-or module with ``_`` turned into ``-``, or that of its entry point.
+or module with ``_`` turned into ``-``, or that of its entry point. A package of several alike entries names them: its
+``ENTRIES`` maps each name to that of its class in ``options``, in the place of ``Options``.
 """
 
 import importlib
 import importlib.util
 import pkgutil
 import re
+import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -147,15 +149,21 @@ def _plugins(kind: str) -> dict[str, EntryPoint]:
 
 
 @cache
-def _packaged(kind: str) -> tuple[str, ...]:
+def _packaged(kind: str) -> dict[str, str]:
+    """Return segbench's own entries of a kind, with the package or module of each."""
     package = importlib.import_module(KINDS[kind].package)
-    found = [
-        info.name.replace("_", "-")
-        for info in pkgutil.iter_modules(package.__path__)
-        if KINDS[kind].single
-        or (info.ispkg and importlib.util.find_spec(f"{package.__name__}.{info.name}.options") is not None)
-    ]
-    return tuple(sorted(found))
+    found: dict[str, str] = {}
+    for info in pkgutil.iter_modules(package.__path__):
+        path = f"{package.__name__}.{info.name}"
+        if KINDS[kind].single or (info.ispkg and importlib.util.find_spec(f"{path}.options") is not None):
+            found |= dict.fromkeys(_entries(path) or [info.name.replace("_", "-")], path)
+    return found
+
+
+def _entries(path: str) -> dict[str, str]:
+    """Return ``ENTRIES`` of a package that was imported already, empty if it has none."""
+    found: dict[str, str] = getattr(sys.modules.get(path), "ENTRIES", {})
+    return found
 
 
 def is_registered(kind: str, name: str) -> bool:
@@ -163,7 +171,7 @@ def is_registered(kind: str, name: str) -> bool:
     return name in names(kind)
 
 
-def has_part(kind: str, name: str, module: str) -> bool:
+def has_module(kind: str, name: str, module: str) -> bool:
     """Return True if an entry has a module of that name; a data set may be known before it can be read."""
     if (kind, name) in _added:
         return module in _added[kind, name]
@@ -197,7 +205,9 @@ def options_of(kind: str, name: str) -> type[Options]:
         UsageFault: the name is not registered.
         InvalidFault: the entry of an installed package cannot be imported, has no ``Options``, or some of another type.
     """
-    options: type[Options] = member(kind, name, "Options", module="options")
+    implementation(kind, name, "options")
+    own = "Options" if (kind, name) in _added else _entries(_base(kind, name)).get(name, "Options")
+    options: type[Options] = member(kind, name, own, module="options")
     if name in _plugins(kind):
         path, _, base = KINDS[kind].options.partition(":")
         if not (isinstance(options, type) and issubclass(options, getattr(importlib.import_module(path), base))):
@@ -254,9 +264,13 @@ def implementation(kind: str, name: str, module: str = "") -> ModuleType:
 
 
 def _path(kind: str, name: str, module: str) -> str:
-    own = f"{KINDS[kind].package}.{name.replace('-', '_')}"
-    base = _plugins(kind)[name].module if name in _plugins(kind) else own
+    base = _base(kind, name)
     return base if KINDS[kind].single else f"{base}.{module}"
+
+
+def _base(kind: str, name: str) -> str:
+    """Return the package or module of a registered entry."""
+    return _plugins(kind)[name].module if name in _plugins(kind) else _packaged(kind)[name]
 
 
 def _import(kind: str, name: str, path: str) -> ModuleType:

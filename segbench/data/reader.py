@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from segbench.core.errors import MissingFault
-from segbench.core.registry import has_part, implementation
+from segbench.core.registry import has_module, implementation
 
 from . import images
 from .facts import DatasetOptions, facts
@@ -63,7 +63,7 @@ class Finding:
 
 def is_readable(name: str) -> bool:
     """Return True if segbench has a reader for the data set; facts may exist without one."""
-    return has_part("dataset", name, "reader")
+    return has_module("dataset", name, "reader")
 
 
 def locate(name: str, root: Path) -> Path | None:

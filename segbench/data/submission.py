@@ -24,7 +24,7 @@ from PIL import Image, UnidentifiedImageError
 from segbench.core import atomic
 from segbench.core.errors import UsageFault, first_line
 from segbench.core.hashing import file_sha256
-from segbench.core.registry import has_part, implementation, names
+from segbench.core.registry import has_module, implementation, names
 from segbench.core.spec import Size
 
 _LINES = 5  # faults of an archive that are listed before the others are counted
@@ -58,8 +58,8 @@ def server_of(dataset: str, split: str) -> ModuleType:
     Raises:
         UsageFault: no server scores that split.
     """
-    if not has_part("dataset", dataset, "server"):
-        known = ", ".join(name for name in names("dataset") if has_part("dataset", name, "server"))
+    if not has_module("dataset", dataset, "server"):
+        known = ", ".join(name for name in names("dataset") if has_module("dataset", name, "server"))
         raise UsageFault(
             f"{dataset} has no test server; those that have one: {known}.",
             next=f"segbench eval --checkpoint FILE --dataset {dataset}",

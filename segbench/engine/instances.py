@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segbench.core.errors import MissingFault
-from segbench.core.registry import has_part, implementation
+from segbench.core.registry import has_module, implementation
 from segbench.core.spec import DataSpec
 from segbench.data.classes import ClassTable
 from segbench.metrics.cityscapes import CityscapesScores, LabelIds, Tallies, cityscapes_scores
@@ -39,7 +39,7 @@ class Images(Protocol):
 
 def label_ids(data: DataSpec, table: ClassTable) -> LabelIds | None:
     """Return the label ids of the data set's benchmark; None if it has none or scores other classes."""
-    if not has_part("dataset", data.name, "labels"):
+    if not has_module("dataset", data.name, "labels"):
         return None
     facts = implementation("dataset", data.name, "labels")
     labels = sorted((label for label in facts.labels() if label.id >= 0), key=lambda label: label.id)

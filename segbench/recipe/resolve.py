@@ -85,7 +85,7 @@ class Resolved:
             found += [
                 f"data set {data.name}"
                 for data in _data(self.ran)
-                if data.source == "folder" and not registry.has_part("dataset", data.name, "reader")
+                if data.source == "folder" and not registry.has_module("dataset", data.name, "reader")
             ]
         if self.ran.training is not None and self.ran.cost is None:
             found += [lack.wait for lack in support.of_training(self.ran.training)]

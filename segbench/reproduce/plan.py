@@ -10,8 +10,8 @@ from segbench.data.handle import find_dataset
 from segbench.data.presence import presence
 from segbench.recipe import deviations
 from segbench.recipe.catalog import Catalog
+from segbench.recipe.cost import cost_family
 from segbench.recipe.resolve import Request, Resolved, resolve
-from segbench.results.compare import cost_family
 from segbench.results.record import Attempt
 
 from .folders import Folders

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from segbench.core.errors import UsageFault
 from segbench.recipe.catalog import Catalog, Table
-from segbench.recipe.cost import cost_family
 
 from .judge import Judge
 from .pools import BorrowedSpread, Pools
@@ -15,7 +14,7 @@ from .store import Store
 from .variants import RowVariants, TableVariants, gather_variants
 from .verdicts import FigureVerdict, RowReport, TableReport
 
-__all__ = ["BorrowedSpread", "compare_table", "compare_tables", "cost_family"]
+__all__ = ["BorrowedSpread", "compare_table", "compare_tables"]
 
 
 def compare_table(

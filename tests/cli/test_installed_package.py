@@ -114,7 +114,7 @@ def test_a_loss_that_cannot_be_imported_stops_what_names_it(package: Run) -> Non
         (
             "method.extra_loss={name: mine}",
             {"loss": LOSS.replace("logits.mean()", "logits.mean(1)")},
-            "The extra loss 'a loss' must return a scalar, not a tensor of ",
+            "An extra loss must return a scalar, not a tensor of ",
         ),
     ],
 )

@@ -54,9 +54,23 @@ def test_an_installed_package_adds_a_decoder(package):
     assert "fpn-lite" in registry.names("decoder")
     assert registry.options_of("decoder", "fpn-lite")().model_dump() == {"width": 64}
     assert registry.implementation("decoder", "fpn-lite", "network").NAME == "fpn"
-    assert registry.has_part("decoder", "fpn-lite", "network")
-    assert not registry.has_part("decoder", "fpn-lite", "server")
+    assert registry.has_module("decoder", "fpn-lite", "network")
+    assert not registry.has_module("decoder", "fpn-lite", "server")
     assert not registry.is_packaged("decoder", "fpn-lite")
+
+
+def test_a_package_of_several_entries(package):
+    options = "from segbench.core.spec import Options\n\nclass Narrow(Options): ...\n\nclass Wide(Options): ...\n"
+    files = {
+        "extras_k/__init__.py": "ENTRIES = {'fpn-narrow': 'Narrow', 'fpn-wide': 'Wide'}",
+        "extras_k/options.py": options,
+        "extras_k/network.py": "",
+    }
+    package(files, {"segbench.decoders": {"fpn-narrow": "extras_k", "fpn-wide": "extras_k"}})
+    assert registry.options_of("decoder", "fpn-wide").__name__ == "Wide"
+    assert registry.options_of("decoder", "fpn-narrow").__name__ == "Narrow"
+    assert {"mobilenetv1", "mobilenetv2", "mobilenetv3-large"} < {*registry.names("backbone")}
+    assert "mobilenet" not in registry.names("backbone")
 
 
 def test_a_kind_of_single_modules(package):
@@ -81,7 +95,7 @@ def test_nothing_of_it_is_imported_for_its_name(package):
 def test_a_package_whose_parent_is_not_there(package):
     package({"extras_d/empty.py": ""}, {"segbench.decoders": {"gone": "extras_nowhere.gone"}})
     with pytest.raises(InvalidFault, match="cannot be imported: ModuleNotFoundError"):
-        registry.has_part("decoder", "gone", "network")
+        registry.has_module("decoder", "gone", "network")
 
 
 def test_options_are_wanted(package):

@@ -27,7 +27,7 @@ def unsupported_by_hand(resolved) -> set[str]:
     scored = not resolved.figures or any(figure.kind in ("trained", "feature") for figure in resolved.figures)
     for data in datasets if scored else ():
         name = data.get("name", tree["data"]["name"])
-        if not registry.has_part("dataset", name, "reader"):
+        if not registry.has_module("dataset", name, "reader"):
             found.add(f"data set {name}")
     return found | (set() if resolved.ran.cost else not_built_by_hand(tree))
 

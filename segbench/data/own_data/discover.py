@@ -54,7 +54,7 @@ def discover(root: Path) -> list[str]:
 def forget() -> None:
     """Unregister the data sets of ``discover``."""
     for name in registry.added("dataset"):
-        if registry.has_part("dataset", name, _MARK):
+        if registry.has_module("dataset", name, _MARK):
             registry.remove("dataset", name)
             remove_table(name)
 

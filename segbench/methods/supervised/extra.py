@@ -20,11 +20,7 @@ class FunctionLoss(nn.Module):
         self.function, self.options = function, options
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        value = self.function(logits, target, self.options)
-        if value.ndim:
-            fault = f"The extra loss {self.options.title!r} must return a scalar, not a tensor of {tuple(value.shape)}."
-            raise InvalidFault(fault, next="segbench list")
-        return value
+        return self.function(logits, target, self.options)
 
 
 def build_extra(options: ExtraLoss, *, num_classes: int) -> nn.Module:
@@ -44,6 +40,13 @@ def mean_over_groups(loss: nn.Module, logits: Tensor, target: Tensor, *, size: i
         logits: (N, C, H, W).
         target: (N, H, W) integers; those outside 0..C-1 are ignored.
         size: images of a group.
+
+    Raises:
+        InvalidFault: the loss is not a scalar.
     """
     pairs = zip(logits.split(size), target.split(size), strict=True)
-    return torch.stack([loss(*pair) for pair in pairs]).mean()
+    values = torch.stack([loss(*pair) for pair in pairs])
+    if values.ndim > 1:
+        shape = tuple(values.shape[1:])
+        raise InvalidFault(f"An extra loss must return a scalar, not a tensor of {shape}.", next="segbench list")
+    return values.mean()
