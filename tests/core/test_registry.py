@@ -62,11 +62,11 @@ def test_an_installed_package_adds_a_decoder(package):
 def test_a_package_of_several_entries(package):
     options = "from segbench.core.spec import Options\n\nclass Narrow(Options): ...\n\nclass Wide(Options): ...\n"
     files = {
-        "extras_k/__init__.py": "ENTRIES = {'fpn-narrow': 'Narrow', 'fpn-wide': 'Wide'}",
-        "extras_k/options.py": options,
-        "extras_k/network.py": "",
+        "extras_several/__init__.py": "ENTRIES = {'fpn-narrow': 'Narrow', 'fpn-wide': 'Wide'}",
+        "extras_several/options.py": options,
+        "extras_several/network.py": "",
     }
-    package(files, {"segbench.decoders": {"fpn-narrow": "extras_k", "fpn-wide": "extras_k"}})
+    package(files, {"segbench.decoders": {"fpn-narrow": "extras_several", "fpn-wide": "extras_several"}})
     assert registry.options_of("decoder", "fpn-wide").__name__ == "Wide"
     assert registry.options_of("decoder", "fpn-narrow").__name__ == "Narrow"
     assert {"mobilenetv1", "mobilenetv2", "mobilenetv3-large"} < {*registry.names("backbone")}
