@@ -19,7 +19,7 @@ class Command:
     Attributes:
         words: the command and its arguments.
         code: its exit code.
-        expected: lines that it prints, on either stream.
+        expected: lines that it prints, on either stream; ``...`` stands for anything.
     """
 
     words: list[str]
