@@ -1,5 +1,6 @@
 """Faults of an installed package: they stop what uses its entries, in one line, and nothing else."""
 
+import json
 import os
 import subprocess
 import sys
@@ -70,16 +71,28 @@ def package(tmp_path: Path) -> Run:
             "segbench.datasets": {"shapes": "extras.shapes"},
             "segbench.recipes": {"theirs": "extras.recipes"},
         }
-        site = install(tmp_path / "site", "segbench-extras", modules, groups)
-        places = {f"SEGBENCH_{name}": str(tmp_path / name.lower()) for name in ("RESULTS", "DATA", "CACHE")}
-        own = {"PYTHONPATH": os.pathsep.join([str(site), str(ROOT)]), "OMP_NUM_THREADS": "1", **places}
-        command = [sys.executable, "-m", "segbench", *words]
-        done = subprocess.run(
-            command, env={**os.environ, **own}, cwd=tmp_path, capture_output=True, text=True, check=False
-        )
+        install(tmp_path / "site", "segbench-extras", modules, groups)
+        done = python(tmp_path, "segbench", *words)
         return Done(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+def python(folder: Path, module: str, *words: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a module in a process of its own, beside what is installed in the folder's site."""
+    places = {f"SEGBENCH_{name}": str(folder / name.lower()) for name in ("RESULTS", "DATA", "CACHE")}
+    own = {"PYTHONPATH": os.pathsep.join([str(folder / "site"), str(ROOT)]), "OMP_NUM_THREADS": "1", **places}
+    command = [sys.executable, "-m", module, *words]
+    return subprocess.run(
+        command, env={**os.environ, **own}, cwd=folder, input=given, capture_output=True, text=True, check=False
+    )
+
+
+def several(folder: Path, *commands: list[str]) -> list[Done]:
+    """Run several command lines of segbench in one such process."""
+    done = python(folder, "tests.several", given=json.dumps(commands))
+    assert done.returncode == 0, done.stderr
+    return [Done(**answer) for answer in json.loads(done.stdout)]
 
 
 @pytest.mark.parametrize("words", [("list",), ("data", "list"), ("show", ROW)])
@@ -98,33 +111,26 @@ def test_a_loss_that_cannot_be_imported_stops_what_names_it(package: Run) -> Non
     assert "The loss 'mine' of segbench-extras 1.0 cannot be imported" in done.fails(4)
 
 
-@pytest.mark.parametrize(
-    ("setting", "change", "says"),
-    [
-        (
-            "model.decoder={name: head}",
-            {"head__network": NETWORK.replace("(channels, n", "(channels + 1, n")},
-            "The decoder 'head' of segbench-extras 1.0 failed in ",
-        ),
-        (
-            "model.decoder={name: head}",
-            {"head__network": NETWORK.replace("num_classes, 1)", "num_classes + 1, 1)")},
-            "extras.head.network.Head returns 12 channels for 11 classes.",
-        ),
-        (
-            "method.extra_loss={name: mine}",
-            {"loss": LOSS.replace("logits.mean()", "logits.mean(1)")},
-            "An extra loss must return a scalar, not a tensor of ",
-        ),
-    ],
-)
-def test_wrong_shapes(package: Run, setting: str, change: dict[str, str], says: str) -> None:
-    assert says in package("reproduce", ROW, *SMOKE, "--set", setting, **change).err
-
-
-def test_wrong_shapes_are_faults_of_the_package(package: Run) -> None:
-    broken = NETWORK.replace("(channels, n", "(channels + 1, n")
-    words = ("reproduce", ROW, *SMOKE, "--set", "model.decoder={name: head}", "--dry-run")
-    done = package(*words, head__network=broken)
-    assert ": RuntimeError: " in done.fails(4)
-    assert done.lines[-1].startswith("Next: segbench --debug reproduce ")
+def test_wrong_shapes_are_faults_of_the_package(tmp_path: Path) -> None:
+    heads = {
+        "broken": NETWORK.replace("(channels, n", "(channels + 1, n"),
+        "wide": NETWORK.replace("num_classes, 1)", "num_classes + 1, 1)"),
+    }
+    modules = {"extras/loss.py": LOSS.replace("logits.mean()", "logits.mean(1)")}
+    for name, network in heads.items():
+        modules |= {f"extras/{name}/options.py": FPN_OPTIONS, f"extras/{name}/network.py": network}
+    groups = {
+        "segbench.losses": {"mine": "extras.loss"},
+        "segbench.decoders": {name: f"extras.{name}" for name in heads},
+    }
+    install(tmp_path / "site", "segbench-extras", modules, groups)
+    broken, wide, loss = (
+        ["reproduce", ROW, *SMOKE, "--set", setting]
+        for setting in ("model.decoder={name: broken}", "model.decoder={name: wide}", "method.extra_loss={name: mine}")
+    )
+    dry, failed, classes, shape = several(tmp_path, [*broken, "--dry-run"], broken, wide, loss)
+    assert ": RuntimeError: " in dry.fails(4)
+    assert dry.lines[-1].startswith("Next: segbench --debug reproduce ")
+    assert "The decoder 'broken' of segbench-extras 1.0 failed in " in failed.err
+    assert "extras.wide.network.Head returns 12 channels for 11 classes." in classes.err
+    assert "An extra loss must return a scalar, not a tensor of " in shape.err

@@ -16,8 +16,8 @@ ROOT = DOCS.parent
 OFFLINE = ("--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
 
 
-# Of one piece each; the afternoon's package has them all.
-PIECES = ("dataset", "decoder", "loss")
+# Of one piece each. The afternoon puts the same pieces together, and formats are held in tests/results.
+PIECES = ("dataset", "decoder", "format", "loss", "table")
 
 
 def marked(page: Path) -> object:
@@ -53,7 +53,7 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     for program, group in groupby(commands(page), key=lambda command: command.words[0]):
         if program == "segbench":
             typed = list(group)
-            done = run(["-m", "tests.docs.several"], json.dumps([command.words[1:] for command in typed]))
+            done = run(["-m", "tests.several"], json.dumps([command.words[1:] for command in typed]))
             assert done.returncode == 0, done.stderr
             for command, answer in zip(typed, json.loads(done.stdout), strict=True):
                 hold(command, answer["code"], answer["out"] + answer["err"])
