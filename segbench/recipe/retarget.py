@@ -3,11 +3,13 @@
 from typing import Any
 
 from segbench.core import registry
+from segbench.core.errors import UsageFault
 
 from .protocol import STREAM
 from .tree import Origin, Traced, flatten, pick, plain, put
 
 _BANKS = ("regions_per_class", "pixels_per_class")
+_SUBSET = ".data.subset."
 
 
 def retarget(tree: dict[str, Any], name: str) -> None:
@@ -17,18 +19,25 @@ def retarget(tree: dict[str, Any], name: str) -> None:
     - Settings specific to the old data set are dropped: its variant of the class table, a size that images are resized
       to, named class weights, splits that the new one lacks, excluded classes without a namesake.
     - A bank with one key per training image, or a multiple of that, gets the same per image of the new ones.
+    - A labelled subset keeps its share of the images; they are drawn at random, as only the old list has an order.
+    - Images that are halved, say, because the old ones are large keep at least the pixels that were left.
     - The evaluation uses the split that is usually reported for the new data set.
 
     Raises:
-        UsageFault: no such data set.
+        UsageFault: no such data set, or the row trains on several, whose part the new one cannot take alike.
     """
     facts: Any = registry.options_of("dataset", name)()
+    _require_one_data_set(plain(tree), name)
     origin = Origin(f"on {name}", f"--on {name}")
     published = plain(tree)
     for path, value in flatten(published).items():
         wanted = _changed(path, value, name, facts)
         if value and path.rpartition(".")[2] in (*_BANKS, "exclude_classes"):
             wanted = _of_method(path, value, _data_of(published, path), facts)
+        elif _SUBSET in f".{path}":
+            wanted = _of_subset(path, value, _data_of(published, path.partition(_SUBSET)[0]), facts)
+        elif path.endswith("data.scale"):
+            wanted = _scale(value, _data_of(published, path), facts)
         if wanted != value:
             put(tree, path, Traced(wanted, origin))
     split = facts.reported if facts.reported in facts.splits else list(facts.splits)[-1]
@@ -57,6 +66,35 @@ def _of_method(path: str, value: Any, data: dict[str, Any], facts: Any) -> Any:
     return value // images * others if images and others and value % images == 0 else value
 
 
+def _of_subset(path: str, value: Any, data: dict[str, Any], facts: Any) -> Any:
+    """Return a value of a labelled subset: as large a share of the new images, drawn at random."""
+    field = path.rpartition(".")[2]
+    if field == "count":
+        old: Any = registry.options_of("dataset", data["name"])()
+        splits = data.get("splits", ["train"])
+        images, others = old.images_of(splits), facts.images_of(_kept(splits, facts))
+        return max(1, round(value / images * others)) if images and others else value
+    return {"rule": "random", "order": "sorted", "num_shards": None, "take_shards": None}.get(field, value)
+
+
+def _scale(value: float, data: dict[str, Any], facts: Any) -> float:
+    """Return the factor that leaves images as high as before, but enlarges none."""
+    old: Any = registry.options_of("dataset", data["name"])()
+    if value >= 1 or not old.native_size or not facts.native_size:
+        return value
+    return min(1.0, value * old.native_size[0] / facts.native_size[0])
+
+
+def _require_one_data_set(tree: dict[str, Any], name: str) -> None:
+    """Raise UsageFault if a stage has streams of several data sets: one would get the labels that the other lacks."""
+    main = pick(tree, "data.name")
+    names = {value for path, value in flatten(tree).items() if ".streams." in path and path.endswith(".data.name")}
+    others = names - {main, None}
+    if others:
+        both = " and ".join(map(str, (main, *sorted(others))))
+        raise UsageFault(f"The row trains on {both}; --on {name} cannot stand for both.", next="segbench list")
+
+
 def _kept(splits: Any, facts: Any) -> list[str]:
     """Return the splits that the new data set has too."""
     return [split for split in splits if split in facts.splits] or ["train"]
@@ -72,8 +110,8 @@ def _changed(path: str, value: Any, name: str, facts: Any) -> Any:
         return None
     if in_data and field == "splits":
         return _kept(value, facts)
-    if field == "class_weights":
-        return None
+    if field == "class_weights" and (not isinstance(value, str) or value in registry.names("dataset")):
+        return None  # numbers of the old data, or their name; a rule that finds them in any data stays
     sized = field == "crop" or path in ("evaluation.window", "evaluation.stride")
     if sized and value and facts.native_size:
         return [min(int(side), limit) for side, limit in zip(value, facts.native_size, strict=True)]
