@@ -1,0 +1,1 @@
+"""Semi-supervised training with a teacher and a class-wise memory bank (SemiSeg-Contrastive)."""
