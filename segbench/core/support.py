@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import registry
-from .spec import StageSpec, TrainingSpec
+from .spec import Options, StageSpec, TrainingSpec
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,11 @@ def of_stage(stage: StageSpec) -> list[Unsupported]:
         else [Unsupported("schedule.ema_decay", stage.schedule.ema_decay, "none")]
     )
     name = stage.method.name
-    served = registry.options_of("method", name).can_emit if registry.is_registered("method", name) else ("weights",)
+    options = registry.options_of("method", name) if registry.is_registered("method", name) else Options
+    if stage.micro_batches > 1 and options.whole_batches is not None:
+        only = f"none with the method {name}, as {options.whole_batches},"
+        found.append(Unsupported("schedule.micro_batch", stage.schedule.micro_batch, only))
+    served = options.can_emit
     if stage.emits not in served:
         found.append(Unsupported("emits", stage.emits, " and ".join(map(repr, served))))
     return found

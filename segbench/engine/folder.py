@@ -13,6 +13,7 @@ from segbench.core import atomic
 from segbench.core.errors import Busy, InvalidFault, first_line
 
 STATE, LAST, BEST, SUMMARY = "state.pt", "last.safetensors", "best.safetensors", "summary.json"
+REFRESHED = "refreshed.safetensors"  # better than the best, see `Method.refresh`
 PSEUDO_LABELS = "pseudo_labels"
 
 
@@ -32,6 +33,8 @@ class Summary:
         best: step and mIoU of the best validation; None without validation.
         last: step and mIoU of the last validation.
         weights: source of the initial weights.
+        refreshed: ``batches`` that the best weights have seen once more, the ``miou`` afterwards, and whether it was
+            ``better`` so that these are scored in their place; None if the method does no such thing.
     """
 
     steps: int
@@ -45,6 +48,7 @@ class Summary:
     last: dict[str, float] | None = None
     weights: dict[str, Any] = field(default_factory=dict)
     seconds_per_iteration: float | None = None
+    refreshed: dict[str, Any] | None = None
 
 
 def read_summary(folder: Path) -> Summary | None:

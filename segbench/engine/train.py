@@ -17,14 +17,15 @@ from segbench.core.errors import Interrupted, InvalidFault, RunFault
 from segbench.core.progress import SILENT, Observer, Progress
 from segbench.core.spec import StageSpec
 from segbench.data.batch import Batch
-from segbench.methods.base import Method
+from segbench.data.dataset import SegDataset
+from segbench.methods.base import Best, Method
 from segbench.methods.build import build_method
 from segbench.methods.step import StepInfo
 
 from .batches import stage_batches
 from .clock import StepClock
 from .finish import finish_method
-from .folder import BEST, LAST, STATE, SUMMARY, Summary
+from .folder import BEST, LAST, REFRESHED, STATE, SUMMARY, Summary
 from .gathering import gather
 from .inputs import NO_INPUTS, StageInputs, needed_stages, open_networks
 from .labelled import note_labelled
@@ -86,7 +87,8 @@ class TrainingRun:
         self.runtime.apply()
         torch.manual_seed(self.seed)
         classes = self.data.classes
-        self.method: Method = build_method(self.stage, num_classes=classes.num_classes, seed=self.seed)
+        images = {name: len(each) for name, each in self.data.streams.items()}
+        self.method: Method = build_method(self.stage, num_classes=classes.num_classes, seed=self.seed, images=images)
         segmentor = self.method.segmentor
         if needed_stages(self.stage):
             self.method.receive(open_networks(self.stage, inputs), pseudo_labels=inputs.pseudo_labels)
@@ -121,7 +123,7 @@ class TrainingRun:
                     return self._finish()
                 if self.curve and self.curve[-1]["step"] == self.step:
                     # Also when the run resumes here: the state of a validated step is saved before this call.
-                    self.method.on_validation(self._info(), self.curve[-1].get("miou"))
+                    self.method.on_validation(self._info(), self.curve[-1].get("miou"), self._best())
                 self._train_step(next(batches))
                 now = time.perf_counter()
                 stopping = self.observer.stop_requested() and self.step < self.stage.schedule.steps
@@ -134,6 +136,11 @@ class TrainingRun:
                     self.reported = self.step, saved
                 if stopping:
                     raise Interrupted(f"Saved at step {self.step:,}.", next=RESUME)
+
+    def _best(self) -> Best | None:
+        if self.best is None:
+            return None
+        return Best(int(self.best["step"]), lambda: weights_file.load_weights(self.folder / BEST)[1])
 
     def _info(self) -> StepInfo:
         return StepInfo(self.step, self.stage.schedule.steps, micro_batches=self.stage.micro_batches)
@@ -231,14 +238,7 @@ class TrainingRun:
             )
             if self.data.validation is None:
                 return None
-            return validate(
-                self.method.predictor(),
-                self.data.validation,
-                name=self.data.classes.name,
-                input=self.stage.model.input,
-                runtime=self.runtime,
-                observer=self.observer,
-            )
+            return self._validate(self.data.validation)
         except Interrupted:
             self._save()
             raise Interrupted(f"Saved at step {self.step:,}, before its validation.", next=RESUME) from None
@@ -246,14 +246,49 @@ class TrainingRun:
             self._save()
             raise
 
-    def _save_weights(self, name: str) -> None:
+    def _refresh(self) -> dict[str, Any] | None:
+        """Let the method refresh the best weights; keep what comes out if it validates better.
+
+        The last weights have been saved. A run that is killed meanwhile resumes from the last step and begins anew.
+        """
+        count, best, validation = self.method.refreshes(), self._best(), self.data.validation
+        (self.folder / REFRESHED).unlink(missing_ok=True)
+        if not count or best is None or self.best is None or validation is None:
+            return None
+        load_strictly(self.method.predictor(), best.weights(), source=BEST)
+        self.method.train()
+        with contextlib.closing(self._batches()) as batches, torch.no_grad(), self.runtime.autocast():
+            for _ in range(count):
+                if self.observer.stop_requested():
+                    raise Interrupted(
+                        f"Saved at step {self.step:,}, before the best weights were refreshed.", next=RESUME
+                    )
+                self.method.refresh(next(batches))
+        miou = self._validate(validation)
+        better = miou > self.best["miou"]
+        self.observer.note(f"step {best.step:,} refreshed over {count:,} batches: validation mIoU {miou:.2f}")
+        if better:
+            self._save_weights(REFRESHED, step=best.step)
+        return {"batches": count, "miou": miou if math.isfinite(miou) else None, "better": better}
+
+    def _validate(self, validation: SegDataset) -> float:
+        return validate(
+            self.method.predictor(),
+            validation,
+            name=self.data.classes.name,
+            input=self.stage.model.input,
+            runtime=self.runtime,
+            observer=self.observer,
+        )
+
+    def _save_weights(self, name: str, *, step: int | None = None) -> None:
         data = self.stage.primary_stream.data
         header = weights_file.WeightsHeader(
             self.stage.model,
             tuple(self.data.classes.names),
             data.name,
             self.training,
-            self.step,
+            self.step if step is None else step,
             data.scale,
             data.source,
             data.images,
@@ -318,6 +353,7 @@ class TrainingRun:
             observer=self.observer,
         )
         self._save_weights(LAST)
+        refreshed = self._refresh()
         last = self.curve[-1]
         summary = Summary(
             steps=self.step,
@@ -331,6 +367,7 @@ class TrainingRun:
             best=self.best,
             last={"step": last["step"], "miou": last["miou"]} if "miou" in last else None,
             weights=self.weights,
+            refreshed=refreshed,
         )
         atomic.write_json(self.folder / SUMMARY, vars(summary))
         (self.folder / STATE).unlink(missing_ok=True)

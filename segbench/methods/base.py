@@ -18,6 +18,7 @@ from segbench.models.segmentor import Decoder
 from .step import StepInfo
 
 if TYPE_CHECKING:
+    from segbench.core.spec import InputSpec, StreamSpec
     from segbench.data.batch import Batch
     from segbench.models.segmentor import Segmentor
 
@@ -41,6 +42,19 @@ class ParamGroup:
     lr_multiplier: float = 1.0
     weight_decay: float | None = None
     updates_per_step: int = 1
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best validated weights of a stage so far.
+
+    Attributes:
+        step: steps after which they were validated.
+        weights: reads them, as a state of the evaluated network.
+    """
+
+    step: int
+    weights: Callable[[], dict[str, Tensor]] = field(repr=False)
 
 
 class Gatherer(ABC):
@@ -113,6 +127,18 @@ class Method(nn.Module, ABC):
         """
         return {}
 
+    def see_data(self, streams: Mapping[str, StreamSpec], *, input: InputSpec, images: Mapping[str, int]) -> None:
+        """Learn of the streams that batches will come from; called once, right after construction.
+
+        Args:
+            streams: data, crop, batch size and augmentation, which a method applies itself if that says so.
+            input: normalisation of the images.
+            images: number of images of each stream; none if costs are estimated without data.
+
+        Raises:
+            InvalidFault: the method needs other streams.
+        """
+
     def receive(self, networks: Mapping[str, Segmentor], *, pseudo_labels: Path | None) -> None:
         """Take over results of the earlier stages that `Options.needs_stages` names; not called if it names none.
 
@@ -150,12 +176,23 @@ class Method(nn.Module, ABC):
     def after_step(self, info: StepInfo) -> None:
         """Update what is not trained by gradients, after each optimiser step; ``info.step`` is that step's."""
 
-    def on_validation(self, info: StepInfo, miou: float | None) -> None:
+    def on_validation(self, info: StepInfo, miou: float | None, best: Best | None) -> None:
         """React to a validation, before the next step; not called after the last one.
 
         Args:
             info: of the next step.
             miou: of the validation split in percent; None if there is none, NaN if none of it is labelled.
+            best: the best validated weights so far, which may be these; None if nothing has been validated.
+        """
+
+    def refreshes(self) -> int:
+        """Return the number of batches that `refresh` is to see of the best weights after the last step."""
+        return 0
+
+    def refresh(self, batches: dict[str, Batch], /) -> None:
+        """Let the network, which has its best weights again, see a batch: in training mode, without gradients.
+
+        Its state afterwards is validated, and scored wherever the best weights are if it is better than they are.
         """
 
     def finish_stage(self, folder: Path, images: Callable[[str], Iterator[Batch]]) -> None:

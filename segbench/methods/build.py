@@ -1,5 +1,7 @@
 """Construction of a stage's method from its spec."""
 
+from collections.abc import Mapping
+
 from segbench.core import registry
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import StageSpec
@@ -8,8 +10,16 @@ from segbench.models.segmentor import build_segmentor
 from .base import Method
 
 
-def build_method(stage: StageSpec, *, num_classes: int, seed: int = 0) -> Method:
+def build_method(
+    stage: StageSpec, *, num_classes: int, seed: int = 0, images: Mapping[str, int] | None = None
+) -> Method:
     """Build the method with a randomly initialised network; draws come from torch's global generator.
+
+    Args:
+        stage: names method, network and streams.
+        num_classes: C.
+        seed: of the method's own draws.
+        images: number of images of each stream; None if there are no data, only costs to be estimated.
 
     Raises:
         UsageFault: a method, backbone or decoder is not registered.
@@ -27,4 +37,5 @@ def build_method(stage: StageSpec, *, num_classes: int, seed: int = 0) -> Method
     if segmentor.votes and method.wants_logits:
         fault = f"The method {stage.method.name} trains a classifier; the decoder {stage.model.decoder.name} has none."
         raise InvalidFault(fault, next="segbench list")
+    method.see_data(stage.streams, input=stage.model.input, images=images or {})
     return method

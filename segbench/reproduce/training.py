@@ -7,7 +7,7 @@ from segbench.core.errors import InvalidFault
 from segbench.core.progress import SILENT, Observer
 from segbench.core.spec import EvaluationSpec, TrainingSpec
 from segbench.data.open import open_dataset
-from segbench.engine.folder import BEST, LAST, PSEUDO_LABELS, Summary, read_summary
+from segbench.engine.folder import BEST, LAST, PSEUDO_LABELS, REFRESHED, Summary, read_summary
 from segbench.engine.inputs import StageInputs
 from segbench.engine.labelled import labelled
 from segbench.engine.runtime import Runtime
@@ -78,8 +78,13 @@ def require_scorable(job: TrainingJob, folders: Folders) -> None:
 
 
 def weights_to_score(folder: Path, spec: EvaluationSpec) -> Path:
-    """Return the weights in a stage's folder that a protocol names: the last or the best ones."""
-    return folder / (BEST if spec.checkpoint == "best" else LAST)
+    """Return the weights in a stage's folder that a protocol names: the last or the best ones.
+
+    Best weights that were still better after the method refreshed them are the refreshed ones.
+    """
+    if spec.checkpoint == "last":
+        return folder / LAST
+    return folder / (REFRESHED if (folder / REFRESHED).is_file() else BEST)
 
 
 def labelled_images(training: TrainingSpec, folders: Folders) -> list[dict[str, object]]:

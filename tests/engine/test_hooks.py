@@ -18,7 +18,7 @@ from segbench.data.batch import Batch
 from segbench.engine.folder import BEST, LAST, PSEUDO_LABELS, SUMMARY
 from segbench.engine.inputs import StageInputs
 from segbench.losses.cross_entropy import cross_entropy, labelled_weight
-from segbench.methods.base import Method, ParamGroup
+from segbench.methods.base import Best, Method, ParamGroup
 from segbench.methods.ema import EmaModel, cosine_decay
 from segbench.methods.step import StepInfo
 from segbench.models.segmentor import Segmentor
@@ -91,7 +91,7 @@ class MeanTeacher(Method):
     def after_step(self, info: StepInfo) -> None:
         self.teacher.update(self.segmentor, decay=cosine_decay(info, start=0.5, warmup=1))
 
-    def on_validation(self, info: StepInfo, miou: float | None) -> None:
+    def on_validation(self, info: StepInfo, miou: float | None, best: Best | None) -> None:
         """Note it, and shrink the weights, so that a training in which this call is lost differs."""
         assert miou is not None
         self.noted[self.count] = torch.tensor([info.step, miou], dtype=torch.float64)

@@ -33,12 +33,14 @@ class Options(Spec):
         SMOKE: the same for the smoke budget.
         across_images: names of the quantities that a method computes over all images of a forward pass, so that its
             losses on micro-batches do not add up to the loss of the batch. Empty: they do.
+        whole_batches: why a method needs all images of a batch in one forward pass; None: micro-batches are possible.
         can_emit: values of a stage's ``emits`` that a method serves.
     """
 
     SMALL: ClassVar[Mapping[str, Any]] = {}
     SMOKE: ClassVar[Mapping[str, Any]] = {}
     across_images: ClassVar[tuple[str, ...]] = ()
+    whole_batches: ClassVar[str | None] = None
     can_emit: ClassVar[tuple[str, ...]] = ("weights",)
 
     def across_images_of(self, images: int) -> dict[str, tuple[int, ...]]:
