@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -49,6 +50,7 @@ class MemoryContrast(Method):
     """
 
     restarted: Tensor
+    last_labels: Tensor | None
 
     def __init__(self, options: Options, segmentor: Segmentor, *, num_classes: int, seed: int) -> None:
         super().__init__(segmentor, seed=seed)
@@ -70,6 +72,7 @@ class MemoryContrast(Method):
             self.memory = ClassMemory(num_classes, options.memory_size_per_class, dim)
         self.balance: ClassBalance | None = None
         self.register_buffer("restarted", torch.zeros((), dtype=torch.int64))  # step of the last restart
+        self.register_buffer("last_labels", None)
         self._streams: Mapping[str, StreamSpec] = {}
         self._input: InputSpec | None = None
         self._augmenters: dict[tuple[str, int], BatchAugmenter] = {}
@@ -87,6 +90,10 @@ class MemoryContrast(Method):
                 images.get(name, 0) // streams[name].batch_total for name in ("labelled", "unlabelled")
             )
             self.balance = ClassBalance(self.num_classes, labelled_steps=labelled, window=unlabelled)
+        if self.options.source_labels == "stale":
+            spec = streams["labelled"]
+            unknown = torch.full((spec.batch_total, *spec.crop), IGNORE_INDEX)
+            self.register_buffer("last_labels", unknown)
 
     def train(self, mode: bool = True) -> MemoryContrast:
         super().train(mode)
@@ -134,12 +141,12 @@ class MemoryContrast(Method):
             self._remember(weak)
         # Before the contrast begins its heads get no gradient, so that no optimiser moves them.
         begun = step > options.contrast_from_steps
-        for name, weight, output, view in (
-            ("contrast", options.labelled_contrast_weight, labelled, weak),
-            ("contrast_u", options.unlabelled_contrast_weight, unlabelled, strong),
+        for name, weight, output, labels in (
+            ("contrast", options.labelled_contrast_weight, labelled, self._labels_of(weak, from_source=from_source)),
+            ("contrast_u", options.unlabelled_contrast_weight, unlabelled, strong.labels),
         ):
             if weight:
-                losses[name] = weight * self._contrast(output.embedding, view.labels) if begun else 0 * one
+                losses[name] = weight * self._contrast(output.embedding, labels) if begun else 0 * one
                 self._denominators[name] = one
         return losses
 
@@ -170,8 +177,11 @@ class MemoryContrast(Method):
         self.segmentor(batches["unlabelled"].images)
 
     def param_groups(self) -> list[ParamGroup]:
-        """Return the groups of every method, split by how often a step updates a parameter."""
-        groups = super().param_groups()
+        """Return the groups of every method, with the heads apart, split by how often a step updates a parameter.
+
+        The heads get their first gradient when the contrast begins: fused SGD wants a group to begin all at once.
+        """
+        groups = [split for group in super().param_groups() for split in _apart(group, "heads.")]
         if not self.options.duplicate_updates:
             return groups
         return [split for group in groups for split in updates_of(group)]
@@ -255,6 +265,14 @@ class MemoryContrast(Method):
             rank=options.memory_rank,
         )
 
+    def _labels_of(self, weak: Augmented, *, from_source: bool) -> Tensor:
+        """Return the labels that a labelled batch is contrasted with."""
+        if self.last_labels is None:
+            return weak.labels
+        if not from_source:
+            self.last_labels.copy_(weak.labels)
+        return self.last_labels
+
     def _contrast(self, embedding: Tensor, target: Tensor) -> Tensor:
         """Contrast the student's features (N, K, h, w) with the memory by labels (N, H, W)."""
         assert self.heads is not None
@@ -276,6 +294,14 @@ class MemoryContrast(Method):
             feature_scores=self.heads["selectors"](predicted.detach(), labels, valid),
             memory_scores=of_memory,
         )
+
+
+def _apart(group: ParamGroup, prefix: str) -> list[ParamGroup]:
+    """Split off the parameters whose names begin with a prefix."""
+    own = [item for item in group.params if item[0].startswith(prefix)]
+    rest = [item for item in group.params if not item[0].startswith(prefix)]
+    named = ((group.name, rest), (prefix.rstrip("."), own))
+    return [replace(group, name=name, params=params) for name, params in named if params]
 
 
 def _rows(embedding: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:

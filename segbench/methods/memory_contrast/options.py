@@ -8,7 +8,6 @@ from segbench.core.spec import Options as BaseOptions
 from segbench.core.spec import setting
 
 Weight = Annotated[float, Field(ge=0)]
-TARGET_ONLY_STEPS = 100
 
 
 class Options(BaseOptions):
@@ -73,12 +72,12 @@ class Options(BaseOptions):
     source_period: int | None = setting(
         None, gt=1, description="every how many steps the labelled batch is one of the source domain"
     )
-    source_schedule: Literal["alternate", "released"] = setting(
-        "alternate",
-        description="alternate: until the last steps, which take the target alone; released: in the last steps alone",
+    source_from_steps: int = setting(0, ge=0, counts_steps=True, description="the first step that may be such a one")
+    source_until_last_steps: int = setting(
+        0, ge=0, counts_steps=True, description="number of steps at the end that take the target alone"
     )
-    target_only_steps: int = setting(
-        TARGET_ONLY_STEPS, ge=0, counts_steps=True, description="number of these last steps"
+    source_labels: Literal["own", "stale"] = setting(
+        "own", description="labels that a source batch is contrasted with; stale: those of the target batch before"
     )
 
     @model_validator(mode="after")
@@ -96,4 +95,4 @@ class Options(BaseOptions):
         """Return True if the labelled batch of a step is one of the source domain: the last of each period."""
         if self.source_period is None or (step + 1) % self.source_period:
             return False
-        return (step < steps - self.target_only_steps) == (self.source_schedule == "alternate")
+        return self.source_from_steps <= step < steps - self.source_until_last_steps
