@@ -1,5 +1,6 @@
 """Validation of a network during its training."""
 
+from segbench.core import registry
 from segbench.core.progress import Observer
 from segbench.core.spec import DataSpec, EvaluationSpec, InputSpec, StageSpec
 from segbench.data.dataset import SegDataset
@@ -13,6 +14,8 @@ from .runtime import Runtime
 def validation_split(stage: StageSpec) -> DataSpec | None:
     """Return the validation split of the primary stream's data set; None without one, or if nothing validates."""
     data = stage.primary_stream.data
+    if not registry.options_of("method", stage.method.name).validates:
+        return None
     if stage.schedule.validate_every is None or "val" not in facts(data.name).splits:
         return None
     return data.model_copy(update={"splits": ("val",), "subset": None, "unlabelled_rest": False})

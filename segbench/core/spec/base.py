@@ -33,6 +33,7 @@ class Options(Spec):
         SMOKE: the same for the smoke budget.
         across_images: names of the quantities that a method computes over all images of a forward pass, so that its
             losses on micro-batches do not add up to the loss of the batch. Empty: they do.
+        validates: False if a method trains no classifier, so that scores of its network would mean nothing.
         whole_batches: why a method needs all images of a batch in one forward pass; None: micro-batches are possible.
         can_emit: values of a stage's ``emits`` that a method serves.
     """
@@ -40,6 +41,7 @@ class Options(Spec):
     SMALL: ClassVar[Mapping[str, Any]] = {}
     SMOKE: ClassVar[Mapping[str, Any]] = {}
     across_images: ClassVar[tuple[str, ...]] = ()
+    validates: ClassVar[bool] = True
     whole_batches: ClassVar[str | None] = None
     can_emit: ClassVar[tuple[str, ...]] = ("weights",)
 

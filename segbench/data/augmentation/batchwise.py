@@ -93,6 +93,11 @@ class BatchAugmenter:
         self._positions = range(batch_total) if positions is None else positions
         self._seed, self._stream = seed, name_key(stream)
 
+    @property
+    def positions(self) -> range:
+        """This process's images of the batch."""
+        return self._positions
+
     def __call__(
         self,
         images: Tensor,

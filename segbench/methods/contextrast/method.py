@@ -43,7 +43,7 @@ class Contextrast(Supervised):
         self.heads = ProjectionHeads(segmentor.layer_channels, options.embedded_layers(), dim=options.embedding_dim)
 
     def forward(self, batches: dict[str, Batch], info: StepInfo) -> dict[str, Tensor]:
-        batch = batches["labelled"]
+        batch = self.joined(batches)
         output, losses = self.segment(batch, info)
         if info.step < self.options.starts_at_step:
             return {**losses, "pa": self.heads.zero()}
@@ -60,7 +60,7 @@ class Contextrast(Supervised):
         return {**losses, "pa": self.options.alpha * loss}
 
     def loss_normalizers(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
-        target = batches["labelled"].target
+        target = self.joined(batches).target
         return {**super().loss_normalizers(batches), "pa": target.new_full((), len(target))}
 
     def training_pass(self, images: Tensor) -> object:

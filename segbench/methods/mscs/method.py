@@ -31,7 +31,7 @@ class MultiCrossScale(Supervised):
         self.heads = ProjectionHeads(segmentor.layer_channels, options.embedded_layers(), dim=options.embedding_dim)
 
     def forward(self, batches: dict[str, Batch], info: StepInfo) -> dict[str, Tensor]:
-        options, batch = self.options, batches["labelled"]
+        options, batch = self.options, self.joined(batches)
         output, losses = self.segment(batch, info)
         samples = self._samples(self.heads(output.layers), batch.target, info)
         within = cross = self.heads.zero()
@@ -47,7 +47,7 @@ class MultiCrossScale(Supervised):
         return {**losses, "cms": options.alpha * within, "ccs": options.alpha * cross}
 
     def loss_normalizers(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
-        target = batches["labelled"].target
+        target = self.joined(batches).target
         images = target.new_full((), len(target))
         return {**super().loss_normalizers(batches), "cms": images, "ccs": images}
 

@@ -54,7 +54,7 @@ class PixelContrast(Supervised):
         self._new_at = (-1, -1)  # step and micro-batch
 
     def forward(self, batches: dict[str, Batch], info: StepInfo) -> dict[str, Tensor]:
-        options, batch = self.options, batches["labelled"]
+        options, batch = self.options, self.joined(batches)
         output, losses = self.segment(batch, info)
         contrasts = info.step >= options.starts_after_steps
         if not contrasts and self.memory is None:
@@ -77,7 +77,7 @@ class PixelContrast(Supervised):
         return {**losses, "contrast": options.weight * options.temperature / options.base_temperature * loss}
 
     def loss_normalizers(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
-        target = batches["labelled"].target
+        target = self.joined(batches).target
         return {**super().loss_normalizers(batches), "contrast": target.new_full((), len(self._groups(len(target))))}
 
     def after_step(self, info: StepInfo) -> None:

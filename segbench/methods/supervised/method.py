@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -17,11 +18,13 @@ from segbench.losses.hard_pixels import hard_cross_entropy
 from segbench.losses.resize import resize_labels
 from segbench.methods.base import Method, ParamGroup
 from segbench.methods.step import StepInfo
+from segbench.methods.streams import join
 
 from .extra import build_extra, mean_over_groups
 from .options import Options
 
 if TYPE_CHECKING:
+    from segbench.core.spec import InputSpec, StreamSpec
     from segbench.data.batch import Batch
     from segbench.models.segmentor import Segmentor, SegmentorOutput
 
@@ -43,7 +46,7 @@ class Supervised(Method):
 
     def __init__(self, options: Options, segmentor: Segmentor, *, num_classes: int, seed: int) -> None:
         super().__init__(segmentor, seed=seed)
-        self.num_classes = num_classes
+        self.num_classes, self.streams = num_classes, options.streams
         self.ce_weight, self.aux_weight = options.ce_weight, options.aux_weight
         self.loss_at, self.aux_loss_at = options.loss_at, options.aux_loss_at or options.loss_at
         self.ohem = options.ohem
@@ -60,10 +63,20 @@ class Supervised(Method):
         self._loss_sizes: dict[str, Size] = {}  # (h, w) of the labels that each cross-entropy was last taken on
 
     def forward(self, batches: dict[str, Batch], info: StepInfo) -> dict[str, Tensor]:
-        return self.segment(batches["labelled"], info)[1]
+        return self.segment(self.joined(batches), info)[1]
+
+    def see_data(self, streams: Mapping[str, StreamSpec], *, input: InputSpec, images: Mapping[str, int]) -> None:
+        missing = [name for name in self.streams if name not in streams]
+        if missing:
+            fault = f"The method joins the stream {missing[0]!r}; the stage has {', '.join(streams)}."
+            raise InvalidFault(fault, next="segbench list")
+
+    def joined(self, batches: Mapping[str, Batch]) -> Batch:
+        """Return the batch of all streams that the options name."""
+        return join(batches, self.streams)
 
     def loss_normalizers(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
-        target, ohem, extra = batches["labelled"].target, self.ohem, self.extra_options
+        target, ohem, extra = self.joined(batches).target, self.ohem, self.extra_options
         groups: dict[str, int | None] = {}  # images of a group, of losses that are means over groups
         if ohem is not None:
             groups |= dict.fromkeys(("ce", "aux") if ohem.on == "all" else ("ce",), ohem.images_per_group)

@@ -53,6 +53,14 @@ class Options(BaseOptions):
     )
     ohem: HardPixels | None = setting(None, description="which pixels the cross-entropy counts; None: all labelled")
     extra_loss: ExtraLoss | None = setting(None, description="a loss beside the cross-entropy")
+    streams: tuple[str, ...] = setting(("labelled",), description="streams that are joined to one batch")
+
+    @field_validator("streams")
+    @classmethod
+    def _streams_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError("streams must name at least one stream, each once")
+        return value
 
     def across_images_of(self, images: int) -> dict[str, tuple[int, ...]]:
         found = super().across_images_of(images)

@@ -1,0 +1,1 @@
+"""Contrastive pre-training by labels (Contrastive Learning for Label Efficient Semantic Segmentation)."""
