@@ -74,11 +74,17 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr * group["lr_multiplier"]
 
 
-def update(optimizer: torch.optim.Optimizer) -> None:
+def update(optimizer: torch.optim.Optimizer, *, reset: bool = False) -> None:
     """Do one step, in which groups with more `ParamGroup.updates_per_step` are updated that often.
 
     Every further update is a full one with the same gradient. The gradients of groups that are done are dropped.
+
+    Args:
+        optimizer: its gradients are there.
+        reset: forget all moments first, as if it had just been made.
     """
+    if reset:
+        optimizer.state.clear()
     optimizer.step()
     wanted = [group.get("updates_per_step", 1) for group in optimizer.param_groups]  # not in older saved states
     for done in range(1, max(wanted)):

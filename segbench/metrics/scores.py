@@ -84,6 +84,11 @@ def mean_dice(tally: Tally, *, absent: Absent) -> Scores:
     return class_mean(dice_per_class(tally), absent=absent)
 
 
+def micro_dice(tally: Tally) -> Scores:
+    """Return 2 sum TP / (sum P + sum T) over the classes, (...); with one label a pixel, the pixel accuracy."""
+    return _ratio(2 * tally.true_positive.sum(-1), tally.predicted.sum(-1) + tally.target.sum(-1))
+
+
 def mean_class_accuracy(tally: Tally, *, absent: Absent) -> Scores:
     """Return the mean recall over the classes, (...); a class is ``absent`` here if it is never labelled."""
     return class_mean(accuracy_per_class(tally), absent=absent)

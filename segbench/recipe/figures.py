@@ -55,7 +55,8 @@ class Figure:
 
     ``printed`` is the string as printed; ``read_as`` corrects an obvious misprint. ``over`` is the row that a gain or
     an increase is over, or that a time is compared with: times of two machines compare as ratios only. ``tolerance`` is
-    the distance of the authors' own code from the value, according to ``tolerance_source``.
+    the distance of the authors' own code from the value, according to ``tolerance_source``. ``average`` is that of
+    a Dice coefficient: over the classes, or micro, pooled over them.
     """
 
     table: str
@@ -71,6 +72,7 @@ class Figure:
     note: str | None = None
     tolerance: float = 0.0
     tolerance_source: str = ""
+    average: Literal["class", "micro"] = "class"
 
     @property
     def value(self) -> float:
@@ -96,6 +98,11 @@ class Figure:
     def base_metric(self) -> str:
         """Metric without the suffix ``_gain`` or ``_increase_percent``."""
         return self.metric.removesuffix(GAIN).removesuffix(INCREASE)
+
+    @property
+    def measured_as(self) -> str:
+        """Name of the measured value in a record."""
+        return f"{self.base_metric}_micro" if self.average == "micro" else self.base_metric
 
     @property
     def kind(self) -> Kind:

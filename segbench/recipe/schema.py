@@ -81,6 +81,7 @@ class FigureEntry(_Closed):
     runs: int | None = Field(None, ge=1)
     note: StrictStr | None = None
     tolerance: Tolerance | None = None
+    average: Literal["class", "micro"] = "class"
 
     @model_validator(mode="before")
     @classmethod
@@ -115,6 +116,8 @@ class FigureGroup(_Closed):
                 faults.append(f"{name}: a gain or increase must name the row it is over")
             elif entry.over is not None and not relative and not timed:
                 faults.append(f"{name}: only a gain, an increase or a time can name a row it is over")
+            if entry.average == "micro" and name != "dice":
+                faults.append(f"{name}: only a Dice coefficient can be a micro average")
             if entry.tolerance is not None and (metric is None or metric.kind in ("exact", "time")):
                 faults.append(f"{name}: only a figure that is judged by its spread over seeds can have a tolerance")
         if not self.metrics and not self.iou:

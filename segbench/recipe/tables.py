@@ -84,6 +84,7 @@ class Table:
                     entry.over, entry.runs or group.runs, entry.note or group.note,
                     entry.tolerance.points if entry.tolerance else 0.0,
                     entry.tolerance.source if entry.tolerance else "",
+                    entry.average,
                 )
                 for metric, class_name, entry in entries
             ]  # fmt: skip

@@ -200,7 +200,7 @@ def value_of(record: Record, figure: Figure) -> float | None:
         classes = {class_key(name): value for name, value in record.per_class.items()}
         value = classes.get(class_key(figure.class_name))
     else:
-        value = record.figures.get(figure.base_metric)
+        value = record.figures.get(figure.measured_as)
     return value if value is not None and math.isfinite(value) else None
 
 

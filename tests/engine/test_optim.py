@@ -258,3 +258,16 @@ def test_a_saved_state_from_before_updates_were_counted() -> None:
     method.once.grad = torch.ones_like(method.once)
     update(optimizer)
     assert method.once.item() == pytest.approx(sgd_by_hand(3.0, [1.0], updates=1), rel=1e-12)
+
+
+def test_an_optimiser_that_forgets_descends_along_signs() -> None:
+    """Adam's first step: lr g / (|g| + eps), every time."""
+    parameter = torch.nn.Parameter(torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64))
+    optimizer = torch.optim.Adam([parameter], lr=0.1)
+    value = parameter.detach().clone()
+    for gradient in ([0.5, -0.01, 0.0], [-3.0, 0.2, 1e-9]):
+        parameter.grad = torch.tensor(gradient, dtype=torch.float64)
+        update(optimizer, reset=True)
+        g = torch.tensor(gradient, dtype=torch.float64)
+        value = value - 0.1 * g / (g.abs() + 1e-8)
+    torch.testing.assert_close(parameter.detach(), value)

@@ -16,6 +16,7 @@ class OptimizerSpec(Spec):
     no_decay: tuple[Literal["norm", "bias", "position", "depthwise"], ...] = setting(
         (), description="parameters without weight decay; depthwise: kernels of depthwise convolutions"
     )
+    reset_each_step: bool = setting(False, description="it forgets its moments before every step")
 
 
 class PolicySpec(Spec):

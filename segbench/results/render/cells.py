@@ -83,6 +83,8 @@ def note(entry: FigureVerdict) -> str:
         remarks.append(entry.shown.label)
     if entry.figure.tolerance:
         remarks.append(f"tolerance {entry.figure.tolerance:g}: {entry.figure.tolerance_source}")
+    if entry.figure.average == "micro":
+        remarks.append("pooled over the classes, which equals the pixel accuracy")
     if entry.figure.runs > 1:
         remarks.append(f"mean of {entry.figure.runs} runs")
     if entry.figure.note:
