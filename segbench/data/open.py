@@ -14,6 +14,7 @@ from .dataset import Sample, SegDataset
 from .facts import DatasetOptions, require_split
 from .generated import render
 from .handle import DatasetHandle, find_dataset
+from .label_sets import Relabelled, open_label_set
 from .prepared.cache import Split
 from .prepared.folder import CacheUse, open_folder, splits_of
 from .prepared.ram_cache import RamCached, RamLimit
@@ -33,6 +34,7 @@ def open_dataset(
     ram_bytes: int = RAM_BYTES,
     cache: CacheUse = "use",
     observer: Observer = SILENT,
+    labels: Path | None = None,
 ) -> SegDataset:
     """Open the data set of a spec; lists folders, and reads no image unless images are to be prepared.
 
@@ -49,12 +51,22 @@ def open_dataset(
         cache: ``make`` prepares what is not prepared yet if there is room, as for training; ``use`` takes what is
             prepared; ``off`` decodes on every read.
         observer: told of preparation.
+        labels: folder of the label set that takes the place of the labels; needed if the spec's come from a stage.
 
     Raises:
         UsageFault: unknown data set or split.
-        InvalidFault: the class table does not belong to the data set, or the subset rule is not supported.
+        InvalidFault: the class table does not belong to the data set, the subset rule is not supported, or the labels
+            come from a stage and there are none.
         MissingFault: the folder or one of its files is missing.
     """
+    if spec.labels_from is not None:
+        if labels is None:
+            raise InvalidFault(f"data {spec.name}: its labels come from stage {spec.labels_from!r}, which gave none.")
+        bare = spec.model_copy(update={"labels_from": None, "labels_threshold": None})
+        images = open_dataset(
+            bare, root=root, seed=seed, options=options, ram_bytes=ram_bytes, cache=cache, observer=observer
+        )
+        return Relabelled(images, open_label_set(labels))
     found = find_dataset(spec.name, root, options=options)
     table = _table(spec, found)
     dataset: SegDataset

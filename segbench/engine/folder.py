@@ -14,7 +14,6 @@ from segbench.core.errors import Busy, InvalidFault, first_line
 
 STATE, LAST, BEST, SUMMARY = "state.pt", "last.safetensors", "best.safetensors", "summary.json"
 REFRESHED = "refreshed.safetensors"  # better than the best, see `Method.refresh`
-PSEUDO_LABELS = "pseudo_labels"
 
 
 @dataclass

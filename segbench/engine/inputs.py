@@ -17,12 +17,12 @@ class StageInputs:
 
     Attributes:
         weights: weights that the network starts from; None: the stage's initial weights.
-        pseudo_labels: folder that an earlier stage has filled (``emits: pseudo_labels``).
+        labels: folders of the label sets of the streams whose labels come from an earlier stage, by stream.
         networks: weights of earlier stages by stage name; a method takes those that it needs.
     """
 
     weights: Path | None = None
-    pseudo_labels: Path | None = None
+    labels: Mapping[str, Path] = field(default_factory=dict)
     networks: Mapping[str, Path] = field(default_factory=dict)
 
 

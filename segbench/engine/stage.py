@@ -52,7 +52,9 @@ def run_stage(
         done = read_summary(folder)
         if done is not None:
             return done
-        data = open_stage_data(stage, seed=seed, data_root=data_root, cache=cache, observer=observer)
+        data = open_stage_data(
+            stage, seed=seed, data_root=data_root, cache=cache, observer=observer, labels=inputs.labels
+        )
         return train_stage(
             stage, data, folder, training=training, seed=seed, runtime=runtime, inputs=inputs, observer=observer
         )

@@ -37,6 +37,7 @@ def open_stage_data(
     data_root: Path | None = None,
     cache: CacheUse = "make",
     observer: Observer = SILENT,
+    labels: Mapping[str, Path] | None = None,
 ) -> StageData:
     """Open the data sets of a stage; images are prepared first if ``cache`` says so.
 
@@ -46,16 +47,19 @@ def open_stage_data(
         data_root: folder of all data sets; None for ``SEGBENCH_DATA`` or the user's own.
         cache: use of prepared images, see ``open_dataset``; no result depends on it.
         observer: receives the progress of preparation, and is polled for a stop request.
+        labels: folders of the label sets of streams whose labels come from an earlier stage.
 
     Raises:
         UsageFault, InvalidFault, MissingFault: as of ``open_dataset``.
         Interrupted: a stop was requested.
     """
 
-    def opened(data: DataSpec, use: CacheUse) -> SegDataset:
-        return open_dataset(seeded(data, seed), root=data_root, cache=use, observer=observer.phase("prepare"))
+    def opened(data: DataSpec, use: CacheUse, given: Path | None = None) -> SegDataset:
+        seen = observer.phase("prepare")
+        return open_dataset(seeded(data, seed), root=data_root, cache=use, observer=seen, labels=given)
 
-    streams = {name: opened(stream.data, cache) for name, stream in stage.streams.items()}
+    sets = labels or {}
+    streams = {name: opened(stream.data, cache, sets.get(name)) for name, stream in stage.streams.items()}
     split = validation_split(stage)
     # Never prepared for validations alone.
     validation = None if split is None else opened(split, "off" if cache == "off" else "use")

@@ -24,7 +24,6 @@ from segbench.methods.step import StepInfo
 
 from .batches import stage_batches
 from .clock import StepClock
-from .finish import finish_method
 from .folder import BEST, LAST, REFRESHED, STATE, SUMMARY, Summary
 from .gathering import gather
 from .inputs import NO_INPUTS, StageInputs, needed_stages, open_networks
@@ -91,7 +90,7 @@ class TrainingRun:
         self.method: Method = build_method(self.stage, num_classes=classes.num_classes, seed=self.seed, images=images)
         segmentor = self.method.segmentor
         if needed_stages(self.stage):
-            self.method.receive(open_networks(self.stage, inputs), pseudo_labels=inputs.pseudo_labels)
+            self.method.receive(open_networks(self.stage, inputs))
         state = training_state.load_state(self.folder / STATE)
         note_labelled(self.stage, self.folder, self.data.streams, seed=self.seed, goes_on=state is not None)
         if state is None and inputs.weights is not None:
@@ -343,15 +342,6 @@ class TrainingRun:
         self.observer.note(f"goes on from step {self.step:,}")
 
     def _finish(self) -> Summary:
-        finish_method(
-            self.method,
-            self.stage,
-            self.folder,
-            self.data.streams,
-            step=self.step,
-            runtime=self.runtime,
-            observer=self.observer,
-        )
         self._save_weights(LAST)
         refreshed = self._refresh()
         last = self.curve[-1]

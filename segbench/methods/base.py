@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -139,7 +138,7 @@ class Method(nn.Module, ABC):
             InvalidFault: the method needs other streams.
         """
 
-    def receive(self, networks: Mapping[str, Segmentor], *, pseudo_labels: Path | None) -> None:
+    def receive(self, networks: Mapping[str, Segmentor]) -> None:
         """Take over results of the earlier stages that `Options.needs_stages` names; not called if it names none.
 
         Called once per run, also when a training resumes: after construction, before parameters are grouped and before
@@ -147,7 +146,6 @@ class Method(nn.Module, ABC):
 
         Args:
             networks: the networks by stage name, on the CPU, in evaluation mode, without gradients.
-            pseudo_labels: folder that one of these stages has filled; None if none has.
         """
 
     def param_groups(self) -> list[ParamGroup]:
@@ -193,16 +191,6 @@ class Method(nn.Module, ABC):
         """Let the network, which has its best weights again, see a batch: in training mode, without gradients.
 
         Its state afterwards is validated, and scored wherever the best weights are if it is better than they are.
-        """
-
-    def finish_stage(self, folder: Path, images: Callable[[str], Iterator[Batch]]) -> None:
-        """Write what the stage emits beside its weights; called once, after the last validation.
-
-        Gradients are off and all modules are in evaluation mode. A run that is killed meanwhile calls it again.
-
-        Args:
-            folder: folder to write into, empty; it exists only if the stage emits more than weights.
-            images: function of a stream's name that yields its images whole, one at a time, in order.
         """
 
     def training_pass(self, images: Tensor) -> object:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from segbench.core import registry
 from segbench.core.micro_batch import cut_fault
 from segbench.core.spec import CostSpec, EvaluationSpec, ScheduleSpec, StageSpec, TrainingSpec, WeightsSpec
 from segbench.core.spec.stage import default_primary
@@ -17,7 +18,7 @@ from .tree import deep_merge
 
 STREAM = "labelled"
 STAGE_SECTIONS = ("data", "augmentation", "model", "weights", "method", "schedule")
-_STAGE_KEYS = (*STAGE_SECTIONS, "from", "emits", "primary", "streams")
+_STAGE_KEYS = (*STAGE_SECTIONS, "from", "primary", "streams")
 _EVALUATION_DATA = ("scale", "size", "resize", "source", "images")
 
 
@@ -52,6 +53,7 @@ def build(tree: dict[str, Any], *, seed: int = 0) -> Protocol:
         return Protocol(faults=tuple(findings.faults))
     cost = components.typed(CostSpec, tree["cost"], "cost", findings) if "cost" in tree else None
     stages = _stages(tree, findings)
+    _check_stage_names(stages, findings)
     training = None
     if stages and not findings.faults:
         try:
@@ -105,11 +107,31 @@ def _stage(
     built["schedule"] = _canonical_micro_batch(built["schedule"], batches, f"{prefix}schedule.micro_batch", findings)
     if built["schedule"] is None:
         return None
-    rest = {key: overlay[key] for key in ("emits", "primary") if key in overlay}
+    rest = {key: overlay[key] for key in ("primary",) if key in overlay}
     if rest.get("primary") == default_primary(streams):
         del rest["primary"]  # the default, which must not change an id
     own = {**built, **rest, "name": name, "starts_from": overlay.get("from"), "streams": streams}
     return components.typed(StageSpec, own, prefix.rstrip("."), findings)
+
+
+def _check_stage_names(stages: list[StageSpec], findings: Findings) -> None:
+    """Add a fault for every reference to a stage that is no earlier one."""
+    seen: list[str] = []
+    for stage in stages:
+        named = [("from", stage.starts_from)] if stage.starts_from is not None else []
+        named += [
+            (f"streams.{name}.data.labels_from", stream.data.labels_from)
+            for name, stream in stage.streams.items()
+            if stream.data.labels_from is not None
+        ]
+        if registry.is_registered("method", stage.method.name):
+            options = registry.options_of("method", stage.method.name).model_validate(stage.method.options)
+            named += [("method", name) for name in options.needs_stages()]
+        for place, name in named:
+            if name not in seen:
+                fault = f"no earlier stage {name!r}. {registry.choices(str(name), seen, word='Stages before it')}"
+                findings.faults.append((f"stages.{stage.name}.{place}", fault))
+        seen.append(stage.name)
 
 
 def _canonical_micro_batch(schedule: Any, batches: list[int], place: str, findings: Findings) -> ScheduleSpec | None:

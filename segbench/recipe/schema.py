@@ -215,7 +215,6 @@ class StageEntry(_Closed):
 
     name: PlainName
     from_: StrictStr | None = Field(None, alias="from")
-    emits: StrictStr | None = None
     primary: StrictStr | None = None
     streams: dict[PlainName, StreamEntry] = {}
     data: Tree = {}

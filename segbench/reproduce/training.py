@@ -1,15 +1,17 @@
 """Training of all stages of a job."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from segbench.core import atomic
 from segbench.core.errors import InvalidFault
 from segbench.core.progress import SILENT, Observer
-from segbench.core.spec import EvaluationSpec, TrainingSpec
+from segbench.core.spec import EvaluationSpec, StageSpec, TrainingSpec
 from segbench.data.open import open_dataset
-from segbench.engine.folder import BEST, LAST, PSEUDO_LABELS, REFRESHED, Summary, read_summary
+from segbench.engine.folder import BEST, LAST, REFRESHED, Summary, read_summary
 from segbench.engine.inputs import StageInputs
 from segbench.engine.labelled import labelled
+from segbench.engine.labelling import make_label_set
 from segbench.engine.runtime import Runtime
 from segbench.engine.stage import run_stage
 
@@ -31,12 +33,14 @@ def train(
     """
     found: list[tuple[Path, Summary]] = []
     weights: dict[str, Path] = {}
-    labels: Path | None = None
+    folders_of: dict[str, tuple[Path, str]] = {}  # of each stage, with the id of the stages up to it
     for number, stage in enumerate(training.stages, 1):
         prefix = training.prefix_id(number)
         folder = folders.store.training_folder(prefix)
+        labels: dict[str, Path] = {}
         if read_summary(folder) is None:
             require_verified(needed_splits([stage]), folders)
+            labels = _label_sets(stage, folders_of, training.seed, folders, runtime, observer)
         atomic.write_json(folder / "training.json", training.canonical())
         summary = run_stage(
             stage,
@@ -47,16 +51,44 @@ def train(
             data_root=folders.data,
             inputs=StageInputs(
                 weights=weights[stage.starts_from] if stage.starts_from else None,
-                pseudo_labels=labels,
+                labels=labels,
                 networks=dict(weights),
             ),
             cache="make" if folders.use_cache else "off",
             observer=observer,
         )
         weights[stage.name] = folder / LAST
-        labels = folder / PSEUDO_LABELS if stage.emits == "pseudo_labels" else labels
+        folders_of[stage.name] = folder, prefix
         found.append((folder, summary))
     return found[-1]
+
+
+def _label_sets(
+    stage: StageSpec,
+    stages: Mapping[str, tuple[Path, str]],
+    seed: int,
+    folders: Folders,
+    runtime: Runtime,
+    observer: Observer,
+) -> dict[str, Path]:
+    """Let earlier stages label the images of a stage that takes their labels; return the label sets by stream."""
+    found = {}
+    for name, stream in stage.streams.items():
+        if stream.data.labels_from is None:
+            continue
+        folder, training = stages[stream.data.labels_from]
+        found[name] = make_label_set(
+            folder / LAST,
+            stream.data,
+            stage=stream.data.labels_from,
+            training=training,
+            seed=seed,
+            runtime=runtime,
+            data_root=folders.data,
+            cache="make" if folders.use_cache else "off",
+            observer=observer,
+        )
+    return found
 
 
 def require_scorable(job: TrainingJob, folders: Folders) -> None:

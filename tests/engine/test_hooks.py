@@ -1,13 +1,12 @@
 """Hooks of a method: networks of earlier stages, validations, the end of a stage, several updates, a moving average."""
 
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from segbench.checkpoints.weights_file import load_weights
@@ -15,7 +14,7 @@ from segbench.core import registry
 from segbench.core.errors import Interrupted, InvalidFault
 from segbench.core.spec import Choice, Options, StageSpec, StreamSpec, setting
 from segbench.data.batch import Batch
-from segbench.engine.folder import BEST, LAST, PSEUDO_LABELS, SUMMARY
+from segbench.engine.folder import BEST, LAST
 from segbench.engine.inputs import StageInputs
 from segbench.losses.cross_entropy import cross_entropy, labelled_weight
 from segbench.methods.base import Best, Method, ParamGroup
@@ -30,8 +29,6 @@ UNLABELLED = StreamSpec(data=DATA.model_copy(update={"splits": ("val",)}), crop=
 
 class TeacherOptions(Options):
     """Every hook at once."""
-
-    can_emit: ClassVar[tuple[str, ...]] = ("weights", "pseudo_labels")
 
     guide: str | None = setting(None, description="stage whose frozen network takes part")
     updates: int = setting(1, description="updates of the classifier a step")
@@ -62,10 +59,9 @@ class MeanTeacher(Method):
                 frozen.eval()
         return self
 
-    def receive(self, networks: Mapping[str, Segmentor], *, pseudo_labels: Path | None) -> None:
+    def receive(self, networks: Mapping[str, Segmentor]) -> None:
         (self.guide,) = networks.values()
         assert not self.guide.training and not any(each.requires_grad for each in self.guide.parameters())
-        self.labels = pseudo_labels
 
     def param_groups(self) -> list[ParamGroup]:
         (group,) = super().param_groups()
@@ -99,14 +95,6 @@ class MeanTeacher(Method):
         with torch.no_grad():
             self.segmentor.decoder.classifier.weight *= 0.9
 
-    def finish_stage(self, folder: Path, images: Callable[[str], Iterator[Batch]]) -> None:
-        assert not self.training and not torch.is_grad_enabled()
-        if folder.exists():
-            assert not any(folder.iterdir())
-            for number, batch in enumerate(images("unlabelled")):
-                labels = self.segmentor(batch.images).logits.argmax(1)[0].to(torch.uint8)
-                Image.fromarray(labels.numpy()).save(folder / f"{number}.png")
-
     def predictor(self) -> Segmentor:
         network = self.teacher.network if self.options.evaluated == "teacher" else self.segmentor
         assert isinstance(network, Segmentor)
@@ -122,12 +110,11 @@ def _registered() -> Iterator[None]:
     registry.remove("method", NAME)
 
 
-def teacher_stage(*, emits: str = "weights", steps: int = 6, every: int | None = 2, **options: Any) -> StageSpec:
+def teacher_stage(*, steps: int = 6, every: int | None = 2, **options: Any) -> StageSpec:
     spec = stage(steps=steps, validate_every=every)
     changes = {
         "streams": {"unlabelled": UNLABELLED, **spec.streams},
         "method": Choice(name=NAME, options=options),
-        "emits": emits,
     }
     return StageSpec.model_validate({**dict(spec), **changes})
 
@@ -196,36 +183,6 @@ def test_earlier_networks_take_part_and_must_be_there(tmp_path: Path) -> None:
     assert not same(last(tmp_path / "guided"), last(tmp_path / "alone"))
     with pytest.raises(InvalidFault, match="needs the stage 'first'; stages before it: none"):
         train(spec, tmp_path / "lost")
-
-
-def test_pseudo_labels_are_written_and_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stop between two images keeps the steps; what was half written is written again."""
-    spec = teacher_stage(emits="pseudo_labels", steps=2, every=None)
-    with pytest.raises(Interrupted, match="Saved at step 2, before the stage ended"):
-        train(spec, tmp_path / "first", stop=after(2 + 2))
-    folder = tmp_path / "first" / PSEUDO_LABELS
-    assert len(list(folder.iterdir())) == 1 and not (tmp_path / "first" / SUMMARY).exists()
-    train(spec, tmp_path / "first")
-    assert sorted(path.name for path in folder.iterdir()) == [f"{number}.png" for number in range(5)]
-
-    given: list[Path | None] = []
-    receive = MeanTeacher.receive
-
-    def seen(self: MeanTeacher, networks: Mapping[str, Segmentor], *, pseudo_labels: Path | None) -> None:
-        given.append(pseudo_labels)
-        receive(self, networks, pseudo_labels=pseudo_labels)
-
-    monkeypatch.setattr(MeanTeacher, "receive", seen)
-    inputs = StageInputs(pseudo_labels=folder, networks={"first": tmp_path / "first" / LAST})
-    train(teacher_stage(guide="first", steps=1, every=None), tmp_path / "second", inputs=inputs)
-    assert given == [folder]
-
-
-def test_a_method_that_promises_labels_and_writes_none_is_a_bug(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(MeanTeacher, "finish_stage", Method.finish_stage)
-    with pytest.raises(ValueError, match="has written no pseudo-labels"):
-        train(teacher_stage(emits="pseudo_labels", steps=1, every=None), tmp_path)
-    assert not (tmp_path / SUMMARY).exists()
 
 
 def test_the_primary_stream_validates_whatever_comes_first() -> None:

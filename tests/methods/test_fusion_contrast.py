@@ -34,7 +34,7 @@ def make(segmentor):
             teacher.norm = torch.nn.BatchNorm2d(3)
             plain = teacher.forward
             teacher.forward = lambda images: plain(teacher.norm(images))
-            method.receive({"teacher": teacher.requires_grad_(False).eval()}, pseudo_labels=None)
+            method.receive({"teacher": teacher.requires_grad_(False).eval()})
         return method.train()
 
     return made

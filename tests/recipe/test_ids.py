@@ -94,7 +94,7 @@ SAME = [
     ("  base:\n", "  basis:\n"),
     ("rows:", "weights: {backbone: random}\naugmentation: {flip: 0.0}\nrows:"),
     ("rows:", "stages: [{name: train}]\nrows:"),
-    ("rows:", "stages: [{name: train, emits: weights, streams: {labelled: {batch_total: 4}}}]\nrows:"),
+    ("rows:", "stages: [{name: train, streams: {labelled: {batch_total: 4}}}]\nrows:"),
     ("rows:", "stages: [{name: train, primary: labelled}]\nrows:"),
     ("rows:", "evaluation: {split: val}\nrows:"),
 ]

@@ -109,7 +109,7 @@ stages:
       second: {batch_total: 0}
   - name: last
     from: frist
-    emits: labels
+    streams: {labelled: {data: {labels_from: thrid}}}
 rows:
   only:
     figures: {camvid.test: {miou: "70.0"}}
@@ -139,14 +139,15 @@ def test_all_faults_of_a_protocol_at_once_where_they_are_written(write):
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("steps: 0", "steps: 5", "starts from 'frist', which is no earlier stage"),
-        ("emits: labels", "emits: 5", "stages.last.emits: input should be"),
+        ("frist", "fist", "stages.last.from: no earlier stage 'fist'. Close: first"),
+        ("thrid", "last", "stages.last.streams.labelled.data.labels_from: no earlier stage 'last'"),
+        ("thrid", "first, labels_threshold: 2", "labels_threshold: input should be"),
+        ("{name: contextrast}", "{name: fusion-contrast, teacher_stage: techer}", "no earlier stage 'techer'"),
     ],
 )
 def test_faults_of_stages(write, old, new, sentence):
     text = (HEAD + STAGED).replace("batch_total: 0", "batch_total: 2").replace(old, new)
-    text = text if "emits" in old else text.replace("    emits: labels\n", "")
-    text = text.replace("emits: 5", "emits: five").replace("steps: 0", "steps: 5").replace("images: 0", "images: 1")
+    text = text.replace("steps: 0", "steps: 5").replace("images: 0", "images: 1")
     with pytest.raises(InvalidFault, match=sentence):
         resolve(write(one=text), "made-one", "only", "camvid")
 

@@ -32,7 +32,7 @@ def unsupported_by_hand(resolved) -> set[str]:
     return found | (set() if resolved.ran.cost else not_built_by_hand(tree))
 
 
-BUILT = {"emits": ("weights",), "ema_decay": (None,)}
+BUILT = {"ema_decay": (None,)}
 
 
 def not_built_by_hand(tree) -> set[str]:

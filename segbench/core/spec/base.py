@@ -35,7 +35,6 @@ class Options(Spec):
             losses on micro-batches do not add up to the loss of the batch. Empty: they do.
         validates: False if a method trains no classifier, so that scores of its network would mean nothing.
         whole_batches: why a method needs all images of a batch in one forward pass; None: micro-batches are possible.
-        can_emit: values of a stage's ``emits`` that a method serves.
     """
 
     SMALL: ClassVar[Mapping[str, Any]] = {}
@@ -43,14 +42,13 @@ class Options(Spec):
     across_images: ClassVar[tuple[str, ...]] = ()
     validates: ClassVar[bool] = True
     whole_batches: ClassVar[str | None] = None
-    can_emit: ClassVar[tuple[str, ...]] = ("weights",)
 
     def across_images_of(self, images: int) -> dict[str, tuple[int, ...]]:
         """Return for each quantity computed over several images the group sizes into which ``images`` are divided."""
         return dict.fromkeys(self.across_images, (images,))
 
     def needs_stages(self) -> tuple[str, ...]:
-        """Return the names of the earlier stages whose networks and pseudo-labels a method is handed."""
+        """Return the names of the earlier stages whose networks a method is handed."""
         return ()
 
     def unread(self) -> frozenset[str]:

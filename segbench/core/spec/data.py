@@ -55,6 +55,18 @@ class DataSpec(Spec):
     subset: SubsetSpec | None = None
     unlabelled_rest: bool = setting(False, description="the images outside the subset, without labels")
     images: int | None = setting(None, gt=0, description="number of images to generate (generated source only)")
+    labels_from: str | None = setting(
+        None, description="earlier stage whose network gives the labels in the end, in place of the data set's own"
+    )
+    labels_threshold: float | None = setting(
+        None, ge=0, le=1, description="pixels of which that network is less sure have no label; None: all have one"
+    )
+
+    @model_validator(mode="after")
+    def _threshold_of_labels(self) -> Self:
+        if self.labels_threshold is not None and self.labels_from is None:
+            raise ValueError("labels_threshold needs labels_from")
+        return self
 
 
 class StreamSpec(Spec):

@@ -1,7 +1,7 @@
 """One stage of a training."""
 
 from collections.abc import Iterable
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import model_validator
 
@@ -32,7 +32,6 @@ class StageSpec(Spec):
     weights: WeightsSpec = WeightsSpec()
     method: Choice
     schedule: ScheduleSpec
-    emits: Literal["weights", "pseudo_labels"] = "weights"
     primary: str | None = setting(
         None, description="stream that validates and counts; None: the one named labelled, or else the first"
     )
@@ -49,6 +48,12 @@ class StageSpec(Spec):
         if fault:
             raise ValueError(fault)
         return self
+
+    @property
+    def label_stages(self) -> tuple[str, ...]:
+        """Names of the earlier stages whose networks label images of this one."""
+        found = (stream.data.labels_from for stream in self.streams.values())
+        return tuple(dict.fromkeys(name for name in found if name is not None))
 
     @property
     def primary_name(self) -> str:

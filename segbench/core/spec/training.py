@@ -20,6 +20,9 @@ class TrainingSpec(Spec):
         for stage in self.stages:
             if stage.starts_from is not None and stage.starts_from not in seen:
                 raise ValueError(f"stage {stage.name!r} starts from {stage.starts_from!r}, which is no earlier stage")
+            for name in stage.label_stages:
+                if name not in seen:
+                    raise ValueError(f"stage {stage.name!r} takes labels_from {name!r}, which is no earlier stage")
             seen.add(stage.name)
         return self
 

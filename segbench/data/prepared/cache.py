@@ -125,7 +125,17 @@ class Split:
 
     def _how(self) -> dict[str, Any]:
         """Return the fields of the spec that change pixels: all but the choice of images."""
-        choice = {"name", "source", "classes", "splits", "subset", "unlabelled_rest", "images"}
+        choice = {
+            "name",
+            "source",
+            "classes",
+            "splits",
+            "subset",
+            "unlabelled_rest",
+            "images",
+            "labels_from",
+            "labels_threshold",
+        }
         return {key: value for key, value in self.spec.canonical().items() if key not in choice}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -49,7 +48,7 @@ class FusionContrast(Method):
         self.teacher: Segmentor | None = None
         self.projection: nn.Module = nn.Identity()
 
-    def receive(self, networks: Mapping[str, Segmentor], *, pseudo_labels: Path | None) -> None:
+    def receive(self, networks: Mapping[str, Segmentor]) -> None:
         (name, teacher), *_ = networks.items()
         if teacher.num_classes != self.num_classes:
             fault = (
