@@ -50,7 +50,7 @@ class Table:
         return entry.over or next((name for name in printed if name), None)
 
     def datasets(self, row: str) -> tuple[str, ...]:
-        """Return the data sets of a row in printed order; a row of mere settings has the one it names."""
+        """Return the data sets of a row in printed order; a row of mere settings has the one it or its base names."""
         entry = self.row(row)
         named = dict.fromkeys(key.split(".")[0] for key in entry.figures)
         if named:
@@ -58,6 +58,10 @@ class Table:
         for tree in (entry.data, self.file.data):
             if "name" in tree:
                 return (tree["name"],)
+        if isinstance(entry.base, str):
+            table, _, base = entry.base.partition("/")
+            if table == self.name and base in self.file.rows and base != row:
+                return self.datasets(base)
         return tuple(self.file.base)
 
     def figures(self, row: str | None = None) -> list[Figure]:
