@@ -172,7 +172,10 @@ def _readings_line(plan: "Plan") -> str:
     if not plan.readings:
         return ""
     text = ", ".join(f"{name}={option}" for name, option in plan.readings.items())
-    return f"Open readings used: {text}   (segbench show {plan.table} --readings)"
+    line = f"Open readings used: {text}   (segbench show {plan.table} --readings)"
+    if plan.recollections:
+        line += f"\nRecollections that nobody has checked: {', '.join(plan.recollections)}"
+    return line
 
 
 def _may_start(run: "TableRun", *, yes: bool, no_input: bool) -> None:
@@ -180,13 +183,25 @@ def _may_start(run: "TableRun", *, yes: bool, no_input: bool) -> None:
 
     Raises:
         MissingFault: nothing of the plan can run.
-        UsageFault: a full budget on a CPU without ``--yes``.
+        UsageFault: a full budget on a CPU, or on recollections that were not asked for, without ``--yes``.
         Exit: the user was asked and said no.
     """
     run.require_runnable()
     plan = run.plan
     if not plan.trainings() or yes:
         return
+    if plan.request.budget == "full" and plan.recollections:
+        groups = dict.fromkeys(
+            f"{use.reading.group or use.name}={use.option}"
+            for item in plan.items
+            for use in item.resolved.readings
+            if use.name in plan.recollections
+        )
+        asked = "".join(f" --reading {each}" for each in groups)
+        raise UsageFault(
+            f"{run.target} rests on recollections that nobody has checked: {', '.join(plan.recollections)}.",
+            next=f"segbench reproduce {run.target}{asked}, to take them knowingly, or the same command with --yes",
+        )
     slow = not plan.request.settings or plan.seconds > ASK_SECONDS
     if plan.request.budget == "full" and not run.runtime.is_cuda and slow:
         raise UsageFault(

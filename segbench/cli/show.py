@@ -141,7 +141,8 @@ def _protocol(item: "Resolved") -> None:
     uses = common.table("reading", "option", "confidence", "says", "source")
     for use in item.readings:
         says = use.reading.options[use.option].says
-        uses.add_row(use.name, use.option, use.confidence, Text(says), Text(use.reading.source))
+        certainty = f"{use.confidence}, a recollection" if use.is_recollected else use.confidence
+        uses.add_row(use.name, use.option, certainty, Text(says), Text(use.reading.source))
     if item.readings:
         common.show(
             Text("\nReadings it rests on (another option: --reading NAME=OPTION, all of them: --readings)"), uses
@@ -227,8 +228,10 @@ def _readings(catalog: "Catalog", table: "Table", *, as_json: bool) -> None:
         common.show(Text(f"{name}  [{reading.confidence} confidence]", style="bold"), Text(f"  {reading.question}"))
         for option, meaning in reading.options.items():
             mark = "default" if option == reading.default else ""
-            common.show(Text(f"    {option:16} {mark:8} {meaning.says}"))
-        common.show(Text(f"    source: {reading.source}\n"))
+            says = f"{meaning.says} (a recollection)" if option in reading.recollected else meaning.says
+            common.show(Text(f"    {option:16} {mark:8} {says}"))
+        group = f"    chosen together with others by --reading {reading.group}=OPTION\n" if reading.group else ""
+        common.show(Text(f"    source: {reading.source}\n{group}"))
     common.show(Text(f"Next: segbench reproduce {table.name} --reading NAME=OPTION --dry-run"))
 
 

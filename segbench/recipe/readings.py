@@ -27,6 +27,11 @@ class ReadingUse:
         return self.option == self.reading.default
 
     @property
+    def is_recollected(self) -> bool:
+        """True if nobody has found the option in a text."""
+        return self.option in self.reading.recollected
+
+    @property
     def confidence(self) -> Confidence:
         return self.reading.confidence
 
@@ -49,7 +54,7 @@ def apply(
     """
     available = catalog.readings_of(table)
     networks = {name: network for name, (network, _) in catalog.networks_of(table).items()}
-    _known(table, list(available), wanted)
+    wanted = _ungrouped(table, {name: reading for name, (reading, _) in available.items()}, wanted)
     uses, faults = [], []
     for name, (reading, document) in available.items():
         if not _applies(reading, tree, facts):
@@ -112,13 +117,29 @@ def assign(tree: dict[str, Any], path: str, value: Any, origin: Origin, *, netwo
     return ""
 
 
-def _known(table: Table, available: list[str], wanted: Mapping[str, str]) -> None:
-    for name in wanted:
-        if name not in available:
-            raise UsageFault(
-                f"No reading {name!r} for {table.name}. {choices(name, available)}.",
-                next=f"segbench show {table.name} --readings",
-            )
+def _ungrouped(table: Table, available: Mapping[str, Reading], wanted: Mapping[str, str]) -> dict[str, str]:
+    """Return the wanted options with groups replaced by their readings; what names a reading itself has precedence.
+
+    Raises:
+        UsageFault: unknown reading or group, or no reading of a group has the option.
+    """
+    help_ = f"segbench show {table.name} --readings"
+    groups = {reading.group for reading in available.values() if reading.group}
+    found: dict[str, str] = {}
+    for name, option in wanted.items():
+        if name in groups:
+            members = {key: each for key, each in available.items() if each.group == name}
+            own = [key for key, each in members.items() if option in each.options]
+            if not own:
+                options = dict.fromkeys(each for reading in members.values() for each in reading.options)
+                raise UsageFault(
+                    f"No reading of {name!r} has an option {option!r}; there are {', '.join(options)}.", next=help_
+                )
+            found |= dict.fromkeys(own, option)
+        elif name not in available:
+            known = [*available, *sorted(groups)]
+            raise UsageFault(f"No reading {name!r} for {table.name}. {choices(name, known)}.", next=help_)
+    return found | {name: option for name, option in wanted.items() if name in available}
 
 
 def _applies(reading: Reading, tree: dict[str, Any], facts: Mapping[str, str]) -> bool:

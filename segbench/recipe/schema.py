@@ -145,7 +145,11 @@ class ReadingOption(_Closed):
 
 
 class Reading(_Closed):
-    """A point that the publication leaves open, with the possible answers."""
+    """A point that the publication leaves open, with the possible answers.
+
+    ``recollected`` are the options that somebody remembers and nobody has found in a text: no full training rests on
+    one unasked. ``group`` is a name by which several readings are chosen at once, as far as they have the option.
+    """
 
     question: StrictStr
     options: dict[str, ReadingOption]
@@ -153,11 +157,16 @@ class Reading(_Closed):
     source: StrictStr
     confidence: Confidence
     when: dict[Fact, Any] = {}
+    group: StrictStr | None = None
+    recollected: list[StrictStr] = []
 
     @model_validator(mode="after")
     def _default_exists(self) -> Self:
         if self.default not in self.options:
             raise ValueError(f"the default {self.default!r} is not among the options {', '.join(self.options)}")
+        for option in self.recollected:
+            if option not in self.options:
+                raise ValueError(f"recollected names {option!r}, which is not among the options")
         if len(self.options) < 2:
             raise ValueError("a reading requires at least two options")
         return self

@@ -130,6 +130,17 @@ class Plan:
         return {use.name: use.option for item in self.items for use in item.resolved.readings}
 
     @property
+    def recollections(self) -> dict[str, str]:
+        """Options by reading that nobody has found in a text and that the request does not ask for."""
+        asked = {name for name, _ in self.request.readings}
+        return {
+            use.name: use.option
+            for item in self.items
+            for use in item.resolved.readings
+            if use.is_recollected and not asked & {use.name, use.reading.group}
+        }
+
+    @property
     def seconds(self) -> float:
         """Estimate for everything that runs."""
         return sum(item.seconds or 0.0 for item in self.items)
@@ -250,7 +261,8 @@ def _deviations(resolved: Resolved) -> tuple[dict[str, Any], ...]:
 
 def _check_readings(plan: Plan, request: Request) -> None:
     """Raise on a reading that none of the rows rests on: it would change nothing."""
-    idle = [name for name, _ in request.readings if name not in plan.readings]
+    groups = {use.reading.group for item in plan.items for use in item.resolved.readings}
+    idle = [name for name, _ in request.readings if name not in plan.readings and name not in groups]
     if idle:
         raise UsageFault(
             f"Reading {idle[0]!r} touches none of these rows.", next=f"segbench show {plan.table} --readings"

@@ -57,6 +57,9 @@ def rests_on(report: TableReport) -> tuple[Span, ...]:
             listed = f" ({', '.join(names)})" if confidence == "low" else ""
             parts.append(f"{counted} of {confidence} confidence{listed}")
     text = "Rests on " + " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    recalled = list(dict.fromkeys(use.name for use in uses if use.is_recollected))
+    if recalled:
+        text += f"; recollections that nobody has checked: {', '.join(recalled)}"
     missed = [entry for entry in report.entries if entry.verdict in ("higher", "lower") and entry.confidence == "low"]
     if not missed:
         return (f"{text}.",)
