@@ -251,6 +251,7 @@ SMALL_NETWORKS: dict[str, dict[str, object]] = {
     "hrnetv2": {"width": 8, "modules": [1, 1, 1], "blocks_per_branch": 1, "stage1_blocks": 1, "stem_channels": 16}
 }
 OWN_DECODERS = {"segsort": "segsort"}  # of methods that train no other
+OWN_STREAMS = {"memory-contrast": ("unlabelled",)}
 ENTRIES = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
 
 
@@ -299,8 +300,10 @@ def test_decoders_keep_their_promises(decoder: str, backbone: str) -> None:
 @pytest.mark.parametrize("name", of_kind("method"))
 def test_methods_keep_their_promises(name: str) -> None:
     backbone = Choice(name="hrnetv2", options=SMALL_NETWORKS["hrnetv2"])
+    stream = StreamSpec(data=DataSpec(name="camvid"), crop=(64, 64), batch_total=2)
+    names = ("labelled", *OWN_STREAMS.get(name, ()))
     stage = StageSpec(
-        streams={"labelled": StreamSpec(data=DataSpec(name="camvid"), crop=(64, 64), batch_total=2)},
+        streams=dict.fromkeys(names, stream),
         model=ModelSpec(backbone=backbone, decoder=Choice(name=OWN_DECODERS.get(name, "concat"))),
         method=Choice(name=name),
         schedule=ScheduleSpec(steps=1, optimizer=OptimizerSpec(name="sgd", lr=0.1)),
@@ -311,7 +314,7 @@ def test_methods_keep_their_promises(name: str) -> None:
     batch = Batch(
         torch.randn(2, 3, 64, 64), torch.randint(0, 5, (2, 8, 8)).repeat_interleave(8, 1).repeat_interleave(8, 2)
     )
-    terms = method({"labelled": batch}, at(10**6))
+    terms = method(dict.fromkeys(names, batch), at(10**6))
     assert terms and all(isinstance(term, Tensor) and term.ndim == 0 and term.isfinite() for term in terms.values())
     torch.stack(list(terms.values())).sum().backward()
     grouped = [parameter for group in method.param_groups() for _, parameter in group.params]

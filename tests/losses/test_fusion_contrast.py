@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from segbench.losses.cross_entropy import cross_entropy
-from segbench.losses.dice import micro_dice_loss
 from segbench.losses.fusion_contrast import column_sums, image_info_nce, place_info_nce
+from segbench.losses.micro_dice import micro_dice_loss
 from segbench.metrics.scores import Tally, micro_dice, pixel_accuracy
 
 N, D, H, W, TAU = 4, 3, 2, 3, 0.07

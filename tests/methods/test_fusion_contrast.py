@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from segbench.core.errors import InvalidFault
 from segbench.core.registry import options_of
-from segbench.losses.dice import micro_dice_loss
 from segbench.losses.fusion_contrast import image_info_nce
+from segbench.losses.micro_dice import micro_dice_loss
 from segbench.methods.fusion_contrast.method import build
 from segbench.methods.step import StepInfo
 from segbench.models.segmentor import build_segmentor

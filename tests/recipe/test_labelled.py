@@ -40,7 +40,9 @@ def test_a_reading_lets_the_seed_choose(shipped, option):
     assert one.ran.training.id() != two.ran.training.id()
     assert one.ran.training.family() == two.ran.training.family()
     plain = resolve(shipped, *row)
-    assert (subset(plain).rule, subset(plain).order, subset(plain).draw) == ("permutation", "released", 0)
+    assert (subset(plain).rule, subset(plain).order, subset(plain).draw) == ("permutation", "released", None)
+    first = resolve(shipped, *row, Request(readings=(("labelled-split-voc", "released-0"),)))
+    assert subset(first).draw == 0
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from segbench.core.errors import InvalidFault
 from segbench.losses.cross_entropy import cross_entropy, labelled_weight
-from segbench.losses.dice import micro_dice_loss
 from segbench.losses.fusion_contrast import column_sums, image_info_nce, place_info_nce
+from segbench.losses.micro_dice import micro_dice_loss
 from segbench.losses.precision import at_least_float32
 from segbench.methods.base import Method
 

@@ -1,4 +1,4 @@
-"""How often the released optimiser's list held each weight until October 2021 (SemiSeg-Contrastive).
+"""Number of times that the released optimiser listed each weight until October 2021 (SemiSeg-Contrastive).
 
 Counted in the released networks: a list by nested modules names what lies in several of them as often.
 """
