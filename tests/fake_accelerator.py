@@ -1,8 +1,8 @@
 """Training steps and predictions on fake tensors of a fake accelerator, in a process of their own.
 
-A fake tensor has no values, and its device is one that PyTorch knows and no machine has: whatever looks at a value, takes
-a shape from one, or mixes devices raises. What passes here never makes an accelerator's queue wait. The process prints
-JSON: fault by case, empty if there is none.
+A fake tensor has no values, and its device is one that PyTorch knows and no machine has: whatever looks at a value,
+takes a shape from one, or mixes devices raises. What passes here never makes an accelerator's queue wait. The process
+prints JSON: fault by case, empty if there is none.
 """
 
 import contextlib
