@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segbench.core.errors import ExitCode
+from segbench.core.errors import ExitCode, UsageFault
 from segbench.results.formats import check_format, formats
 
 from . import common
+from .profiled import Profiles, show_profiles
 
 if TYPE_CHECKING:
     from segbench.recipe.catalog import Catalog
@@ -26,6 +27,7 @@ def command(
     form: Annotated[str, typer.Option("--format", metavar="NAME", help=_FORMATS)] = "terminal",
     dataset: Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Only this data set.")] = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="IoU by class as well.")] = False,
+    profile: Profiles = None,
     save: Annotated[
         Path | None,
         typer.Option("--save", metavar="FOLDER", help="Write report and records below this folder."),
@@ -54,6 +56,9 @@ def command(
         typer.echo(f"There are no results yet in {store.root}.")
         typer.echo("Next: segbench reproduce contextrast-table6 --budget smoke")
         return
+    if profile:
+        _profiles(report, store, profile, form)
+        return
     _print(report, form, per_class=per_class, repeat=repeated(dataset, data_root, out))
     if save is not None:
         from segbench.results.save import save_reports
@@ -62,6 +67,43 @@ def command(
             typer.echo(f"wrote {path}", err=True)
     if strict and not _is_good(report):
         raise typer.Exit(ExitCode.OUTSIDE)
+
+
+def _profiles(report: "Report", store: "Store", names: list[str], form: str) -> None:
+    """Print the records behind a report under metric profiles: as tables, CSV or JSON.
+
+    Raises:
+        UsageFault: an unknown profile, or another format.
+    """
+    from segbench.metrics.profiles import parse_profiles
+    from segbench.results.profiles import profile
+
+    wanted = parse_profiles(names, command="report")
+    if form not in ("terminal", "csv", "json"):
+        raise UsageFault(
+            f"Profiles come as terminal, csv or json, not as {form}.", next="segbench report --profile all"
+        )
+    rows = [
+        (table.table, row.title, record)
+        for table in report.tables
+        for row in table.rows
+        for variant in row.attempts
+        for record in variant.records
+    ]
+    found = [(table, title, profile(record, store, wanted)) for table, title, record in rows]
+    if form == "terminal":
+        for table, title, each in found:
+            seed = f"seed {each.record.seed}, budget {each.record.budget}"
+            show_profiles(each, f"{table} · {title} · {each.record.dataset} {each.record.split}, {seed}")
+        typer.echo("Verdicts rest on the profile standard, unless a recipe says otherwise.")
+        return
+    lines = [{"table": table, "row": title, **line} for table, title, each in found for line in each.rows()]
+    if form == "json":
+        common.print_json(lines)
+        return
+    import pandas as pd
+
+    typer.echo(pd.DataFrame(lines).to_csv(index=False), nl=False)
 
 
 def repeated(dataset: str | None, data_root: Path | None, out: Path | None) -> tuple[tuple[str, str], ...]:

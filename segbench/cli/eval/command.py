@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from segbench.cli import common
+from segbench.cli.profiled import Profiles
 from segbench.core.errors import UsageFault
 
 from .parsing import HELP, parse_scales, parse_size, refuse
@@ -79,6 +80,7 @@ def command(
         bool, typer.Option("--allow-partial", help="Initialise at random what the file lacks; a deviation.")
     ] = False,
     ema: Annotated[bool, typer.Option("--ema", help="Use the moving average of the weights.")] = False,
+    profile: Profiles = None,
     sweep: Annotated[bool, typer.Option("--sweep", help="Score under the conventions that people get wrong.")] = False,
     axes: Annotated[
         str | None,
@@ -103,9 +105,11 @@ def command(
       segbench eval --checkpoint last.safetensors --dataset camvid --split test
       segbench eval --checkpoint model.pth --dataset cityscapes --sweep
     """
+    from segbench.metrics.profiles import parse_profiles
     from segbench.reproduce.evaluate.request import EvalRequest, absent_rule
 
     absent_rule(absent)
+    profiles = parse_profiles(profile or (), command="eval --checkpoint FILE")
     if (checkpoint is None) == (predictions is None):
         raise UsageFault("Either --checkpoint or --predictions is scored.", next=HELP)
     if predictions is not None:
@@ -138,6 +142,7 @@ def command(
             absent=absent,
             data_root=data_root,
             out=out,
+            profiles=profiles,
             quiet=quiet,
             json=json,
         )
@@ -175,6 +180,7 @@ def command(
     runtime = choose_runtime(device, precision=precision)
     folders = find_folders(out, data_root, use_cache=not no_cache)
     if wanted:
+        refuse({"--profile": profile}, "--sweep")
         score_many(request, wanted, folders, runtime, quiet=quiet, json=json)
     else:
-        score_one(request, folders, runtime, quiet=quiet, json=json)
+        score_one(request, folders, runtime, profiles=profiles, quiet=quiet, json=json)

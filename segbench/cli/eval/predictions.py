@@ -6,13 +6,16 @@ import typer
 
 from segbench.cli import common
 from segbench.cli.live import Watcher
+from segbench.cli.profiled import show_profiles
 from segbench.cli.stopping import Stopper
 from segbench.engine.runtime import Runtime
 from segbench.reproduce.evaluate.predictions import find_predictions
 from segbench.reproduce.folders import find_folders
 from segbench.reproduce.run import run_job
+from segbench.results.profiles import profile
 
 from .show import averages, scores
+from .single import with_profiles
 
 
 def score_folder(
@@ -25,6 +28,7 @@ def score_folder(
     absent: str,
     data_root: Path | None,
     out: Path | None,
+    profiles: tuple[str, ...] = (),
     quiet: bool,
     json: bool,
 ) -> None:
@@ -45,11 +49,13 @@ def score_folder(
     with Stopper() as stop, Watcher(quiet=quiet, stop=stop) as watcher:
         (record,) = run_job(found.job, folders, Runtime(), observer=watcher).records
     if json:
-        common.print_json(record.model_dump(mode="json", by_alias=True))
+        common.print_json(with_profiles(record, folders, profiles))
         return
     values = "train ids" if record.provenance["encoding"] == "train-ids" else "label ids"
     images = common.many(record.images, "image")
     typer.echo(f"{folder} · {values} · {record.dataset} {record.split}, {images}")
     scores(record)
     averages(record, [])
+    if profiles:
+        show_profiles(profile(record, folders.store, profiles), "Metric profiles")
     typer.echo(f"Next: cat {folders.store.record_path(record.id)}")

@@ -1,16 +1,21 @@
 """``segbench eval`` of one checkpoint by one protocol."""
 
+from typing import Any
+
 import typer
 
 from segbench.checkpoints.loaded_model import LoadedModel
 from segbench.cli import common
 from segbench.cli.live import Watcher
+from segbench.cli.profiled import show_profiles
 from segbench.cli.stopping import Stopper
 from segbench.engine.runtime import Runtime
 from segbench.reproduce.evaluate.checkpoint import OpenedCheckpoint, evaluate_checkpoint, open_checkpoint
 from segbench.reproduce.evaluate.recognise import sentence
 from segbench.reproduce.evaluate.request import EvalRequest
 from segbench.reproduce.folders import Folders
+from segbench.results.profiles import profile
+from segbench.results.record import Record
 
 from .show import compared, show
 
@@ -24,8 +29,16 @@ def open_shown(request: EvalRequest, folders: Folders, *, quiet: bool) -> Opened
     return opened
 
 
-def score_one(request: EvalRequest, folders: Folders, runtime: Runtime, *, quiet: bool, json: bool) -> None:
-    """Score a checkpoint by the protocol that was asked for, and print the scores.
+def score_one(
+    request: EvalRequest,
+    folders: Folders,
+    runtime: Runtime,
+    *,
+    profiles: tuple[str, ...] = (),
+    quiet: bool,
+    json: bool,
+) -> None:
+    """Score a checkpoint by the protocol that was asked for, and print the scores, under profiles too.
 
     Raises:
         UsageFault, MissingFault, InvalidFault, RunFault, Interrupted: as of ``open_checkpoint`` and ``run_job``.
@@ -37,9 +50,11 @@ def score_one(request: EvalRequest, folders: Folders, runtime: Runtime, *, quiet
     with Stopper() as stop, Watcher(quiet=quiet, stop=stop) as watcher:
         record = evaluate_checkpoint(opened, folders, runtime, observer=watcher)
     if json:
-        common.print_json(record.model_dump(mode="json", by_alias=True))
+        common.print_json(with_profiles(record, folders, profiles))
         return
     show(record, model, spec, on_device=runtime.is_cuda)
+    if profiles:
+        show_profiles(profile(record, folders.store, profiles), "Metric profiles")
     if opened.published is not None:
         said, following = compared(record, spec, opened.published, request.command)
         typer.echo(said)
@@ -50,6 +65,12 @@ def score_one(request: EvalRequest, folders: Folders, runtime: Runtime, *, quiet
         typer.echo(f"Next: {request.bare} --sweep")
         return
     typer.echo(f"Next: {request.command} --protocol {'whole' if len(spec.scales) > 1 else 'ms-flip'}")
+
+
+def with_profiles(record: Record, folders: Folders, profiles: tuple[str, ...]) -> dict[str, Any]:
+    """Return a record as plain data, with a list ``profiles`` if any are asked for."""
+    data = record.model_dump(mode="json", by_alias=True)
+    return data | {"profiles": list(profile(record, folders.store, profiles).rows())} if profiles else data
 
 
 def _introduce(model: LoadedModel) -> None:
