@@ -129,11 +129,12 @@ class _Generated:
 
 
 class _Chosen:
-    """Some images of another data set, with or without their labels."""
+    """Some images of another data set, with or without their labels; ``of`` is the number of all."""
 
     def __init__(self, dataset: SegDataset, indices: Sequence[int], unlabelled: bool) -> None:
         self.classes = dataset.classes
         self._dataset, self._indices, self._unlabelled = dataset, indices, unlabelled
+        self.of = len(dataset)
 
     def __len__(self) -> int:
         return len(self._indices)

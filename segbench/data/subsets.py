@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from segbench.core.errors import InvalidFault, MissingFault
+from segbench.core.registry import close_names
 from segbench.core.spec import DataSpec, SubsetSpec
 from segbench.core.to_fetch import ToFetch
 from segbench.data.fetching import resources
@@ -67,6 +68,8 @@ def choose(
         raise InvalidFault("subset: the draw is the seed of a training, and there is no training here.")
     if subset.count > count:
         raise InvalidFault(f"subset: count {subset.count:,} is more than the {count:,} images there are.")
+    if subset.rule == "list":
+        return _listed(subset.keys, keys, dataset)
     if subset.rule == "random" or official is None:
         return sorted(_shuffled(draw, count)[: subset.count].tolist())
     if subset.rule == "balanced":
@@ -84,6 +87,26 @@ def choose(
             taken = f"{subset.take_shards} of {subset.num_shards} shards of {count:,} images"
             raise InvalidFault(f"subset: {taken} are {taken_shards[-1].stop:,} images, not {subset.count:,}.")
     return sorted(place[index] for index in order[: subset.count])
+
+
+def _listed(wanted: Sequence[str], keys: Sequence[str], dataset: str) -> list[int]:
+    """Return the positions of named images.
+
+    Raises:
+        InvalidFault: a line for each name that no image has, up to three, with close ones.
+    """
+    places = {key: index for index, key in enumerate(keys)}
+    unknown = [key for key in wanted if key not in places]
+    if unknown:
+        faults = []
+        for key in unknown[:3]:
+            close = close_names(key, list(keys))
+            faults.append(
+                f"subset: {dataset} has no image {key!r}." + (f" Close: {', '.join(close)}." if close else "")
+            )
+        more = f"subset: {len(unknown) - 3:,} more names are unknown."
+        raise InvalidFault(*faults, *([more] if len(unknown) > 3 else []), next=f"segbench data verify {dataset}")
+    return sorted(places[key] for key in wanted)
 
 
 def shards(count: int, number: int) -> list[range]:

@@ -2,20 +2,35 @@
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from segbench.core import atomic
 from segbench.core.errors import InvalidFault
+from segbench.core.progress import SILENT, Observer
 from segbench.core.spec import StageSpec
 from segbench.data.dataset import SegDataset
 from segbench.data.subsets import listing, seeded
 
 LABELLED = "labelled.json"
+_WORKERS = 8
 
 
-def note_labelled(stage: StageSpec, folder: Path, data: Mapping[str, SegDataset], *, seed: int, goes_on: bool) -> None:
+def note_labelled(
+    stage: StageSpec,
+    folder: Path,
+    data: Mapping[str, SegDataset],
+    *,
+    seed: int,
+    goes_on: bool,
+    observer: Observer = SILENT,
+) -> None:
     """Write the list of chosen images of every stream with a subset; nothing if there is none.
+
+    A class of which they show no pixel is noted and told: nothing can be learnt of it.
 
     Args:
         stage: stage to train.
@@ -23,6 +38,7 @@ def note_labelled(stage: StageSpec, folder: Path, data: Mapping[str, SegDataset]
         data: opened data set of each stream.
         seed: seed of the training, which a draw may depend on.
         goes_on: whether the stage resumes and must use the images that are listed there.
+        observer: told of missing classes.
 
     Raises:
         InvalidFault: the stage was begun with other images.
@@ -34,6 +50,7 @@ def note_labelled(stage: StageSpec, folder: Path, data: Mapping[str, SegDataset]
         if subset is not None and not stream.data.unlabelled_rest:
             keys = [data[name].key(index) for index in range(len(data[name]))]
             found[name] = listing(subset, keys, generated=stream.data.source == "generated")
+            found[name] |= {"of": total} if (total := getattr(data[name], "of", None)) is not None else {}
     before = _read(folder)
     for name, chosen in found.items() if goes_on else ():
         if name in before and before[name]["sha256"] != chosen["sha256"]:
@@ -41,8 +58,28 @@ def note_labelled(stage: StageSpec, folder: Path, data: Mapping[str, SegDataset]
                 f"{folder / LABELLED}: this training began with other labelled images than the data folder gives now.",
                 next=f"put the data back as it was, or rm -r {folder} to begin anew",
             )
+    for name, chosen in found.items():
+        same = before.get(name, {})
+        known = same.get("missing") if same.get("sha256") == chosen["sha256"] else None
+        missing = _missing_classes(data[name]) if known is None else known
+        if missing:
+            chosen["missing"] = missing
+            if known is None:
+                observer.note(f"the {len(data[name]):,} labelled images show no pixel of {', '.join(missing)}")
     if found and found != before:
         atomic.write_json(folder / LABELLED, {"schema": 1, "streams": found})
+
+
+def _missing_classes(dataset: SegDataset) -> list[str]:
+    """Return the classes that no label shows."""
+    names = dataset.classes.names
+
+    def seen(index: int) -> np.ndarray:
+        return np.bincount(dataset.read(index)[1].ravel(), minlength=256)[: len(names)] > 0
+
+    with ThreadPoolExecutor(_WORKERS, "segbench-labels") as pool:
+        shown = np.any(list(pool.map(seen, range(len(dataset)))), axis=0)
+    return [name for name, there in zip(names, shown, strict=True) if not there]
 
 
 def labelled(folder: Path, stage: str) -> list[dict[str, Any]]:

@@ -92,7 +92,10 @@ class TrainingRun:
         if needed_stages(self.stage):
             self.method.receive(open_networks(self.stage, inputs))
         state = training_state.load_state(self.folder / STATE)
-        note_labelled(self.stage, self.folder, self.data.streams, seed=self.seed, goes_on=state is not None)
+        resumes = state is not None
+        note_labelled(
+            self.stage, self.folder, self.data.streams, seed=self.seed, goes_on=resumes, observer=self.observer
+        )
         if state is None and inputs.weights is not None:
             load_strictly(segmentor, weights_file.load_weights(inputs.weights)[1], source=inputs.weights.name)
         elif state is None:

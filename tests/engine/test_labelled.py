@@ -4,9 +4,11 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from segbench.core.errors import InvalidFault
+from segbench.core.progress import Observer
 from segbench.core.spec import StageSpec, StreamSpec, SubsetSpec
 from segbench.data.open import open_dataset
 from segbench.engine.labelled import LABELLED, labelled, note_labelled
@@ -81,3 +83,47 @@ def test_a_long_list_is_kept_whole(tmp_path: Path) -> None:
     (entry,) = labelled(tmp_path, "train")
     assert entry["keys"] == written(tmp_path)["labelled"]["keys"]
     assert len(set(entry["keys"])) == entry["count"] == 596
+
+
+def test_a_class_that_no_label_shows_is_told_once_and_recorded(tmp_path: Path) -> None:
+    notes: list[str] = []
+
+    class Listening(Observer):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    spec = with_subset(count=1)
+    data = open_dataset(spec.primary_stream.data)
+    shown = set(np.unique(data.read(0)[1]))
+    wanted = [name for index, name in enumerate(data.classes.names) if index not in shown]
+    assert wanted, "take another seed: this image shows every class"
+    for goes_on in (False, True):
+        note_labelled(spec, tmp_path, {"labelled": data}, seed=0, goes_on=goes_on, observer=Listening())
+    assert notes == [f"the 1 labelled images show no pixel of {', '.join(wanted)}"]
+    (entry,) = labelled(tmp_path, "train")
+    assert entry["missing"] == wanted and entry["of"] == 5
+    note_labelled(with_subset(count=4), tmp_path / "many", {"labelled": open_dataset(DATA)}, seed=0, goes_on=False)
+
+
+def test_images_by_name() -> None:
+    names = [open_dataset(DATA).key(index) for index in (3, 1)]
+    chosen = open_dataset(DATA.model_copy(update={"subset": SubsetSpec(rule="list", count=2, keys=tuple(names))}))
+    assert [chosen.key(index) for index in range(2)] == sorted(names)
+    wrong = SubsetSpec(rule="list", count=2, keys=(names[0], "train/generated_0000"))
+    with pytest.raises(InvalidFault, match=r"camvid has no image 'train/generated_0000'\. Close: train/"):
+        open_dataset(DATA.model_copy(update={"subset": wrong}))
+
+
+@pytest.mark.parametrize(
+    ("subset", "says"),
+    [
+        ({"rule": "list", "count": 2, "keys": ["a", "a"]}, "keys names a more than once"),
+        ({"rule": "list", "count": 2, "keys": ["a"]}, "count is 2, but keys names 1 images"),
+        ({"rule": "list", "count": 2}, "rule list requires keys"),
+        ({"rule": "random", "count": 1, "keys": ["a"]}, "no other rule has them"),
+        ({"count": 0}, "greater than 0"),
+    ],
+)
+def test_lists_that_cannot_be(subset: dict[str, object], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        SubsetSpec.model_validate(subset)

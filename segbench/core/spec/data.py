@@ -16,16 +16,18 @@ class SubsetSpec(Spec):
     - ``shards``: the first ``take_shards`` of ``num_shards`` shards of the list, which is sorted or is shuffled with
       the seed ``draw``; all shards but the last are of equal length.
     - ``balanced``: drawn with the seed ``draw``, rarest class first: the one that the fewest images contain.
+    - ``list``: the images with the names ``keys``, such as ``train/0001TP_006690``.
     """
 
     count: int = setting(gt=0)
-    rule: Literal["permutation", "shards", "random", "balanced"] = "random"
+    rule: Literal["permutation", "shards", "random", "balanced", "list"] = "random"
     order: Literal["released", "sorted", "shuffled"] = "sorted"
     draw: int | None = setting(
         0, ge=0, description="index of the published permutation, or seed of a random draw; None: the training's seed"
     )
     num_shards: int | None = setting(None, gt=0)
     take_shards: int | None = setting(None, gt=0)
+    keys: tuple[str, ...] = setting((), description="names of the images, for rule list")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -37,6 +39,13 @@ class SubsetSpec(Spec):
             raise ValueError("rule shards requires num_shards and a take_shards that is no larger")
         if self.rule != "shards" and given:
             raise ValueError(f"num_shards and take_shards cannot be combined with rule {self.rule}")
+        if (self.rule == "list") != bool(self.keys):
+            raise ValueError("rule list requires keys, and no other rule has them")
+        twice = [key for key in dict.fromkeys(self.keys) if self.keys.count(key) > 1]
+        if twice:
+            raise ValueError(f"keys names {', '.join(twice[:3])} more than once")
+        if self.keys and self.count != len(self.keys):
+            raise ValueError(f"count is {self.count}, but keys names {len(self.keys)} images")
         return self
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from segbench.results.verdicts import FigureVerdict, SectionKey, TableReport
 
-from . import cells, closing, remarks
+from . import cells, closing, labelled, remarks
 from .blocks import Block, Cell, Column, Document, Item, Listing, Next, Section, Summary, Table, listing, paragraph
 from .classes import class_sections
 
@@ -43,6 +43,7 @@ def _blocks(report: TableReport, *, per_class: bool) -> Iterator[Block]:
     yield from listing(remarks.unprinted(report), detail=False)
     yield paragraph(closing.attempts(report))
     yield from listing(closing.other_variants(report))
+    yield from listing(list(labelled.lines(report)), detail=False)
     rests = closing.rests_on(report)
     if rests:
         yield paragraph(*rests)
