@@ -1,5 +1,6 @@
 """``segbench data verify``: examination of a data set and the commands that fix it."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,13 +27,17 @@ def command(
     quiet: common.Quiet = False,
     json: common.Json = False,
 ) -> None:
-    """Examine a data set: counts, pairs, files, sizes, label values, classes, leaks.
+    """Examine a data set: counts, pairs, files, sizes, label values, classes, leaks. A folder with a manifest.json is a
+    label set, the labels that a training gave to images.
 
     \b
     Examples:
       segbench data verify camvid
       segbench data verify camvid --split val --redo --json
     """
+    if (Path(name) / "manifest.json").is_file():
+        _label_set(Path(name), as_json=json)
+        return
     from segbench.cli.live import Watcher
     from segbench.data import places
     from segbench.data.doctor.diagnose import diagnose
@@ -56,6 +61,41 @@ def command(
         raise MissingFault(f"{report.title} cannot be used like this: {found}.", next=next_command(report))
     if not json:
         typer.echo("Next: segbench list")
+
+
+def _label_set(folder: Path, *, as_json: bool) -> None:
+    """Examine a label set: its origin, the shares of its classes, and that every file is the one that was written.
+
+    Raises:
+        MissingFault: a file is missing or altered.
+        InvalidFault: the manifest does not read.
+    """
+    from rich.text import Text
+
+    from segbench.data.label_sets import open_label_set
+
+    found = open_label_set(folder)
+    faults = list(found.faults())
+    made = found.made_by
+    if as_json:
+        about = {"made_by": vars(made), "images": len(found.images), "kept": found.kept, "shares": found.shares}
+        common.print_json({"schema": 1, "label_set": str(folder), "ok": not faults, "faults": faults, **about})
+    else:
+        sure = "" if made.threshold is None else f" of at least {100 * made.threshold:g} % confidence"
+        typer.echo(f"Label set: {folder}")
+        typer.echo(
+            f"{common.many(len(found.images), 'image')} of {made.data['name']}, labelled by stage {made.stage}{sure}"
+        )
+        typer.echo(f"training {made.training}, weights sha256 {made.weights_sha256[:16]}")
+        table = common.table("class", "share %")
+        for name, share in zip(made.classes, found.shares, strict=True):
+            table.add_row(name, f"{100 * share:.2f}")
+        common.show(table, Text(f"{100 * found.kept:.1f} % of the pixels have a label."))
+    if faults:
+        shown = [*faults[:3], *([f"{len(faults) - 3:,} more files are wrong."] if len(faults) > 3 else [])]
+        raise MissingFault(*shown, next=found.anew)
+    if not as_json:
+        typer.echo("Every file is the one that was written.\nNext: segbench list")
 
 
 def _absent(name: str, error: MissingFault) -> dict[str, object]:
