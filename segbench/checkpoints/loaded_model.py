@@ -96,7 +96,7 @@ class LoadedModel:
         Returns:
             (1, 3, H, W) float32 in the network's channel order, normalised, on the network's device.
         """
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._device).permute(2, 0, 1)[None]
+        pixels = torch.from_numpy(np.array(image)).to(self._device).permute(2, 0, 1)[None]
         return normalise(pixels.float() / 255.0, self.input)
 
     @torch.inference_mode()

@@ -44,6 +44,10 @@ def command(
     checkpoint_activations: Annotated[
         bool, typer.Option("--checkpoint-activations", help="Less memory, a third slower; same figures.")
     ] = False,
+    keep_checkpoints: Annotated[
+        bool,
+        typer.Option("--keep-checkpoints", help="Keep the weights of every validation too."),
+    ] = False,
     jobs: Annotated[
         int,
         typer.Option("--jobs", metavar="N", min=1, help="Trainings at a time, each with memory of its own."),
@@ -87,6 +91,7 @@ def command(
         compile=compile,
         deterministic=deterministic,
         checkpoint_activations=checkpoint_activations,
+        keep_validated=keep_checkpoints,
     )
     run = plan_table(catalog, table, folders, runtime, row=row, dataset=dataset, request=request, seeds=seeds)
     with common.busy("Estimating the time from a short probe ..."):

@@ -31,6 +31,7 @@ class Runtime:
         checkpoint_activations: whether a backbone's activations are recomputed for its gradients instead of kept.
         workers: loader threads; 0 reads when a batch is asked for.
         checkpoint_seconds: interval between saves; a kill loses no more work.
+        keep_validated: whether the weights of every validation stay, as ``step-NNNNNN.safetensors``.
     """
 
     device: str = "cpu"
@@ -41,6 +42,7 @@ class Runtime:
     checkpoint_activations: bool = False
     workers: int = 0
     checkpoint_seconds: float = 60.0
+    keep_validated: bool = False
 
     @property
     def is_cuda(self) -> bool:
@@ -111,7 +113,8 @@ class Runtime:
     def describe(self) -> dict[str, Any]:
         """Return the description of machine and settings for a record."""
         name = torch.cuda.get_device_name(self.device) if self.is_cuda else platform.machine()
-        own = {key: value for key, value in asdict(self).items() if key not in ("checkpoint_seconds", "workers")}
+        left = ("checkpoint_seconds", "workers", "keep_validated")
+        own = {key: value for key, value in asdict(self).items() if key not in left}
         return {
             **own,
             "device_name": name,
@@ -130,6 +133,7 @@ def choose_runtime(
     deterministic: bool = False,
     checkpoint_activations: bool = False,
     workers: int | None = None,
+    keep_validated: bool = False,
 ) -> Runtime:
     """Return the runtime for the user's settings, with fast defaults on CUDA and plain float32 on a CPU.
 
@@ -169,5 +173,6 @@ def choose_runtime(
         compile=on_cuda and not deterministic and not checkpoint_activations if compile is None else compile,
         deterministic=deterministic,
         checkpoint_activations=checkpoint_activations,
+        keep_validated=keep_validated,
         workers=(min(8, os.cpu_count() or 1) if on_cuda else 1) if workers is None else workers,
     )

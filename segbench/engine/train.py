@@ -224,6 +224,8 @@ class TrainingRun:
         self._save()
         if better:
             self._save_weights(BEST)
+        if self.runtime.keep_validated:
+            self._save_weights(f"step-{self.step:06d}.safetensors")
         self.reported = self.step, time.perf_counter()
 
     def _evaluate(self) -> float | None:
