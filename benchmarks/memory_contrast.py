@@ -102,9 +102,8 @@ def memory() -> None:
     print(f"memory of {CLASSES} x {size} x {dim}, {pixels:,} features")
     base = seconds(dense)
     print(f"  products of all pairs, with gradient      {1e3 * base:7.1f} ms  x 1.00")
-    print(
-        f"  contrast                                  {1e3 * seconds(contrast):7.1f} ms  x {seconds(contrast) / base:.2f}"
-    )
+    found = seconds(contrast)
+    print(f"  contrast                                  {1e3 * found:7.1f} ms  x {found / base:.2f}")
     update = seconds(lambda: bank.add(features.detach(), labels, everywhere, scores, limit=15, rank="lowest"))
     copy = seconds(lambda: bank.store.clone())
     print(f"  update                                    {1e3 * update:7.1f} ms, a copy of the bank {1e3 * copy:.1f} ms")

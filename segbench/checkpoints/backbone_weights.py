@@ -26,7 +26,7 @@ from . import hub
 from .loading import LoadReport, load_strictly
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 FILE_NAME = "model.safetensors"
 RANDOM = "with --set weights.backbone=random (recorded as a deviation)"
@@ -44,6 +44,7 @@ class PublishedWeights:
         urls: addresses; empty for a repository of the hub.
         sha256: the first digits of its checksum, if it has addresses.
         note: on the addresses.
+        classifier: prefix of the classifier's tensors, and theirs in the decoder; None if the file has none that fits.
     """
 
     name: str
@@ -53,6 +54,7 @@ class PublishedWeights:
     urls: tuple[str, ...] = ()
     sha256: str = ""
     note: str = ""
+    classifier: tuple[str, str] | None = None
 
     def renamed(self, name: str) -> str:
         """Return the network's name of a tensor of the file."""
@@ -184,22 +186,28 @@ def local_weights(published: PublishedWeights) -> Path | None:
 
 
 def load_backbone_weights(
-    backbone: "nn.Module", choice: Choice, *, weights: str, file: str | None = None
+    backbone: "nn.Module",
+    choice: Choice,
+    *,
+    weights: str,
+    file: str | None = None,
+    decoder: "nn.Module | None" = None,
 ) -> LoadReport | None:
-    """Load published weights into a backbone, strictly.
+    """Load published weights into a backbone, strictly, and the file's classifier into a decoder.
 
     Args:
         backbone: the network built from ``choice``.
         choice: its registered name and options.
         weights: ``random`` for nothing, otherwise e.g. ``imagenet``.
         file: as of `published_weights`.
+        decoder: takes the file's classifier too; None leaves that out.
 
     Returns:
-        What was loaded; None for ``random``.
+        What was loaded into the backbone; None for ``random``.
 
     Raises:
         MissingFault: there is no such file, or it cannot be downloaded.
-        InvalidFault: the file is damaged or does not fit the network.
+        InvalidFault: the file is damaged or does not fit the network, or a classifier is wanted and it has none.
     """
     if weights == "random":
         return None
@@ -211,6 +219,8 @@ def load_backbone_weights(
         tensors = read_tensors(path)
     except InvalidFault as error:
         raise InvalidFault(*error.faults, next=f"rm {path}") from error
+    if decoder is not None:
+        _load_classifier(decoder, tensors, published)
     state = {published.renamed(name): tensor for name, tensor in tensors.items()}
     return load_strictly(
         backbone,
@@ -220,6 +230,15 @@ def load_backbone_weights(
         fresh=published.fresh,
         sha256=file_sha256(path),
     )
+
+
+def _load_classifier(decoder: "nn.Module", tensors: "dict[str, Tensor]", published: PublishedWeights) -> None:
+    if published.classifier is None:
+        fault = f"{published.name} has no classifier that a decoder could start from."
+        raise InvalidFault(fault, next="the same command with --set weights.classifier=false")
+    theirs, ours = published.classifier
+    found = {ours + name.removeprefix(theirs): tensor for name, tensor in tensors.items() if name.startswith(theirs)}
+    load_strictly(decoder, found, source=f"{published.name}, classifier")
 
 
 def _torch_hub() -> Path:
@@ -239,6 +258,7 @@ def _published(group: dict[str, Any], file: dict[str, Any]) -> PublishedWeights:
         urls=tuple(file.get("urls", ())),
         sha256=file.get("sha256", ""),
         note=file.get("note", ""),
+        classifier=tuple(group["classifier"]) if "classifier" in group else None,
     )
 
 

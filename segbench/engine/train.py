@@ -101,7 +101,11 @@ class TrainingRun:
         elif state is None:
             wanted = self.stage.weights
             report = load_backbone_weights(
-                segmentor.backbone, self.stage.model.backbone, weights=wanted.backbone, file=wanted.file
+                segmentor.backbone,
+                self.stage.model.backbone,
+                weights=wanted.backbone,
+                file=wanted.file,
+                decoder=segmentor.decoder if wanted.classifier else None,
             )
             if report is not None:
                 self.weights = {"source": report.source, "sha256": report.sha256, "tensors": report.matched}

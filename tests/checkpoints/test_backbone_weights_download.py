@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from segbench.checkpoints import backbone_weights as weights
-from segbench.core.errors import MissingFault
+from segbench.core.errors import InvalidFault, MissingFault
 from segbench.core.registry import implementation, options_of
 from segbench.core.spec import Choice
 from segbench.models.backbones.resnet.network import build
@@ -159,3 +159,35 @@ def test_deep_stems_of_others_find_their_places(
     own = network.state_dict()
     assert all(torch.equal(own[name], tensor) for name, tensor in wanted.items())
     assert (folder / file).is_file()
+
+
+def test_the_classifier_of_voc_is_taken_too_where_it_is_wanted(
+    server: FileServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows on VOC copy the 8 tensors of the classifier, rows on Cityscapes none."""
+    _serve(monkeypatch, server, _file(zipped=True), sha256="")
+    choice = Choice(name="resnet", options=ROW)
+    options = options_of("decoder", "deeplabv2")()
+    for wanted in (False, True):
+        backbone = build(TINY, align_corners=True)
+        decoder = implementation("decoder", "deeplabv2", "network").build(
+            options, backbone=backbone, num_classes=21, align_corners=True
+        )
+        assert len(decoder.state_dict()) == 8
+        given = decoder if wanted else None
+        report = weights.load_backbone_weights(backbone, choice, weights="coco", decoder=given)
+        assert report is not None and not report.missing
+        assert all(not tensor.any() for tensor in decoder.state_dict().values()) == wanted
+    other = implementation("decoder", "deeplabv2", "network").build(
+        options, backbone=backbone, num_classes=19, align_corners=True
+    )
+    with pytest.raises(InvalidFault, match="classifier"):
+        weights.load_backbone_weights(backbone, choice, weights="coco", decoder=other)
+
+
+def test_the_published_file_has_520_tensors_of_the_network_and_8_of_its_classifier() -> None:
+    """104 convolutions with four tensors of their normalisation each; counters of batches are younger than the file."""
+    with torch.device("meta"):
+        network = build(Options.model_validate(ROW), align_corners=True)
+    names = [name for name in network.state_dict() if "num_batches" not in name]
+    assert len(names) == 520

@@ -28,3 +28,4 @@ class WeightsSpec(Spec):
 
     backbone: str = setting("random", description="random, imagenet or coco")
     file: str | None = setting(None, description="the published file, by its name in `segbench weights list`")
+    classifier: bool = setting(False, description="the file's classifier too, which must be of the same classes")
