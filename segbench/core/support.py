@@ -15,19 +15,24 @@ class Unsupported:
         path: dotted path of the setting.
         value: its value.
         only: supported values, as they stand in the message.
+        why: reason, as it follows "as"; empty if it is simply not built.
     """
 
     path: str
     value: Any
     only: str
+    why: str = ""
 
     def __str__(self) -> str:
+        if self.why:
+            return f"{self.path}: {self.value!r} is refused, as {self.why}."
         return f"{self.path}: {self.value!r} is not supported yet, only {self.only} is."
 
     @property
     def wait(self) -> str:
         """Return a short name of the setting, shown for rows that need it."""
-        return f"{self.path.rsplit('.', 1)[-1]} {self.value}"
+        name = f"{self.path.rsplit('.', 1)[-1]} {self.value}"
+        return f"{name}, which is refused as {self.why}" if self.why else name
 
 
 def of_stage(stage: StageSpec) -> list[Unsupported]:
@@ -40,8 +45,8 @@ def of_stage(stage: StageSpec) -> list[Unsupported]:
     name = stage.method.name
     options = registry.options_of("method", name) if registry.is_registered("method", name) else Options
     if stage.micro_batches > 1 and options.whole_batches is not None:
-        only = f"none with the method {name}, as {options.whole_batches},"
-        found.append(Unsupported("schedule.micro_batch", stage.schedule.micro_batch, only))
+        why = f"the method {name} needs whole batches: {options.whole_batches}"
+        found.append(Unsupported("schedule.micro_batch", stage.schedule.micro_batch, "none", why))
     return found
 
 

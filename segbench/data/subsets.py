@@ -127,7 +127,11 @@ def published(dataset: str, draw: int, count: int) -> np.ndarray:
     """
     if dataset not in _PUBLISHED or draw >= _DRAWS:
         known = f"{' and '.join(_PUBLISHED)}, {_DRAWS} each, numbered from 0"
-        raise InvalidFault(f"subset: no permutation {draw} of {dataset} is published; there are those of {known}.")
+        more = _PUBLISHED[dataset][2] if dataset in _PUBLISHED else "NAME"
+        raise InvalidFault(
+            f"subset: no permutation {draw} of {dataset} is published; there are those of {known}.",
+            next=f"the same command with fewer --seeds, or --reading {more}=random-seeded",
+        )
     name, path, reading = _PUBLISHED[dataset]
     path = path.format(draw=draw)
     try:

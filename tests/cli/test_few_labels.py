@@ -1,0 +1,84 @@
+"""Bad input to trainings with few labels, as a user meets it: one line each, before anything is trained."""
+
+from pathlib import Path
+
+import pytest
+
+from segbench.core.errors import InvalidFault
+from segbench.data.subsets import published
+from segbench.recipe.catalog import default_catalog
+from segbench.recipe.resolve import resolve
+from segbench.reproduce.scoring import needed_splits
+from tests.program import segbench, tiny
+
+
+def test_more_labels_than_images(tmp_path: Path) -> None:
+    words = tiny("semiseg-reference/cityscapes-1_8", out=tmp_path, dataset="cityscapes", data__subset__count=99)
+    assert "subset: count 99 is more than the 4 images there are." in segbench(*words).err
+
+
+def test_no_labels_at_all(tmp_path: Path) -> None:
+    words = tiny("semiseg-reference/cityscapes-1_8", out=tmp_path, dataset="cityscapes", data__subset__count=0)
+    assert "data.subset.count: input should be greater than 0" in segbench(*words).fails(4)
+
+
+def test_names_of_images(tmp_path: Path) -> None:
+    subset = "{rule: list, count: 2, keys: [train/a, train/a]}"
+    words = tiny("semiseg-reference/cityscapes-1_8", out=tmp_path, dataset="cityscapes", data__subset=subset)
+    assert "keys names train/a more than once" in segbench(*words).fails(4)
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("method.memroy_size_per_class=3", "unknown key 'memroy_size_per_class'"),
+        ("method.class_weights=median", "method.class_weights"),
+        ("method.memory_from_steps=5000", "memory_from_steps is after contrast_from_steps"),
+        ("stages.train.streams.unlabelled.data.labels_from=techer", "no earlier stage 'techer'"),
+    ],
+)
+def test_settings_that_cannot_be(setting: str, says: str) -> None:
+    done = segbench("show", "semiseg-table1/imagenet-deeplabv2-1_30", "--set", setting)
+    assert says in done.fails(4)
+
+
+def test_a_teacher_stage_by_a_wrong_name() -> None:
+    done = segbench("show", "cfn-claims/cfn-hrnet", "--set", "method.teacher_stage=techer")
+    assert "no earlier stage 'techer'. Close: teacher" in done.fails(4)
+
+
+def test_micro_batches_are_refused_where_images_are_mixed(tmp_path: Path) -> None:
+    words = ("reproduce", "semiseg-table1/imagenet-deeplabv2-1_30", "--budget", "smoke", "--out", tmp_path)
+    done = segbench(
+        *words,
+        "--micro-batch",
+        1,
+        "--set",
+        "stages.train.streams.unlabelled.batch_total=4",
+        "--set",
+        "schedule.batch_total=4",
+    )
+    assert done.code != 0 and "it augments and mixes all images of a batch together" in done.err + done.out
+
+
+def test_the_source_domain_is_needed_too() -> None:
+    row = resolve(default_catalog(), "semiseg-table3", "gta5-deeplabv3plus-1_30", "cityscapes")
+    assert row.ran.training is not None
+    needed = needed_splits(row.ran.training.stages, row.ran.evaluation)
+    assert set(needed) == {"cityscapes", "gta5"} and needed["gta5"] == ["trainvaltest"]
+
+
+def test_a_fourth_split() -> None:
+    with pytest.raises(InvalidFault, match="no permutation 3 of voc2012 is published") as fault:
+        published("voc2012", 3, 10582)
+    assert "--reading labelled-split-voc=random-seeded" in fault.value.next
+
+
+def test_recollections_are_asked_for_before_a_full_run(tmp_path: Path) -> None:
+    """On real images of the user's own, so that nothing else stops the run."""
+    done = segbench("show", "label-efficient-table1/cityscapes-596-scratch", "--reading", "trainnig=recalled")
+    assert "Close: training" in done.fails(2)
+    done = segbench("show", "label-efficient-table1/cityscapes-596-scratch", "--reading", "training=deep")
+    assert "No reading of 'training' has an option 'deep'" in done.fails(2)
+    text = segbench("show", "label-efficient-table1", "--readings").out
+    assert "(a recollection)" in text and "--reading training=OPTION" in text
