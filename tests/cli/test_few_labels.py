@@ -1,13 +1,17 @@
 """Bad input to trainings with few labels, as a user meets it: one line each, before anything is trained."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from segbench.core.errors import InvalidFault
+from segbench.cli.reproduce import _may_start
+from segbench.core.errors import InvalidFault, UsageFault
 from segbench.data.subsets import published
 from segbench.recipe.catalog import default_catalog
-from segbench.recipe.resolve import resolve
+from segbench.recipe.resolve import Request, resolve
+from segbench.reproduce.folders import Folders
+from segbench.reproduce.plan import make_plan
 from segbench.reproduce.scoring import needed_splits
 from tests.program import segbench, tiny
 
@@ -82,3 +86,28 @@ def test_recollections_are_asked_for_before_a_full_run(tmp_path: Path) -> None:
     assert "No reading of 'training' has an option 'deep'" in done.fails(2)
     text = segbench("show", "label-efficient-table1", "--readings").out
     assert "(a recollection)" in text and "--reading training=OPTION" in text
+
+
+@pytest.mark.parametrize(
+    ("readings", "asked"),
+    [((), True), ((("training", "recalled"),), False), ((("scratch-few", "recalled"),), True)],
+)
+def test_a_full_run_on_recollections(tmp_path: Path, readings: tuple[tuple[str, str], ...], asked: bool) -> None:
+    """Whatever the data: a run that could start is refused until every recollection is named, or with --yes."""
+    table = "label-efficient-table1"
+    request = Request(readings=readings)
+    plan = make_plan(
+        default_catalog(), table, Folders(tmp_path, tmp_path), row="cityscapes-596-scratch", request=request
+    )
+    assert bool(plan.recollections) == asked
+    (item,) = plan.items
+    item.status, item.seconds = "to do", 1.0
+    runtime = SimpleNamespace(is_cuda=True)
+    run = SimpleNamespace(plan=plan, target=f"{table}/x", runtime=runtime, require_runnable=lambda: None)
+    if not asked:
+        _may_start(run, yes=False, no_input=True)
+        return
+    with pytest.raises(UsageFault, match="rests on recollections that nobody has checked") as fault:
+        _may_start(run, yes=False, no_input=True)
+    assert "--reading training=recalled" in fault.value.next and "--yes" in fault.value.next
+    _may_start(run, yes=True, no_input=True)
