@@ -157,7 +157,7 @@ class TrainingRun:
         set_learning_rate(self.optimizer, self._lr(self.step))
         with self.clock.step():
             names, losses = backward(self.method, batches, info=info, runtime=self.runtime)
-            update(self.optimizer, reset=self.stage.schedule.optimizer.reset_each_step)
+            update(self.optimizer, reset=self.stage.schedule.reset_optimizer)
             self.optimizer.zero_grad(set_to_none=True)
             self.method.after_step(info)
         self.losses.add(names, losses, step=self.step)

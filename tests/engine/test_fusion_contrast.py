@@ -19,8 +19,7 @@ def student(*, reset: bool = False, mode: str = "eval", steps: int = 5) -> Stage
         "teacher_projection": "conv1x1",
         "teacher_mode": mode,
     }
-    optimizer = plain.schedule.optimizer.model_copy(update={"reset_each_step": reset})
-    schedule = plain.schedule.model_copy(update={"optimizer": optimizer})
+    schedule = plain.schedule.model_copy(update={"reset_optimizer": reset})
     method = Choice(name="fusion-contrast", options={**options, "teacher_mode": mode, "dice_weight": 0.1})
     return StageSpec.model_validate({**dict(plain), "schedule": schedule, "method": method, "name": "student"})
 

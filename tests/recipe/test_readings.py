@@ -149,3 +149,13 @@ def test_every_option_of_every_row_resolves_and_changes_something(shipped):
         for row in (row for table in tables for row in resolve_all(shipped, table.name)):
             used |= check_options(shipped, row, [use.name for use in row.readings])
         assert used == {name for table in tables for name in shipped.readings_of(table)}
+
+
+@pytest.mark.parametrize("budget", ["full", "small", "smoke"])
+@pytest.mark.parametrize("row", ["cfn-hrnet", "cfn-pspnet", "without-teacher"])
+def test_an_optimiser_that_forgets_does_so_at_every_budget(shipped, row, budget):
+    found = resolve(
+        shipped, "cfn-claims", row, "cityscapes", Request(budget, readings=(("optimiser-state", "released"),))
+    )
+    assert [stage.schedule.reset_optimizer for stage in found.ran.training.stages][-1]
+    assert not any(stage.schedule.reset_optimizer for stage in found.ran.training.stages[:-1])

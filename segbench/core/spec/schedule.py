@@ -16,7 +16,6 @@ class OptimizerSpec(Spec):
     no_decay: tuple[Literal["norm", "bias", "position", "depthwise"], ...] = setting(
         (), description="parameters without weight decay; depthwise: kernels of depthwise convolutions"
     )
-    reset_each_step: bool = setting(False, description="it forgets its moments before every step")
 
 
 class PolicySpec(Spec):
@@ -35,6 +34,7 @@ class ScheduleSpec(Spec):
     optimizer: OptimizerSpec
     policy: PolicySpec = PolicySpec()
     validate_every: int | None = setting(None, gt=0, counts_steps=True, material=False)
+    reset_optimizer: bool = setting(False, description="the optimizer forgets its moments before every step")
     ema_decay: float | None = setting(None, ge=0, lt=1)
     micro_batch: int | None = setting(
         None, gt=0, description="images per forward pass over all devices; gradients are accumulated over the batch"

@@ -45,7 +45,7 @@ class Options(BaseOptions):
 
     def unread(self) -> frozenset[str]:
         if self.teacher_stage is not None:
-            return frozenset()
+            return frozenset() if self.contrast_weight else frozenset({"form", "temperature"})
         return frozenset(
             {"teacher_mode", "teacher_features", "teacher_projection", "form", "contrast_weight", "temperature"}
         )

@@ -100,7 +100,10 @@ def heading(report: TableReport, section: SectionKey, entries: Sequence[FigureVe
     if split == "unstated" and dataset != "unstated":
         shown = [entry.shown.records[0].split for entry in entries if entry.shown]
         where = f"{dataset}, split unstated" + (f", measured on {shown[0]}" if shown else "")
-    return f"{report.table} · {where} · {NAMES.get(metric, metric)}" + (f" ({unit})" if unit else "")
+    name = NAMES.get(metric, metric)
+    if entries and all(entry.figure.average == "micro" for entry in entries):
+        name = f"micro {name}"
+    return f"{report.table} · {where} · {name}" + (f" ({unit})" if unit else "")
 
 
 def basis(entries: Sequence[FigureVerdict]) -> str:
