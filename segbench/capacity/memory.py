@@ -8,7 +8,7 @@ workspaces of its libraries, fragmentation of its allocator; it is a convention,
 network usually needs less.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, prod
 from typing import Any
@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from segbench.core.errors import InvalidFault
-from segbench.core.spec import EvaluationSpec, OptimizerSpec, Size, StageSpec, TrainingSpec
+from segbench.core.spec import EvaluationSpec, ModelSpec, OptimizerSpec, Size, StageSpec, TrainingSpec
 from segbench.data.batch import Batch
 from segbench.data.classes import class_table
 from segbench.data.facts import facts
 from segbench.engine.recompute import pieces
 from segbench.engine.runtime import Precision
 from segbench.methods.base import Method
-from segbench.methods.build import build_method
+from segbench.methods.build import build_method, teachers_of
 from segbench.methods.step import StepInfo
 from segbench.metrics.footprint import SavedBytes, count_peak, count_saved, emulate_autocast
 from segbench.models.segmentor import build_segmentor
@@ -110,16 +110,29 @@ def training_memory(
         devices: GPUs that share each batch.
     """
     found = [
-        _stage_memory(stage, precision=precision, micro_batch=micro_batch, checkpoint=checkpoint, devices=devices)
+        _stage_memory(
+            stage,
+            teachers_of(stage, training),
+            precision=precision,
+            micro_batch=micro_batch,
+            checkpoint=checkpoint,
+            devices=devices,
+        )
         for stage in training.stages
     ]
     return max(found, key=lambda memory: memory.total)
 
 
 def _stage_memory(
-    stage: StageSpec, *, precision: Precision, micro_batch: int | None, checkpoint: bool, devices: int
+    stage: StageSpec,
+    teachers: Mapping[str, ModelSpec],
+    *,
+    precision: Precision,
+    micro_batch: int | None,
+    checkpoint: bool,
+    devices: int,
 ) -> MemoryEstimate:
-    counted = count_stage(stage, precision=precision)
+    counted = count_stage(stage, precision=precision, teachers=teachers)
     largest = max(stream.batch_total for stream in stage.streams.values())
     at_once = min(largest, micro_batch or stage.images_at_once)
     share = ceil(at_once / devices) / stage.images_at_once
@@ -193,8 +206,10 @@ def _num_classes(stage: StageSpec) -> int:
     return class_table(data.classes or data.name).num_classes
 
 
-def count_stage(stage: StageSpec, *, precision: Precision) -> ForwardCount:
-    """Count one forward pass of a stage's method with its losses; cached on disk for equal shapes.
+def count_stage(
+    stage: StageSpec, *, precision: Precision, teachers: Mapping[str, ModelSpec] | None = None
+) -> ForwardCount:
+    """Count one forward pass of a stage's method with its losses, and with teachers; cached on disk for equal shapes.
 
     Raises:
         InvalidFault: a norm would take statistics of a single value.
@@ -206,16 +221,20 @@ def count_stage(stage: StageSpec, *, precision: Precision) -> ForwardCount:
         "classes": _num_classes(stage),
         "precision": precision,
     }
-    return ForwardCount(**cached_counts(key, lambda: asdict(_count_stage(stage, precision))))
+    if teachers:
+        key["teachers"] = {name: model.canonical() for name, model in teachers.items()}
+    return ForwardCount(**cached_counts(key, lambda: asdict(_count_stage(stage, precision, teachers))))
 
 
 def _at_once(stage: StageSpec, name: str) -> int:
     return stage.streams[name].batch_total // stage.micro_batches
 
 
-def _count_stage(stage: StageSpec, precision: Precision) -> ForwardCount:
+def _count_stage(
+    stage: StageSpec, precision: Precision, teachers: Mapping[str, ModelSpec] | None = None
+) -> ForwardCount:
     with torch.device("meta"):
-        method = build_method(stage, num_classes=_num_classes(stage)).train()
+        method = build_method(stage, num_classes=_num_classes(stage), teachers=teachers).train()
         batches = {
             name: Batch(
                 torch.empty(_at_once(stage, name), 3, *stream.crop),

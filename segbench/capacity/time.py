@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from segbench.checkpoints.training_state import saved_step
-from segbench.core.spec import EvaluationSpec, Size, StageSpec, TrainingSpec
+from segbench.core.spec import EvaluationSpec, ModelSpec, Size, StageSpec, TrainingSpec
 from segbench.data.batch import Batch
 from segbench.data.classes import class_table
 from segbench.data.facts import facts
@@ -20,7 +20,7 @@ from segbench.engine.folder import STATE, read_summary
 from segbench.engine.recompute import checkpoint_activations
 from segbench.engine.runtime import Runtime
 from segbench.methods.base import Method
-from segbench.methods.build import build_method
+from segbench.methods.build import build_method, teachers_of
 from segbench.methods.step import StepInfo
 from segbench.metrics.cost import count_cost
 from segbench.results.store import Store
@@ -89,9 +89,10 @@ def estimate(
     for stage, begun in zip(training.stages, done or [0] * len(training.stages), strict=True):
         stream = stage.primary_stream
         images = sum(item.batch_total for item in stage.streams.values())
+        teachers = teachers_of(stage, training)
         key = (stage.model.id(), stage.method.name, stream.crop, images, stage.micro_batches)
         if key not in probes:
-            probes[key] = _probe(stage, images, runtime, fits=_fits(memory.total, runtime))
+            probes[key] = _probe(stage, images, runtime, fits=_fits(memory.total, runtime), teachers=teachers)
         per_step = probes[key].seconds
         seconds += per_step * (stage.schedule.steps - begun)
         crop = prod(stream.crop)
@@ -144,11 +145,11 @@ def _fits(memory_bytes: int, runtime: Runtime) -> bool:
     return there is None or memory_bytes <= there
 
 
-def _probe(stage: StageSpec, images: int, runtime: Runtime, *, fits: bool) -> Probe:
+def _probe(stage: StageSpec, images: int, runtime: Runtime, *, fits: bool, teachers: Mapping[str, ModelSpec]) -> Probe:
     """Time one step of a stage at its full crop and batch, from a forward and backward pass."""
     stream = stage.primary_stream
     num_classes = class_table(stream.data.classes or stream.data.name).num_classes
-    method = build_method(stage, num_classes=num_classes)
+    method = build_method(stage, num_classes=num_classes, teachers=teachers)
     full = count_cost(method.predictor(), stream.crop)
     crop, batch, scale = stream.crop, images // stage.micro_batches, float(stage.micro_batches)
     if not (runtime.is_cuda and fits) and full.multiply_adds * images > CHEAP_MACS:

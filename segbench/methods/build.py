@@ -4,14 +4,26 @@ from collections.abc import Mapping
 
 from segbench.core import registry
 from segbench.core.errors import InvalidFault
-from segbench.core.spec import StageSpec
+from segbench.core.spec import ModelSpec, StageSpec, TrainingSpec
 from segbench.models.segmentor import build_segmentor
 
 from .base import Method
 
 
+def teachers_of(stage: StageSpec, training: TrainingSpec) -> dict[str, ModelSpec]:
+    """Return the networks of earlier stages that a stage's method is handed, by stage name."""
+    options = registry.options_of("method", stage.method.name).model_validate(stage.method.options)
+    wanted = options.needs_stages()
+    return {each.name: each.model for each in training.stages if each.name in wanted}
+
+
 def build_method(
-    stage: StageSpec, *, num_classes: int, seed: int = 0, images: Mapping[str, int] | None = None
+    stage: StageSpec,
+    *,
+    num_classes: int,
+    seed: int = 0,
+    images: Mapping[str, int] | None = None,
+    teachers: Mapping[str, ModelSpec] | None = None,
 ) -> Method:
     """Build the method with a randomly initialised network; draws come from torch's global generator.
 
@@ -20,6 +32,8 @@ def build_method(
         num_classes: C.
         seed: of the method's own draws.
         images: number of images of each stream; None if there are no data, only costs to be estimated.
+        teachers: networks of earlier stages that it is handed with random weights, to estimate costs; None if it is
+            handed trained ones later.
 
     Raises:
         UsageFault: a method, backbone or decoder is not registered.
@@ -38,4 +52,7 @@ def build_method(
         fault = f"The method {stage.method.name} trains a classifier; the decoder {stage.model.decoder.name} has none."
         raise InvalidFault(fault, next="segbench list")
     method.see_data(stage.streams, input=stage.model.input, images=images or {})
+    if teachers:
+        networks = {name: build_segmentor(spec, num_classes=num_classes) for name, spec in teachers.items()}
+        method.receive({name: network.eval().requires_grad_(False) for name, network in networks.items()})
     return method

@@ -24,8 +24,10 @@ from segbench.core.spec import (
     TrainingSpec,
 )
 from segbench.data.batch import Batch
-from segbench.methods.build import build_method
+from segbench.methods.build import build_method, teachers_of
+from segbench.models.segmentor import build_segmentor
 from segbench.recipe.catalog import Catalog, add_file, default_catalog, load_catalog, recipes_root
+from segbench.recipe.resolve import Request, resolve
 from tests.metrics.allocated import held_bytes
 from tests.steps import at
 
@@ -369,3 +371,18 @@ def test_a_published_protocol() -> None:
     (need, *_) = requirements(default_catalog(), ["contrastiveseg-table2"])
     assert need.batch == 8
     assert size_class(need.training()) == 24 and size_class(need.training(checkpoint=True)) == 8
+
+
+def test_a_teacher_takes_memory_too() -> None:
+    """The weights of the frozen network are there; its activations are not kept."""
+    found = resolve(load_catalog(recipes_root()), "cfn-claims", "cfn-pspnet", "cityscapes", Request("smoke"))
+    training = found.ran.training
+    assert training is not None
+    teacher, student = training.stages
+    alone = count_stage(student, precision="float32")
+    beside = count_stage(student, precision="float32", teachers=teachers_of(student, training))
+    with torch.device("meta"):
+        network = build_segmentor(teacher.model, num_classes=20)
+    own = sum(tensor.numel() * tensor.element_size() for tensor in (*network.parameters(), *network.buffers()))
+    assert own <= beside.weights - alone.weights <= own + 4 * 64 * 64 + 4 * 64 * 33  # and a projection
+    assert teachers_of(teacher, training) == {}

@@ -33,7 +33,7 @@ _FORMS: dict[str, Callable[..., Tensor]] = {
 class FusionContrast(Method):
     """Losses ``ce``, ``dice`` and, with a teacher, ``contrast``.
 
-    The teacher's parameters never change. Without a teacher at hand, as where costs are estimated, its pass is missing.
+    The teacher's parameters never change.
 
     Args:
         options: options of the method.
