@@ -75,13 +75,15 @@ def test_refreshed_weights_count_only_if_they_are_better(tmp_path: Path, monkeyp
     better = None
     for seed in range(6):
         folder = tmp_path / str(seed)
-        found = train(semi(restart_after_steps=None), folder, seed=seed).refreshed
-        assert found is not None
+        summary = train(semi(restart_after_steps=None), folder, seed=seed)
+        found, best = summary.refreshed, summary.best
+        assert found is not None and best is not None
+        assert found["better"] == (found["miou"] > best["miou"])
         assert (folder / REFRESHED).is_file() == found["better"]
         better = folder if found["better"] else better
     assert better is not None, "no seed got better; take others"
-    best, refreshed = (load_weights(better / name)[1] for name in (BEST, REFRESHED))
-    changed = {name for name in best if not same(best[name], refreshed[name])}
+    before, refreshed = (load_weights(better / name)[1] for name in (BEST, REFRESHED))
+    changed = {name for name in before if not same(before[name], refreshed[name])}
     assert changed and all("running_" in name or "num_batches" in name for name in changed)
 
 

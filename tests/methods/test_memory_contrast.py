@@ -146,6 +146,11 @@ def test_one_iteration_written_out(make, batch):
     torch.testing.assert_close(losses["contrast"], wanted)
     torch.testing.assert_close(losses["contrast_u"], 0.1 * contrast(heads, outputs[0].embedding, pseudo, memory))
 
+    # The selectors see features without their gradient.
+    ours = torch.autograd.grad(losses["contrast"], method.segmentor.inner.layers[0].weight, retain_graph=True)
+    theirs = torch.autograd.grad(wanted, student.inner.layers[0].weight, retain_graph=True)
+    torch.testing.assert_close(ours, theirs)
+    assert ours[0].abs().sum() > 0
     sum(losses.values()).backward()
     loss = ce + (sure**6 * picked).mean() + losses["entropy"].detach()
     assert method.segmentor.inner.classifier.weight.grad.abs().sum() > 0
