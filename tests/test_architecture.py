@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[1] / "segbench"
 # What each room may import beside itself; imports go down this list, never up.
 ALLOWED = {
     "cli": {
-        "reproduce", "capacity", "engine", "checkpoints", "methods", "losses", "models", "data", "metrics", "recipe",
-        "results", "core",
+        "reproduce", "capacity", "engine", "figures", "checkpoints", "methods", "losses", "models", "data", "metrics",
+        "recipe", "results", "core",
     },
     "reproduce": {
         "capacity", "engine", "figures", "checkpoints", "methods", "losses", "models", "data", "metrics", "recipe",

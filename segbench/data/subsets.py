@@ -148,6 +148,18 @@ def published(dataset: str, draw: int, count: int) -> np.ndarray:
     return order
 
 
+def draw_fault(data: DataSpec) -> str:
+    """Say that a subset of files needs a permutation that is not published, and what to do; empty if it does not."""
+    subset = data.subset
+    if subset is None or subset.rule != "permutation" or data.source != "folder" or subset.draw is None:
+        return ""
+    if data.name in _PUBLISHED and subset.draw < _DRAWS:
+        return ""
+    fault = f"permutation {subset.draw} of {data.name}, of which {_DRAWS} are published, for seeds 0 to {_DRAWS - 1}"
+    others = f"; --reading {_PUBLISHED[data.name][2]}=random-seeded draws others" if data.name in _PUBLISHED else ""
+    return fault + others
+
+
 def published_need(data: DataSpec) -> ToFetch | None:
     """Return the download that a subset of files needs to know its labelled images; None if it needs none."""
     subset = data.subset
@@ -223,7 +235,9 @@ def listing(subset: SubsetSpec, keys: Sequence[str], *, generated: bool) -> dict
         keys: names of the chosen images, in order.
         generated: True for generated scenes, which are drawn at random whatever the rule.
     """
-    made: dict[str, Any] = {"rule": "random"} if generated else {"rule": subset.rule, "order": subset.order}
+    made: dict[str, Any] = {"rule": subset.rule, "order": subset.order}
+    if subset.rule == "list" or generated:
+        made = {"rule": "list" if subset.rule == "list" else "random"}
     if subset.rule == "shards" and not generated:
         made |= {"num_shards": subset.num_shards, "take_shards": subset.take_shards}
     text = "".join(f"{key}\n" for key in keys)

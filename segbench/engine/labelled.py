@@ -62,10 +62,9 @@ def note_labelled(
         same = before.get(name, {})
         known = same.get("missing") if same.get("sha256") == chosen["sha256"] else None
         missing = _missing_classes(data[name]) if known is None else known
-        if missing:
-            chosen["missing"] = missing
-            if known is None:
-                observer.note(f"the {len(data[name]):,} labelled images show no pixel of {', '.join(missing)}")
+        chosen["missing"] = missing
+        if missing and known is None:
+            observer.note(f"the {len(data[name]):,} labelled images show no pixel of {', '.join(missing)}")
     if found and found != before:
         atomic.write_json(folder / LABELLED, {"schema": 1, "streams": found})
 

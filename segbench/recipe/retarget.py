@@ -20,6 +20,7 @@ def retarget(tree: dict[str, Any], name: str) -> None:
       to, named class weights, splits that the new one lacks, excluded classes without a namesake.
     - A bank with one key per training image, or a multiple of that, gets the same per image of the new ones.
     - A labelled subset keeps its share of the images; they are drawn at random, as only the old list has an order.
+    - A classifier of the initial weights' file is left out, as it is of the old classes.
     - Images that are halved, say, because the old ones are large keep at least the pixels that were left.
     - The evaluation uses the split that is usually reported for the new data set.
 
@@ -110,6 +111,8 @@ def _changed(path: str, value: Any, name: str, facts: Any) -> Any:
         return None
     if in_data and field == "splits":
         return _kept(value, facts)
+    if path.endswith("weights.classifier"):
+        return False  # of the old classes
     if field == "class_weights" and (not isinstance(value, str) or value in registry.names("dataset")):
         return None  # numbers of the old data, or their name; a rule that finds them in any data stays
     sized = field == "crop" or path in ("evaluation.window", "evaluation.stride")

@@ -8,6 +8,7 @@ from segbench.core.errors import UsageFault
 from segbench.core.spec import EvaluationSpec, StageSpec, TrainingSpec, evaluation_id
 from segbench.data.handle import find_dataset
 from segbench.data.presence import presence
+from segbench.data.subsets import draw_fault, seeded
 from segbench.recipe import deviations
 from segbench.recipe.catalog import Catalog
 from segbench.recipe.cost import cost_family
@@ -214,6 +215,11 @@ def _item(resolved: Resolved, folders: Folders) -> Item:
     if store.find(evaluation) is not None:
         item.status = "done"
         return item
+    for stage in resolved.ran.training.stages:
+        for stream in stage.streams.values():
+            if fault := draw_fault(seeded(stream.data, resolved.ran.training.seed)):
+                item.status, item.reason = "waits", f"waits for {fault}"
+                return item
     for name, splits in needed_splits(resolved.ran.training.stages, resolved.scored).items():
         dataset = find_dataset(name, folders.data)
         status = presence(dataset, splits).status

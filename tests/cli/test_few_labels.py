@@ -72,6 +72,17 @@ def test_the_source_domain_is_needed_too() -> None:
     assert set(needed) == {"cityscapes", "gta5"} and needed["gta5"] == ["trainvaltest"]
 
 
+def test_a_fourth_seed_is_refused_by_the_plan(tmp_path: Path) -> None:
+    """Before anything is trained, whatever data there is."""
+    row = {"row": "imagenet-deeplabv2-1_30", "folders": Folders(tmp_path, tmp_path)}
+    for seed, waits in (
+        (2, "waits for Cityscapes"),
+        (3, "waits for permutation 3 of cityscapes, of which 3 are published"),
+    ):
+        (item,) = make_plan(default_catalog(), "semiseg-table1", request=Request(seed=seed), **row).items
+        assert item.status == "waits" and item.reason.startswith(waits)
+
+
 def test_a_fourth_split() -> None:
     with pytest.raises(InvalidFault, match="no permutation 3 of voc2012 is published") as fault:
         published("voc2012", 3, 10582)

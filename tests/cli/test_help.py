@@ -18,6 +18,7 @@ COMMANDS = [
     ("eval",),
     ("export",),
     ("report",),
+    ("show-predictions",),
     ("results",),
     ("results", "server-score"),
     ("data",),

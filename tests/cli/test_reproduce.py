@@ -143,8 +143,9 @@ class _Terminal:
 
 
 def test_what_cannot_run_here_says_why(tmp_path: Path) -> None:
-    done = segbench("reproduce", "semiseg-table3", "--out", tmp_path)
-    assert "method memory-contrast" in done.fails(3)
+    words = ("--budget", "smoke", "--set", "model.decoder={name: not-there}")
+    done = segbench("reproduce", "contextrast-table6/layers-4", *words, "--out", tmp_path)
+    assert "waits for decoder not-there" in done.fails(3)
     done = segbench("reproduce", "contextrast-table6", "--dataset", "cityscapes", "--out", tmp_path)
     assert "waits for Cityscapes: missing" in done.fails(3)
     assert done.lines[-1] == "Next: segbench data download cityscapes"

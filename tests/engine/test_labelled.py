@@ -107,9 +107,10 @@ def test_a_class_that_no_label_shows_is_told_once_and_recorded(tmp_path: Path) -
 
 def test_images_by_name() -> None:
     names = [open_dataset(DATA).key(index) for index in (3, 1)]
+    names.sort()
     chosen = open_dataset(DATA.model_copy(update={"subset": SubsetSpec(rule="list", count=2, keys=tuple(names))}))
     assert [chosen.key(index) for index in range(2)] == sorted(names)
-    wrong = SubsetSpec(rule="list", count=2, keys=(names[0], "train/generated_0000"))
+    wrong = SubsetSpec(rule="list", count=2, keys=("train/generated_0000", names[0]))
     with pytest.raises(InvalidFault, match=r"camvid has no image 'train/generated_0000'\. Close: train/"):
         open_dataset(DATA.model_copy(update={"subset": wrong}))
 
@@ -119,6 +120,7 @@ def test_images_by_name() -> None:
     [
         ({"rule": "list", "count": 2, "keys": ["a", "a"]}, "keys names a more than once"),
         ({"rule": "list", "count": 2, "keys": ["a"]}, "count is 2, but keys names 1 images"),
+        ({"rule": "list", "count": 2, "keys": ["b", "a"]}, "keys must be sorted"),
         ({"rule": "list", "count": 2}, "rule list requires keys"),
         ({"rule": "random", "count": 1, "keys": ["a"]}, "no other rule has them"),
         ({"count": 0}, "greater than 0"),

@@ -134,6 +134,13 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         *({**ALL_KEYS, **ALL_ANCHORS, "images_per_group": group} for group in (None, 1, 2)),
     ],
     "segsort": [{}],
+    "label-contrast": [
+        {"embedding_dim": 8, "resize_size": [8, 16]},
+        {"embedding_dim": 8, "resize_size": [8, 16], "form": "released"},
+        {"embedding_dim": 8, "resize_size": [8, 16], "loss": "cross"},
+    ],
+    "fusion-contrast": [{"dice_weight": 0.5}, {"dice_weight": 0.0}],
+    "memory-contrast": [],  # it needs whole batches, which a plan says
 }
 
 

@@ -53,6 +53,12 @@ def test_a_labelled_subset_keeps_its_share(shipped, table, row, labelled):
         assert stage.primary_stream.data.scale == 1  # half of 1024 rows is more than 360
 
 
+def test_a_classifier_of_the_old_classes_is_left_out(shipped):
+    moved = resolve(shipped, "semiseg-table2", "coco-deeplabv2-1_50", "voc2012", ON)
+    assert [stage.weights.classifier for stage in moved.published.training.stages] == [True]
+    assert [stage.weights.classifier for stage in moved.ran.training.stages] == [False]
+
+
 def test_class_weights_that_are_a_rule_stay(shipped):
     moved = resolve(shipped, "semiseg-table1", "imagenet-deeplabv2-1_8", "cityscapes", ON)
     (stage,) = moved.ran.training.stages

@@ -96,9 +96,10 @@ def test_missing_data_and_what_is_not_built_yet_wait_with_their_reasons(catalog:
     with unread_set() as name:
         plan = make_plan(catalog, "twins", folders, row="plain", request=Request(settings=(("data.name", name),)))
         assert plan.missing == ["waits for data set unread"] and plan.lacking_data == []
-    plan = make_plan(catalog, "semiseg-table3", folders, request=SMOKE)
+    decoder = Request("smoke", settings=(("model.decoder", {"name": "not-there"}),))
+    plan = make_plan(catalog, "contextrast-table6", folders, request=decoder)
     assert {item.status for item in plan.items} == {"waits"}
-    assert plan.lacking_data == [] and "method memory-contrast" in plan.missing[0]
+    assert plan.lacking_data == [] and "decoder not-there" in plan.missing[0]
 
 
 def test_data_that_is_there_does_not_wait(

@@ -44,6 +44,8 @@ class SubsetSpec(Spec):
         twice = [key for key in dict.fromkeys(self.keys) if self.keys.count(key) > 1]
         if twice:
             raise ValueError(f"keys names {', '.join(twice[:3])} more than once")
+        if list(self.keys) != sorted(self.keys):
+            raise ValueError("keys must be sorted: the same images are the same subset")
         if self.keys and self.count != len(self.keys):
             raise ValueError(f"count is {self.count}, but keys names {len(self.keys)} images")
         return self

@@ -7,6 +7,8 @@ from typing import Any
 from segbench.results.record import Record
 from segbench.results.verdicts import RowReport, TableReport
 
+_PAIRS = 6  # of seeds that a report lists
+
 
 def lines(report: TableReport) -> Iterator[str]:
     """Yield a line for each row whose seeds have labelled images of their own, and for each class that is missing."""
@@ -26,10 +28,11 @@ def shared(first: dict[str, Any], second: dict[str, Any], total: int | None) -> 
 def _shared(row: RowReport, records: tuple[Record, ...] | list[Record]) -> Iterator[str]:
     subsets = {record.seed: _first(record) for record in records}
     own = {seed: each for seed, each in sorted(subsets.items()) if each is not None and "keys" in each}
-    if len({each["sha256"] for each in own.values()}) < 2:
+    if len({each.get("draw") for each in own.values()}) < 2:  # one choice for all seeds
         return
     pairs = [f"seeds {a} and {b} share {shared(own[a], own[b], _images(records[0]))}" for a, b in combinations(own, 2)]
-    yield f"{row.title} on {row.dataset}: of the labelled images {'; '.join(pairs[:6])}."
+    more = f"; {len(pairs) - _PAIRS} more pairs" if len(pairs) > _PAIRS else ""
+    yield f"{row.title} on {row.dataset}: of the labelled images {'; '.join(pairs[:_PAIRS])}{more}."
 
 
 def _missing(row: RowReport, records: tuple[Record, ...] | list[Record]) -> Iterator[str]:
