@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from segbench.core.errors import InvalidFault
 from segbench.core.progress import SILENT, Observer
 from segbench.core.spec import DataSpec, StageSpec
 from segbench.data.classes import ClassTable
@@ -60,7 +61,21 @@ def open_stage_data(
 
     sets = labels or {}
     streams = {name: opened(stream.data, cache, sets.get(name)) for name, stream in stage.streams.items()}
+    _require_same_classes(stage, streams)
     split = validation_split(stage)
     # Never prepared for validations alone.
     validation = None if split is None else opened(split, "off" if cache == "off" else "use")
     return StageData(streams, streams[stage.primary_name].classes, validation)
+
+
+def _require_same_classes(stage: StageSpec, streams: Mapping[str, SegDataset]) -> None:
+    """Raise InvalidFault if a stream is of other classes than the primary one, a line a stream."""
+    wanted = streams[stage.primary_name].classes
+    faults = [
+        f"stream {name!r}: the {data.classes.num_classes} classes of {data.classes.name} are not the "
+        f"{wanted.num_classes} of {wanted.name}, which stream {stage.primary_name!r} has."
+        for name, data in streams.items()
+        if data.classes.slugs != wanted.slugs
+    ]
+    if faults:
+        raise InvalidFault(*faults, next="segbench data list")

@@ -28,10 +28,11 @@ def test_a_few_steps_at_the_smallest_budget(tmp_path: Path, table: str) -> None:
     assert {(record.family, record.dataset) for record in records} >= {
         (made.ran.training.family(), made.ran.evaluation.data.name) for made in rows
     }
+    steps = {made.ran.training.family(): made.ran.training.stages[-1].schedule.steps for made in rows}
     for record in records:
         miou = record.figures["miou"]
         assert miou is not None and math.isfinite(miou), record
-        assert record.validation["curve"][-1]["step"] == STEPS
+        assert record.validation["curve"][-1]["step"] == steps[record.family]  # a stage may have a length of its own
 
 
 def _few(table: str) -> list[Resolved]:

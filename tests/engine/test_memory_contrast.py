@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from segbench.checkpoints.weights_file import load_weights
-from segbench.core.errors import Interrupted
+from segbench.core.errors import Interrupted, InvalidFault
 from segbench.core.spec import AugmentationSpec, BlurSpec, Choice, JitterSpec, StageSpec, StreamSpec, SubsetSpec
 from segbench.engine.folder import BEST, LAST, REFRESHED
 from tests.engine.tiny import DATA, EVERY_STEP, after, same, stage, train
@@ -90,3 +90,13 @@ def test_refreshed_weights_count_only_if_they_are_better(tmp_path: Path, monkeyp
 def test_no_refreshment_leaves_no_trace(tmp_path: Path) -> None:
     assert train(semi(norm_refresh_steps=0), tmp_path).refreshed is None
     assert not (tmp_path / REFRESHED).exists()
+
+
+def test_streams_of_other_classes_are_refused(tmp_path: Path) -> None:
+    spec = semi()
+    other = spec.streams["unlabelled"].data.model_copy(update={"name": "cityscapes"})
+    streams = {**spec.streams, "unlabelled": spec.streams["unlabelled"].model_copy(update={"data": other})}
+    with pytest.raises(
+        InvalidFault, match="stream 'unlabelled': the 19 classes of cityscapes are not the 11 of camvid"
+    ):
+        train(spec.model_copy(update={"streams": streams}), tmp_path)

@@ -250,6 +250,19 @@ def test_labels_of_the_target_batch_before_stay_for_a_source_batch(make, batch):
     torch.testing.assert_close(own(relabelled, StepInfo(51, 100))["contrast"], theirs["contrast"])
 
 
+def test_a_teacher_in_evaluation_mode_has_the_students_statistics(make, batch):
+    """Its own passes move nothing, so they follow like the parameters."""
+    method = make(teacher_mode="eval")
+    batches = {"labelled": doubled(batch(C, seed=1)), "unlabelled": doubled(batch(C, seed=2))}
+    teacher = method.teacher.network
+    assert not teacher.training and not teacher.norm.running_mean.any()
+    method(batches, StepInfo(0, 100))
+    assert not teacher.norm.running_mean.any()
+    method.after_step(StepInfo(0, 100))  # a copy at first
+    torch.testing.assert_close(teacher.norm.running_mean, method.segmentor.norm.running_mean)
+    assert teacher.norm.running_mean.any()
+
+
 def test_normalizers_are_the_denominators(make, batch):
     method = make()
     batches = {"labelled": doubled(batch(C, seed=1)), "unlabelled": doubled(batch(C, seed=2))}

@@ -20,7 +20,7 @@ from segbench.losses.memory_contrast import memory_contrast
 from segbench.losses.pseudo_labels import confidence_cross_entropy, gaussian_ramp
 from segbench.losses.resize import resize_labels
 from segbench.methods.base import Best, Method, ParamGroup
-from segbench.methods.ema import EmaModel, cosine_decay
+from segbench.methods.ema import Buffers, EmaModel, cosine_decay
 
 from .balance import ClassBalance
 from .duplicates import updates_of
@@ -55,7 +55,9 @@ class MemoryContrast(Method):
     def __init__(self, options: Options, segmentor: Segmentor, *, num_classes: int, seed: int) -> None:
         super().__init__(segmentor, seed=seed)
         self.options, self.num_classes = options, num_classes
-        self.teacher = EmaModel(segmentor, buffers="keep")
+        # In training mode its own passes move a teacher's statistics; in evaluation mode they follow the student's.
+        buffers: Buffers = "keep" if options.teacher_mode == "train" else "average"
+        self.teacher = EmaModel(segmentor, buffers=buffers)
         self.heads: nn.ModuleDict | None = None
         if options.contrasts:
             hidden, dim = options.hidden_dim, options.embedding_dim
@@ -68,7 +70,7 @@ class MemoryContrast(Method):
             )
             if options.memory_weights == "rescaled":
                 self.heads["memory_selectors"] = Selectors(num_classes, dim, slope=options.selector_slope)
-            self.teacher_heads = EmaModel(self.heads, buffers="keep")
+            self.teacher_heads = EmaModel(self.heads, buffers=buffers)
             self.memory = ClassMemory(num_classes, options.memory_size_per_class, dim)
         self.balance: ClassBalance | None = None
         self.register_buffer("restarted", torch.zeros((), dtype=torch.int64))  # step of the last restart
