@@ -275,7 +275,8 @@ def test_normalizers_are_the_denominators(make, batch):
 
 def test_a_restart_brings_back_the_best_weights(make):
     method = make(restart_after_steps=20)
-    best = copy.deepcopy(method.segmentor.state_dict())
+    best, heads = copy.deepcopy(method.segmentor.state_dict()), copy.deepcopy(method.heads.state_dict())
+    method.on_validation(StepInfo(10, 100), 60.0, Best(10, lambda: best))
     with torch.no_grad():
         for parameter in (*method.segmentor.parameters(), *method.heads.parameters()):
             parameter.add_(1)
@@ -285,6 +286,7 @@ def test_a_restart_brings_back_the_best_weights(make):
     assert all(torch.equal(value, moved[name]) for name, value in method.state_dict().items())
     method.on_validation(StepInfo(31, 100), 50.0, told)
     assert all(torch.equal(value, best[name]) for name, value in method.segmentor.state_dict().items())
+    assert all(torch.equal(value, heads[name]) for name, value in method.heads.state_dict().items())
     for own, theirs in zip(method.teacher.network.parameters(), method.segmentor.parameters(), strict=True):
         assert torch.equal(own, theirs)
     method.segmentor.norm.weight.data.add_(1)

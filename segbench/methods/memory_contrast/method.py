@@ -71,6 +71,8 @@ class MemoryContrast(Method):
             if options.memory_weights == "rescaled":
                 self.heads["memory_selectors"] = Selectors(num_classes, dim, slope=options.selector_slope)
             self.teacher_heads = EmaModel(self.heads, buffers=buffers)
+            if options.restart_after_steps is not None:
+                self.best_heads = EmaModel(self.heads, buffers="copy")
             self.memory = ClassMemory(num_classes, options.memory_size_per_class, dim)
         self.balance: ClassBalance | None = None
         self.register_buffer("restarted", torch.zeros((), dtype=torch.int64))  # step of the last restart
@@ -166,9 +168,13 @@ class MemoryContrast(Method):
         patience = self.options.restart_after_steps
         if patience is None or best is None:
             return
+        if self.heads is not None and best.step == info.step:
+            self.best_heads.update(self.heads, decay=0.0)
         since = max(best.step, int(self.restarted.item()))
         if info.step - since > patience:
             self.segmentor.load_state_dict(best.weights())
+            if self.heads is not None:
+                self.heads.load_state_dict(self.best_heads.network.state_dict())
             self._copy_to_teacher()
             self.restarted.fill_(info.step)
 
