@@ -7,13 +7,12 @@ that any exact form needs: anchors with keys, and their two gradients. Peak memo
 reports beyond the inputs.
 """
 
-import time
-
 import torch
+from timing import median_seconds
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from segbench.losses.label_contrast import contrast_across_images
+from segbench.losses.label_contrast import label_contrast
 
 PIXELS, DIM, CLASSES, TAU = 65 * 65, 256, 19, 0.07
 
@@ -45,16 +44,6 @@ def products(first, second, partners, form):
     matrix.transpose(1, 2) @ anchors
 
 
-def seconds(function, rounds=3):
-    function()
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
 def peak(function):
     """Return the most bytes that were allocated at once while a function ran."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
@@ -77,7 +66,7 @@ def main() -> None:
     for form in ("paper", "released"):
 
         def ours(form=form):
-            return contrast_across_images(*views, labels, partners, num_classes=CLASSES, form=form)
+            return label_contrast(*views, labels, num_classes=CLASSES, form=form, partners=partners)
 
         def whole(form=form):
             return dense(*views, labels, partners, form)
@@ -89,8 +78,8 @@ def main() -> None:
 
         gap = abs(ours().item() - whole().item())
         with torch.no_grad():
-            least = seconds(lambda form=form: products(*views, partners, form))
-        mine, theirs = seconds(lambda: step(ours)), seconds(lambda: step(whole))
+            least = median_seconds(lambda form=form: products(*views, partners, form))
+        mine, theirs = median_seconds(lambda: step(ours)), median_seconds(lambda: step(whole))
         memory = peak(lambda: step(ours)), peak(lambda: step(whole))
         print(f"{form}: losses differ by {gap:.1e}")
         print(f"  dense products             {1e3 * least:8.0f} ms  x 1.00")

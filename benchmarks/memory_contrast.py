@@ -7,10 +7,8 @@ are the same forward and backward passes of student and teacher with a plain cro
 are measured at their published size: 9 images of 65 x 65 features with 256 channels, 19 classes of 256 vectors.
 """
 
-import time
-from collections.abc import Callable
-
 import torch
+from timing import median_seconds
 from torch.nn import functional as F
 
 from segbench.data.batch import Batch
@@ -27,16 +25,6 @@ from segbench.recipe.resolve import Request, resolve
 ROW = ("semiseg-table1", "imagenet-deeplabv3plus-1_30", "cityscapes")
 CROP, LABELLED, UNLABELLED, CLASSES = 256, 2, 2, 19
 LATE = StepInfo(100_000, 150_000)
-
-
-def seconds(function: Callable[[], object], rounds: int = 3) -> float:
-    function()
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def step() -> None:
@@ -74,7 +62,7 @@ def step() -> None:
         method.after_step(LATE)
         method.zero_grad(set_to_none=True)
 
-    least, ours = seconds(bare), seconds(whole)
+    least, ours = median_seconds(bare), median_seconds(whole)
     print(f"step of DeepLabV3+, ResNet-50, {LABELLED} + {UNLABELLED} images of {CROP} x {CROP}")
     print(f"  bare passes of student and teacher  {least:7.2f} s  x 1.00")
     print(f"  segbench                            {ours:7.2f} s  x {ours / least:.2f} (target: at most 1.10)")
@@ -100,18 +88,18 @@ def memory() -> None:
 
     plain = torch.nn.Sequential(torch.nn.Linear(dim, dim), torch.nn.LeakyReLU(0.2), torch.nn.Linear(dim, 1))
     print(f"memory of {CLASSES} x {size} x {dim}, {pixels:,} features")
-    base = seconds(dense)
+    base = median_seconds(dense)
     print(f"  products of all pairs, with gradient      {1e3 * base:7.1f} ms  x 1.00")
-    found = seconds(contrast)
+    found = median_seconds(contrast)
     print(f"  contrast                                  {1e3 * found:7.1f} ms  x {found / base:.2f}")
-    update = seconds(lambda: bank.add(features.detach(), labels, everywhere, scores, limit=15, rank="lowest"))
-    copy = seconds(lambda: bank.store.clone())
+    update = median_seconds(lambda: bank.add(features.detach(), labels, everywhere, scores, limit=15, rank="lowest"))
+    copy = median_seconds(lambda: bank.store.clone())
     print(f"  update                                    {1e3 * update:7.1f} ms, a copy of the bank {1e3 * copy:.1f} ms")
-    one = seconds(lambda: plain(features).sum().backward())
-    every = seconds(lambda: selectors(features, labels, everywhere).sum().backward())
+    one = median_seconds(lambda: plain(features).sum().backward())
+    every = median_seconds(lambda: selectors(features, labels, everywhere).sum().backward())
     print(f"  one selector for all features             {1e3 * one:7.1f} ms  x 1.00")
     print(f"  {CLASSES} selectors, each for its class           {1e3 * every:7.1f} ms  x {every / one:.2f}")
-    heads = seconds(lambda: head(features, everywhere).sum().backward())
+    heads = median_seconds(lambda: head(features, everywhere).sum().backward())
     print(f"  projection head                           {1e3 * heads:7.1f} ms")
 
 

@@ -92,7 +92,7 @@ def published_weights(backbone: Choice, *, weights: str, file: str | None = None
     """
     table = _table()
     try:
-        wanted = registry.options_of("backbone", backbone.name)(**backbone.options).model_dump()
+        wanted = registry.chosen("backbone", backbone).model_dump()
     except ValidationError as error:
         raise InvalidFault(f"The options of backbone {backbone.name!r} are invalid.", next="segbench list") from error
     fitting = []

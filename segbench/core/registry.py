@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import Any
 
 from .errors import InvalidFault, UsageFault, first_line
-from .spec import Options
+from .spec import Choice, Options
 
 
 @dataclass(frozen=True)
@@ -215,6 +215,16 @@ def options_of(kind: str, name: str) -> type[Options]:
             fault = f"Options of the {kind} {name!r} of {_owner(entry)} must be a subclass of {path}.{base}."
             raise InvalidFault(fault, next=_uninstall(entry))
     return options
+
+
+def chosen(kind: str, choice: Choice) -> Any:
+    """Return the validated ``Options`` of a choice.
+
+    Raises:
+        UsageFault, InvalidFault: as for `options_of`.
+        pydantic.ValidationError: an option does not exist or has an impossible value.
+    """
+    return options_of(kind, choice.name).model_validate(choice.options)
 
 
 def member(kind: str, name: str, attribute: str, *, module: str = "") -> Any:

@@ -100,8 +100,7 @@ def set_folder(root: Path, data: DataSpec) -> Path:
 
 def described(data: DataSpec) -> dict[str, Any]:
     """Return what chooses and sizes the images, without where their labels come from."""
-    left = {"labels_from": None, "labels_threshold": None}
-    return data.model_copy(update=left).canonical()
+    return data.without_labels_from().canonical()
 
 
 def label_file(folder: Path, key: str) -> Path:

@@ -62,7 +62,7 @@ def open_dataset(
     if spec.labels_from is not None:
         if labels is None:
             raise InvalidFault(f"data {spec.name}: its labels come from stage {spec.labels_from!r}, which gave none.")
-        bare = spec.model_copy(update={"labels_from": None, "labels_threshold": None})
+        bare = spec.without_labels_from()
         images = open_dataset(
             bare, root=root, seed=seed, options=options, ram_bytes=ram_bytes, cache=cache, observer=observer
         )
@@ -80,7 +80,7 @@ def open_dataset(
     if spec.subset is not None:
         listed = [pair for split in splits for pair in split.pairs]
         indices = _chosen(spec, spec.subset, dataset, found.options, lambda: classes_shown(found, listed, table))
-        return _Chosen(dataset, indices, spec.unlabelled_rest)
+        return Chosen(dataset, indices, spec.unlabelled_rest)
     if spec.unlabelled_rest:
         raise InvalidFault(f"data {spec.name}: unlabelled_rest needs a subset.")
     return dataset
@@ -128,13 +128,13 @@ class _Generated:
         return None
 
 
-class _Chosen:
-    """Some images of another data set, with or without their labels; ``of`` is the number of all."""
+class Chosen:
+    """Some images of another data set, with or without their labels; ``total`` is the number of all."""
 
     def __init__(self, dataset: SegDataset, indices: Sequence[int], unlabelled: bool) -> None:
         self.classes = dataset.classes
         self._dataset, self._indices, self._unlabelled = dataset, indices, unlabelled
-        self.of = len(dataset)
+        self.total = len(dataset)
 
     def __len__(self) -> int:
         return len(self._indices)

@@ -64,7 +64,6 @@ class Evaluation:
         return {
             "miou": 100 * float(scores.miou(total, absent=absent)),
             "dice": 100 * float(scores.mean_dice(total, absent=absent)),
-            "dice_micro": 100 * float(scores.micro_dice(total)),
             "pixel_accuracy": 100 * float(scores.pixel_accuracy(total)),
             "constant_miou": 100 * float(scores.best_constant_miou(total, absent=absent)),
             "mean_class_accuracy": 100 * float(scores.mean_class_accuracy(total, absent=absent)),

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segbench.checkpoints.weights_file import build_from_weights
-from segbench.core import registry
 from segbench.core.errors import InvalidFault
 from segbench.core.spec import StageSpec
+from segbench.methods.build import needed_stages
 from segbench.models.segmentor import Segmentor
 
 
@@ -27,12 +27,6 @@ class StageInputs:
 
 
 NO_INPUTS = StageInputs()
-
-
-def needed_stages(stage: StageSpec) -> tuple[str, ...]:
-    """Return the names of the earlier stages that the stage's method needs."""
-    options = registry.options_of("method", stage.method.name).model_validate(stage.method.options)
-    return options.needs_stages()
 
 
 def open_networks(stage: StageSpec, inputs: StageInputs) -> dict[str, Segmentor]:

@@ -13,6 +13,7 @@ from segbench.core.errors import InvalidFault
 from segbench.core.progress import SILENT, Observer
 from segbench.core.spec import StageSpec
 from segbench.data.dataset import SegDataset
+from segbench.data.open import Chosen
 from segbench.data.subsets import listing, seeded
 
 LABELLED = "labelled.json"
@@ -50,19 +51,20 @@ def note_labelled(
         if subset is not None and not stream.data.unlabelled_rest:
             keys = [data[name].key(index) for index in range(len(data[name]))]
             found[name] = listing(subset, keys, generated=stream.data.source == "generated")
-            found[name] |= {"of": total} if (total := getattr(data[name], "of", None)) is not None else {}
+            if isinstance(chosen := data[name], Chosen):
+                found[name]["of"] = chosen.total
     before = _read(folder)
-    for name, chosen in found.items() if goes_on else ():
-        if name in before and before[name]["sha256"] != chosen["sha256"]:
+    for name, listed in found.items() if goes_on else ():
+        if name in before and before[name]["sha256"] != listed["sha256"]:
             raise InvalidFault(
                 f"{folder / LABELLED}: this training began with other labelled images than the data folder gives now.",
                 next=f"put the data back as it was, or rm -r {folder} to begin anew",
             )
-    for name, chosen in found.items():
+    for name, listed in found.items():
         same = before.get(name, {})
-        known = same.get("missing") if same.get("sha256") == chosen["sha256"] else None
+        known = same.get("missing") if same.get("sha256") == listed["sha256"] else None
         missing = _missing_classes(data[name]) if known is None else known
-        chosen["missing"] = missing
+        listed["missing"] = missing
         if missing and known is None:
             observer.note(f"the {len(data[name]):,} labelled images show no pixel of {', '.join(missing)}")
     if found and found != before:

@@ -61,7 +61,7 @@ def make_label_set(
     """
     data = seeded(data, seed)
     folder = label_sets.set_folder(weights.parent, data)
-    images = open_dataset(_bare(data), root=data_root, cache=cache, observer=observer.phase("prepare"))
+    images = open_dataset(data.without_labels_from(), root=data_root, cache=cache, observer=observer.phase("prepare"))
     keys = [images.key(index) for index in range(len(images))]
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
     made_by = Provenance(
@@ -108,8 +108,3 @@ def _label(
     labelled = int(total[:-1].sum())
     shares = (total[:-1] / max(1, labelled)).tolist()
     return LabelSet(folder, made_by, files, shares, labelled / max(1, int(total.sum())))
-
-
-def _bare(data: DataSpec) -> DataSpec:
-    """Return the spec of the same images without labels."""
-    return data.model_copy(update={"labels_from": None, "labels_threshold": None})

@@ -19,14 +19,14 @@ from segbench.core.spec import StageSpec
 from segbench.data.batch import Batch
 from segbench.data.dataset import SegDataset
 from segbench.methods.base import Best, Method
-from segbench.methods.build import build_method
+from segbench.methods.build import build_method, needed_stages
 from segbench.methods.step import StepInfo
 
 from .batches import stage_batches
 from .clock import StepClock
 from .folder import BEST, LAST, REFRESHED, STATE, SUMMARY, Summary
 from .gathering import gather
-from .inputs import NO_INPUTS, StageInputs, needed_stages, open_networks
+from .inputs import NO_INPUTS, StageInputs, open_networks
 from .labelled import note_labelled
 from .losses import LossMeter, require_finite
 from .micro_batch import backward

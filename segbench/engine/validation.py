@@ -18,15 +18,8 @@ def validation_split(stage: StageSpec) -> DataSpec | None:
         return None
     if stage.schedule.validate_every is None or "val" not in facts(data.name).splits:
         return None
-    return data.model_copy(
-        update={
-            "splits": ("val",),
-            "subset": None,
-            "unlabelled_rest": False,
-            "labels_from": None,
-            "labels_threshold": None,
-        }
-    )
+    own = {"splits": ("val",), "subset": None, "unlabelled_rest": False}
+    return data.without_labels_from().model_copy(update=own)
 
 
 def validate(

@@ -29,8 +29,9 @@ class Column:
     labels: Callable[[str, Picture], Picture]
 
 
-def of_network(model: LoadedModel, title: str) -> Column:
+def of_network(model: LoadedModel) -> Column:
     """Return a column with a network's predictions of whole images at a single scale."""
+    title = model.path.stem if model.header is None else f"{model.path.stem}, step {model.header.step:,}"
 
     def labels(_: str, image: Picture) -> Picture:
         found: Picture = model(model.preprocess(image)).argmax(1)[0].cpu().numpy().astype(np.uint8)

@@ -28,13 +28,14 @@ Form = Literal["paper", "released"]
 _CPU_BYTES, _OTHER_BYTES = 4_000_000, 256_000_000
 
 
-def contrast_within_images(
+def label_contrast(
     first: Tensor,
     second: Tensor,
     labels: Tensor,
     *,
     num_classes: int,
     form: Form,
+    partners: Tensor | None = None,
     temperature: float = 0.07,
     chunk_bytes: int | None = None,
 ) -> Tensor:
@@ -46,6 +47,7 @@ def contrast_within_images(
         labels: (N, P) integers of both; pixels outside 0..C-1 take no part.
         num_classes: C.
         form: see above.
+        partners: (N,) int64, number of the image whose distorted copy is paired with each image; None: within images.
         temperature: tau, which divides the products. In the released form these may differ by 80 for one anchor, so
             that tau may be 0.025 for unit vectors.
         chunk_bytes: size of one chunk's matrix of products, of which about three exist at a time; None: what suits the
@@ -57,42 +59,22 @@ def contrast_within_images(
     first, second = at_least_float32(first), at_least_float32(second)
     options = _Options(num_classes, temperature, form == "paper", chunk_bytes)
     with without_autocast(first):
-        if form == "paper":
+        if partners is not None:
+            return _across_images(first, second, labels, partners, options)
+        if options.paper:
             return _contrast(first, second, labels, labels, None, None, options)
-        return sum(
-            (_contrast(view, view, labels, labels, None, None, options) for view in (first, second)),
-            start=first.new_zeros(()),
-        )
+        each = [_contrast(view, view, labels, labels, None, None, options) for view in (first, second)]
+        return each[0] + each[1]
 
 
-def contrast_across_images(
-    first: Tensor,
-    second: Tensor,
-    labels: Tensor,
-    partners: Tensor,
-    *,
-    num_classes: int,
-    form: Form,
-    temperature: float = 0.07,
-    chunk_bytes: int | None = None,
-) -> Tensor:
-    """Return the same with positives of one other image each.
-
-    Args:
-        partners: (N,) int64, number of the image whose distorted copy is paired with each image.
-        first, second, labels, num_classes, form, temperature, chunk_bytes: as of `contrast_within_images`.
-    """
-    first, second = at_least_float32(first), at_least_float32(second)
-    options = _Options(num_classes, temperature, form == "paper", chunk_bytes)
-    other, others = second[partners], labels[partners]
+def _across_images(first: Tensor, second: Tensor, labels: Tensor, partners: Tensor, options: _Options) -> Tensor:
+    other, both = second[partners], torch.cat([labels, labels[partners]], 1)
     number = labels.shape[1]
     own = torch.arange(2 * number, device=labels.device) < number
-    with without_autocast(first):
-        both = torch.cat([labels, others], 1)
-        if form == "paper":
-            return _contrast(first, torch.cat([second, other], 1), labels, both, own[:number], own, options)
-        pixels = torch.cat([first, other], 1)
-        return _contrast(pixels, pixels, both, both, own, own, options)
+    if options.paper:
+        return _contrast(first, torch.cat([second, other], 1), labels, both, own[:number], own, options)
+    pixels = torch.cat([first, other], 1)
+    return _contrast(pixels, pixels, both, both, own, own, options)
 
 
 class _Options(NamedTuple):

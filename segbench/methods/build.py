@@ -10,10 +10,15 @@ from segbench.models.segmentor import build_segmentor
 from .base import Method
 
 
+def needed_stages(stage: StageSpec) -> tuple[str, ...]:
+    """Return the names of the earlier stages whose networks the stage's method is handed."""
+    names: tuple[str, ...] = registry.chosen("method", stage.method).needs_stages()
+    return names
+
+
 def teachers_of(stage: StageSpec, training: TrainingSpec) -> dict[str, ModelSpec]:
     """Return the networks of earlier stages that a stage's method is handed, by stage name."""
-    options = registry.options_of("method", stage.method.name).model_validate(stage.method.options)
-    wanted = options.needs_stages()
+    wanted = needed_stages(stage)
     return {each.name: each.model for each in training.stages if each.name in wanted}
 
 
@@ -45,7 +50,7 @@ def build_method(
     if segmentor.wants_rows and lost:
         reason = f"decoder {stage.model.decoder.name} needs the places of a crop's rows, which decisions per batch lose"
         raise InvalidFault(*(f"stream {name!r}: {reason}." for name in lost), next="segbench list")
-    options = registry.options_of("method", stage.method.name).model_validate(stage.method.options)
+    options = registry.chosen("method", stage.method)
     build = registry.member("method", stage.method.name, "build", module="method")
     method: Method = build(options, segmentor, num_classes=num_classes, seed=seed)
     if segmentor.votes and method.wants_logits:

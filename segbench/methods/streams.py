@@ -1,10 +1,23 @@
-"""Batches of several streams as one."""
+"""Streams that a method joins to one batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 
+from segbench.core.errors import InvalidFault
 from segbench.data.batch import Batch
+
+
+def require_streams(names: Sequence[str], streams: Collection[str]) -> None:
+    """Check that a stage has the streams that its method joins.
+
+    Raises:
+        InvalidFault: one is missing.
+    """
+    missing = [name for name in names if name not in streams]
+    if missing:
+        fault = f"The method joins the stream {missing[0]!r}; the stage has {', '.join(streams)}."
+        raise InvalidFault(fault, next="segbench list")
 
 
 def join(batches: Mapping[str, Batch], names: Sequence[str]) -> Batch:

@@ -23,7 +23,7 @@ def _label(kind: str, choice: Choice) -> str | None:
     if not registry.is_registered(kind, choice.name):
         return None
     try:
-        options = registry.options_of(kind, choice.name)(**choice.options)
+        options = registry.chosen(kind, choice)
     except ValidationError:
         return None
     label = getattr(options, "label", None)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -186,9 +186,8 @@ def _name(module: nn.Module) -> str:
 
 
 def _options(kind: str, choice: Choice) -> Options:
-    known: Any = registry.options_of(kind, choice.name)
     try:
-        return known.model_validate(choice.options)
+        return registry.chosen(kind, choice)
     except ValidationError as error:
         faults = [
             f"Option {'.'.join(map(str, fault['loc']))!r} of {kind} {choice.name!r}: {fault['msg']}."

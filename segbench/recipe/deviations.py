@@ -99,7 +99,7 @@ def _worded(each: _Difference, published: BaseModel, ran: BaseModel) -> _Differe
         return each
     options: Any = Options()
     if registry.is_registered("method", ran.method.name):
-        options = registry.options_of("method", ran.method.name).model_validate(ran.method.options)
+        options = registry.chosen("method", ran.method)
     was, now = options.across_images_of(published.images_at_once), options.across_images_of(ran.images_at_once)
     uncut = options.across_images_of(ran.images_at_once * ran.micro_batches)
     subjects: dict[str, list[str]] = {}

@@ -101,8 +101,11 @@ class Figure:
 
     @property
     def measured_as(self) -> str:
-        """Name of the measured value in a record."""
-        return f"{self.base_metric}_micro" if self.average == "micro" else self.base_metric
+        """Name of the measured value in a record.
+
+        With one label a pixel, Dice pooled over the classes is the pixel accuracy.
+        """
+        return "pixel_accuracy" if self.average == "micro" else self.base_metric
 
     @property
     def kind(self) -> Kind:

@@ -71,7 +71,9 @@ def _stages(tree: dict[str, Any], findings: Findings) -> list[StageSpec]:
     stages = []
     for name, overlay in (tree.get("stages") or {"train": {}}).items():
         prefix = f"stages.{name}." if tree.get("stages") else ""
-        findings.unknown(overlay, _STAGE_KEYS, prefix)
+        findings.unknown(overlay, (*_STAGE_KEYS, "emits"), prefix)
+        if overlay.get("emits", "weights") != "weights":  # a key of the first recipes, whose default says nothing
+            findings.faults.append((f"{prefix}emits", f"write labels_from: {name} into the data that takes its labels"))
         merged = deep_merge(common, {key: overlay[key] for key in STAGE_SECTIONS if key in overlay})
         stage = _stage(name, merged, overlay, prefix, findings)
         if stage is not None:
@@ -107,10 +109,10 @@ def _stage(
     built["schedule"] = _canonical_micro_batch(built["schedule"], batches, f"{prefix}schedule.micro_batch", findings)
     if built["schedule"] is None:
         return None
-    rest = {key: overlay[key] for key in ("primary",) if key in overlay}
-    if rest.get("primary") == default_primary(streams):
-        del rest["primary"]  # the default, which must not change an id
-    own = {**built, **rest, "name": name, "starts_from": overlay.get("from"), "streams": streams}
+    primary = overlay.get("primary")
+    if primary == default_primary(streams):
+        primary = None  # the default, which must not change an id
+    own = {**built, "name": name, "starts_from": overlay.get("from"), "streams": streams, "primary": primary}
     return components.typed(StageSpec, own, prefix.rstrip("."), findings)
 
 
@@ -118,18 +120,12 @@ def _check_stage_names(stages: list[StageSpec], findings: Findings) -> None:
     """Add a fault for every reference to a stage that is no earlier one."""
     seen: list[str] = []
     for stage in stages:
-        named = [("from", stage.starts_from)] if stage.starts_from is not None else []
-        named += [
-            (f"streams.{name}.data.labels_from", stream.data.labels_from)
-            for name, stream in stage.streams.items()
-            if stream.data.labels_from is not None
-        ]
+        named = list(stage.references)
         if registry.is_registered("method", stage.method.name):
-            options = registry.options_of("method", stage.method.name).model_validate(stage.method.options)
-            named += [("method", name) for name in options.needs_stages()]
+            named += [("method", name) for name in registry.chosen("method", stage.method).needs_stages()]
         for place, name in named:
             if name not in seen:
-                fault = f"no earlier stage {name!r}. {registry.choices(str(name), seen, word='Stages before it')}"
+                fault = f"no earlier stage {name!r}. {registry.choices(name, seen, word='Stages before it')}"
                 findings.faults.append((f"stages.{stage.name}.{place}", fault))
         seen.append(stage.name)
 

@@ -297,8 +297,8 @@ def typed_values(protocol: Protocol) -> dict[str, Any]:
             ("method", "method", stage.method),
         ):
             if registry.is_registered(kind, choice.name):
-                options = registry.options_of(kind, choice.name).model_validate(choice.options)
-                found |= {f"{path}.{key}": value for key, value in flatten(options.model_dump()).items()}
+                options = registry.chosen(kind, choice).model_dump()
+                found |= {f"{path}.{key}": value for key, value in flatten(options).items()}
     if protocol.evaluation is not None:
         own = protocol.evaluation.model_dump(exclude={"data"})
         found |= flatten({"evaluation": {**own, "split": protocol.evaluation.data.splits[0]}})

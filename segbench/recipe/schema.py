@@ -224,6 +224,7 @@ class StageEntry(_Closed):
 
     name: PlainName
     from_: StrictStr | None = Field(None, alias="from")
+    emits: StrictStr | None = None  # of the first recipes; says nothing unless it is an error, see protocol
     primary: StrictStr | None = None
     streams: dict[PlainName, StreamEntry] = {}
     data: Tree = {}

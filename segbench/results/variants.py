@@ -201,8 +201,6 @@ def value_of(record: Record, figure: Figure) -> float | None:
         value = classes.get(class_key(figure.class_name))
     else:
         value = record.figures.get(figure.measured_as)
-        if value is None and figure.measured_as == "dice_micro":  # older records; equal with one label a pixel
-            value = record.figures.get("pixel_accuracy")
     return value if value is not None and math.isfinite(value) else None
 
 

@@ -32,7 +32,7 @@ def test_for_programs(store: Path) -> None:
     assert [line["profile"] for line in lines] == ["standard", "micro"]
     (record,) = (json.loads(path.read_text()) for path in (store / "records").glob("*.json"))
     assert lines[0]["miou"] == pytest.approx(record["figures"]["miou"])
-    assert lines[1]["dice"] == pytest.approx(record["figures"]["dice_micro"])
+    assert lines[1]["dice"] == pytest.approx(record["figures"]["pixel_accuracy"])
     table = segbench("report", "--profile", "standard", "--format", "csv", "--out", store).out
     (row,) = csv.DictReader(io.StringIO(table))
     assert float(row["miou"]) == pytest.approx(lines[0]["miou"])

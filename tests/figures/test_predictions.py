@@ -1,13 +1,17 @@
 """The grid of predictions: what stands where, and the shares that it writes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from segbench.core.errors import InvalidFault, UsageFault
 from segbench.core.spec import DataSpec
+from segbench.data.label_sets import LabelSet, Provenance
 from segbench.data.open import open_dataset
+from segbench.figures.grid import Columns, choose
 from segbench.figures.predictions import _GAP, _HEADING, Column, colours, draw, legend
 from tests.program import segbench, tiny
 
@@ -57,9 +61,28 @@ def test_the_command(store: Path, tmp_path: Path) -> None:
     assert picture.shape[1] == 4 * 320 + 3 * _GAP and picture.std() > 10
 
 
+def test_images_that_every_label_set_labels() -> None:
+    data = open_dataset(DATA)
+    keys = [data.key(index) for index in range(3)]
+    made_by = Provenance("id", "first", "0", DATA.canonical(), "camvid", tuple(data.classes.names))
+    sets = [LabelSet(Path(), made_by, dict.fromkeys(keys[:2], "")), LabelSet(Path(), made_by, {keys[1]: ""})]
+    assert choose(data, [], number=2) == [0, 2] and choose(data, sets[:1], number=5) == [0, 1]
+    assert choose(data, sets, number=5) == [1] and choose(data, sets, number=5, keys=[keys[2], keys[0]]) == [2, 0]
+    with pytest.raises(UsageFault, match="no image of the split"):
+        choose(data, [LabelSet(Path(), made_by, {})], number=1)
+    assert Columns([], sets).data(split="train") == DATA
+    smaller = replace(made_by, data=made_by.data | {"scale": 0.5})
+    with pytest.raises(InvalidFault, match="several sizes"):
+        Columns([], [*sets, LabelSet(Path(), smaller, {})]).data(split="train")
+    with pytest.raises(UsageFault, match="not known"):
+        Columns([], []).data(split="train")
+
+
 def test_slips(store: Path, tmp_path: Path) -> None:
     (weights,) = store.glob("trainings/*/last.safetensors")
     assert "neither a checkpoint nor a label set" in segbench("show-predictions").fails(2)
     assert "pictures are .png or .jpg" in segbench("show-predictions", weights, "--save", "grid.gif").fails(2)
-    assert "has no image 'train/none'" in segbench("show-predictions", weights, "--key", "train/none").fails(2)
+    assert "'train/none' is no image of the split" in segbench(
+        "show-predictions", weights, "--key", "train/none"
+    ).fails(2)
     assert segbench("show-predictions", tmp_path / "none.safetensors").code in (2, 3)

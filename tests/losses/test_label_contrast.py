@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from segbench.losses.label_contrast import contrast_across_images, contrast_within_images
+from segbench.losses.label_contrast import label_contrast
 
 C, D, N, P = 4, 5, 3, 14
 
@@ -82,12 +82,8 @@ def slow(form, first, second, labels, partners):
 @pytest.mark.parametrize("chunk_bytes", [10**9, 1, 2500])
 def test_against_double_loops(pixels, form, partners, chunk_bytes):
     first, second, labels = pixels
-    if partners is None:
-        loss = contrast_within_images(first, second, labels, num_classes=C, form=form, chunk_bytes=chunk_bytes)
-    else:
-        loss = contrast_across_images(
-            first, second, labels, torch.tensor(partners), num_classes=C, form=form, chunk_bytes=chunk_bytes
-        )
+    images = None if partners is None else torch.tensor(partners)
+    loss = label_contrast(first, second, labels, num_classes=C, form=form, partners=images, chunk_bytes=chunk_bytes)
     wanted = slow(form, first, second, labels, partners)
     torch.testing.assert_close(loss, wanted)
     ours = torch.autograd.grad(loss, (first, second), retain_graph=True)
@@ -105,8 +101,8 @@ def test_constants_of_the_published_test():
     labels = torch.tensor([-2, -2, -1, -1, *[1] * 4, *[2] * 4, *[3] * 4]).repeat(2, 1)
     first = labels[..., None].double()
     given = {"num_classes": 4, "form": "released", "temperature": 1.0}
-    within = contrast_within_images(first, first, labels, **given) / 2
-    across = contrast_across_images(first, 2 * first, labels, torch.tensor([1, 0]), **given)
+    within = label_contrast(first, first, labels, **given) / 2
+    across = label_contrast(first, 2 * first, labels, partners=torch.tensor([1, 0]), **given)
     assert within.item() == pytest.approx(2.4503216, abs=1e-6)
     assert across.item() == pytest.approx(5.46027374, abs=1e-6)
 
@@ -114,27 +110,27 @@ def test_constants_of_the_published_test():
 @pytest.mark.parametrize("form", ["paper", "released"])
 def test_what_must_not_matter(pixels, form):
     first, second, labels = (each.detach() for each in pixels)
-    loss = contrast_within_images(first, second, labels, num_classes=C, form=form)
+    loss = label_contrast(first, second, labels, num_classes=C, form=form)
     order = torch.randperm(P)
     renamed = torch.tensor([2, 3, 1, 0])
     other = torch.where(labels == 255, -1, renamed[labels.clamp(max=3)])
-    again = contrast_within_images(first[:, order], second[:, order], other[:, order], num_classes=C, form=form)
+    again = label_contrast(first[:, order], second[:, order], other[:, order], num_classes=C, form=form)
     torch.testing.assert_close(again, loss)
     halves = [
-        contrast_within_images(f[None], s[None], y[None], num_classes=C, form=form)
+        label_contrast(f[None], s[None], y[None], num_classes=C, form=form)
         for f, s, y in zip(first, second, labels, strict=True)
     ]
     torch.testing.assert_close(torch.stack(halves).mean(), loss)
     noisy = first.clone()
     noisy[labels == 255] = torch.randn(D, dtype=torch.float64)
-    torch.testing.assert_close(contrast_within_images(noisy, second, labels, num_classes=C, form=form), loss)
+    torch.testing.assert_close(label_contrast(noisy, second, labels, num_classes=C, form=form), loss)
 
 
 @pytest.mark.parametrize("form", ["paper", "released"])
 def test_nothing_labelled_is_zero(form):
     first = torch.randn(2, P, D, requires_grad=True)
     labels = torch.full((2, P), 255)
-    loss = contrast_within_images(first, first, labels, num_classes=C, form=form)
+    loss = label_contrast(first, first, labels, num_classes=C, form=form)
     loss.backward()
     assert loss.item() == 0 and not first.grad.any()
 
@@ -145,7 +141,7 @@ def test_one_class_alone():
     features[..., 0] = 1
     labels = torch.zeros(1, P, dtype=torch.int64)
     values = {
-        form: contrast_within_images(features, features, labels, num_classes=C, form=form).item()
+        form: label_contrast(features, features, labels, num_classes=C, form=form).item()
         for form in ("paper", "released")
     }
     assert values["paper"] == pytest.approx(math.log(P), abs=1e-5) and values["released"] == 0
@@ -157,9 +153,9 @@ def test_float32_with_the_largest_products(form):
     generator = torch.Generator().manual_seed(1)
     first = F.normalize(torch.randn(2, 60, 8, generator=generator), dim=2)
     labels = torch.randint(0, C, (2, 60), generator=generator)
-    exact = contrast_within_images(first.double(), -first.double(), labels, num_classes=C, form=form)
+    exact = label_contrast(first.double(), -first.double(), labels, num_classes=C, form=form)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = contrast_within_images(first, -first, labels, num_classes=C, form=form)
+        found = label_contrast(first, -first, labels, num_classes=C, form=form)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), exact, atol=1e-5, rtol=1e-5)
 
@@ -170,5 +166,5 @@ def test_nothing_waits_for_the_device(form):
     labels = torch.zeros(2, P, dtype=torch.int64, device="meta")
     partners = torch.zeros(2, dtype=torch.int64, device="meta")
     given = {"num_classes": C, "form": form, "chunk_bytes": 400}
-    loss = contrast_within_images(first, first, labels, **given)
-    (loss + contrast_across_images(first, first, labels, partners, **given)).backward()
+    loss = label_contrast(first, first, labels, **given)
+    (loss + label_contrast(first, first, labels, partners=partners, **given)).backward()

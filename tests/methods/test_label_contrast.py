@@ -9,7 +9,7 @@ from segbench.core.registry import options_of
 from segbench.core.spec import AugmentationSpec, DataSpec, InputSpec, JitterSpec, StreamSpec
 from segbench.data.augmentation.batchwise import BatchAugmenter
 from segbench.data.batch import Batch
-from segbench.losses.label_contrast import contrast_within_images
+from segbench.losses.label_contrast import label_contrast
 from segbench.methods.label_contrast.method import build, resize_to_grid
 from segbench.methods.step import StepInfo
 from segbench.methods.streams import join
@@ -49,7 +49,7 @@ def test_the_loss_of_both_views_written_out(make, batch):
         views.append(F.normalize(method.head(found), dim=1).flatten(2).transpose(1, 2))
     rows, columns = (torch.linspace(0, old - 1, new).round().long() for old, new in zip(SIZE, (8, 12), strict=True))
     labels = data.target[:, rows][:, :, columns].flatten(1)
-    wanted = contrast_within_images(*views, labels, num_classes=C, form="paper")
+    wanted = label_contrast(*views, labels, num_classes=C, form="paper")
     torch.testing.assert_close(loss, wanted, atol=1e-4, rtol=1e-4)
 
 

@@ -142,6 +142,7 @@ def test_all_faults_of_a_protocol_at_once_where_they_are_written(write):
         ("frist", "fist", "stages.last.from: no earlier stage 'fist'. Close: first"),
         ("thrid", "last", "stages.last.streams.labelled.data.labels_from: no earlier stage 'last'"),
         ("thrid", "first, labels_threshold: 2", "labels_threshold: input should be"),
+        ("name: first", "name: first\n    emits: pseudo_labels", "write labels_from: first into the data that takes"),
         ("{name: contextrast}", "{name: fusion-contrast, teacher_stage: techer}", "no earlier stage 'techer'"),
     ],
 )
@@ -150,6 +151,15 @@ def test_faults_of_stages(write, old, new, sentence):
     text = text.replace("steps: 0", "steps: 5").replace("images: 0", "images: 1")
     with pytest.raises(InvalidFault, match=sentence):
         resolve(write(one=text), "made-one", "only", "camvid")
+
+
+def test_a_key_of_the_first_recipes_still_reads(write):
+    head, stages = HEAD, STAGED.replace("{data: {labels_from: thrid}}", "{}").replace("frist", "first")
+    stages = stages.replace("batch_total: 0", "batch_total: 2").replace("steps: 0", "steps: 5")
+    stages = stages.replace("images: 0", "scale: 1")
+    now = resolve(write(one=head + stages), "made-one", "only", "camvid").ran.training
+    before = head + stages.replace("name: last", "name: last\n    emits: weights")
+    assert resolve(write(one=before), "made-one", "only", "camvid").ran.training == now
 
 
 @pytest.mark.parametrize(

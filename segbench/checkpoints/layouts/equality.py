@@ -52,7 +52,7 @@ def _concat(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _options(kind: str, choice: Choice) -> dict[str, Any]:
-    found = registry.options_of(kind, choice.name).model_validate(choice.options).model_dump()
+    found = registry.chosen(kind, choice).model_dump()
     if (kind, choice.name) == ("decoder", "concat"):
         found = _concat(found)
     absent = "aux_" if found.get("auxiliary") is False else None

@@ -9,7 +9,7 @@ from .augmentation import AugmentationSpec, BlurSpec, ClassUniformSpec, JitterSp
 from .base import Options, Size, Spec, digest, setting
 from .choice import Choice
 from .cost import CostSpec
-from .data import DataSpec, StreamSpec, SubsetSpec
+from .data import DataSpec, StreamNames, StreamSpec, SubsetSpec
 from .evaluation import EvaluationSpec, FeatureSpec, PadSpec, evaluation_id
 from .model import InputSpec, ModelSpec, WeightsSpec
 from .schedule import OptimizerSpec, PolicySpec, ScheduleSpec
@@ -36,6 +36,7 @@ __all__ = [
     "Size",
     "Spec",
     "StageSpec",
+    "StreamNames",
     "StreamSpec",
     "SubsetSpec",
     "TrainingSpec",

@@ -1,11 +1,20 @@
 """Images and labels, subsets of them, and the streams of batches that a stage is trained on."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from .augmentation import AugmentationSpec
 from .base import Size, Spec, setting
+
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names or len(set(names)) < len(names):
+        raise ValueError("streams must name at least one stream, each once")
+    return names
+
+
+StreamNames = Annotated[tuple[str, ...], AfterValidator(_once)]  # streams that a method joins to one batch
 
 
 class SubsetSpec(Spec):
@@ -72,6 +81,10 @@ class DataSpec(Spec):
     labels_threshold: float | None = setting(
         None, ge=0, le=1, description="pixels of which that network is less sure have no label; None: all have one"
     )
+
+    def without_labels_from(self) -> Self:
+        """Return the spec of the same images with the data set's own labels."""
+        return self.model_copy(update={"labels_from": None, "labels_threshold": None})
 
     @model_validator(mode="after")
     def _threshold_of_labels(self) -> Self:

@@ -50,10 +50,11 @@ class StageSpec(Spec):
         return self
 
     @property
-    def label_stages(self) -> tuple[str, ...]:
-        """Names of the earlier stages whose networks label images of this one."""
-        found = (stream.data.labels_from for stream in self.streams.values())
-        return tuple(dict.fromkeys(name for name in found if name is not None))
+    def references(self) -> tuple[tuple[str, str], ...]:
+        """Names of earlier stages that this one starts from or takes labels from, after the key that holds each."""
+        found = [("from", self.starts_from)]
+        found += [(f"streams.{name}.data.labels_from", each.data.labels_from) for name, each in self.streams.items()]
+        return tuple((key, name) for key, name in found if name is not None)
 
     @property
     def primary_name(self) -> str:

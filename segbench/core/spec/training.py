@@ -18,11 +18,9 @@ class TrainingSpec(Spec):
     def _stages_in_order(self) -> Self:
         seen: set[str] = set()
         for stage in self.stages:
-            if stage.starts_from is not None and stage.starts_from not in seen:
-                raise ValueError(f"stage {stage.name!r} starts from {stage.starts_from!r}, which is no earlier stage")
-            for name in stage.label_stages:
+            for key, name in stage.references:
                 if name not in seen:
-                    raise ValueError(f"stage {stage.name!r} takes labels_from {name!r}, which is no earlier stage")
+                    raise ValueError(f"{key} of stage {stage.name!r} is {name!r}, which is no earlier stage")
             seen.add(stage.name)
         return self
 

@@ -2,9 +2,8 @@
 
 ``DeviceTransform`` applies it to streams with labels; a method applies it to images whose labels it makes itself:
 
-    images = denormalise(batch.images, input)
-    strong = augmenter(images, pseudo_labels, step=step, view=1, confidence=confidence)
-    logits = self.segmentor(normalise(strong.images, input)).logits
+    strong = augmenter.of_normalised(batch.images, pseudo_labels, input, step=step, view=1, confidence=confidence)
+    logits = self.segmentor(strong.images).logits
 """
 
 import math
@@ -18,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from segbench.core.spec import AugmentationSpec, Size
+from segbench.core.spec import AugmentationSpec, InputSpec, Size
 from segbench.data.classes import IGNORE
-from segbench.data.colour import to_device
+from segbench.data.colour import denormalise, normalise, to_device
 from segbench.data.rng import Purpose, keyed_rng, name_key
 
 from .augment import draw_scale
@@ -124,6 +123,25 @@ class BatchAugmenter:
         if not mix:
             draw = BatchDraw(None, draw.place, draw.jitter, draw.blur)
         return augment_batch(images, labels, draw, count=len(self._positions), confidence=confidence, fill=self._fill)
+
+    def of_normalised(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        input: InputSpec,
+        *,
+        step: int,
+        view: int = 0,
+        confidence: Tensor | None = None,
+        mix: bool = True,
+    ) -> Augmented:
+        """Return the same of images that are normalised as ``input`` says; these are normalised again, in the same
+        memory format.
+        """
+        made = self(denormalise(images, input), labels, step=step, view=view, confidence=confidence, mix=mix)
+        channels_last = images.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        return made._replace(images=normalise(made.images, input).contiguous(memory_format=layout))
 
     def draw(self, size: Size, *, step: int, view: int = 0) -> BatchDraw:
         """Draw the random parameters of one batch of images of this size."""

@@ -9,14 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segbench.core.errors import InvalidFault
 from segbench.core.spec import AugmentationSpec, InputSpec, JitterSpec, Size
 from segbench.data.augmentation.batchwise import BatchAugmenter
-from segbench.data.colour import denormalise, normalise
-from segbench.losses.label_contrast import contrast_across_images, contrast_within_images
+from segbench.losses.label_contrast import label_contrast
 from segbench.losses.precision import at_least_float32
 from segbench.methods.base import Method
-from segbench.methods.streams import join
+from segbench.methods.streams import join, require_streams
 
 from .options import Options
 
@@ -54,13 +52,10 @@ class LabelContrast(Method):
                 layers.append(nn.ReLU())
         self.head = nn.Sequential(*layers)
         self._input = InputSpec()
-        self._colours: dict[int, BatchAugmenter] = {}
+        self._colours = AugmentationSpec(jitter=JitterSpec(style="simclr", strength=options.distortion_strength))
 
     def see_data(self, streams: Mapping[str, StreamSpec], *, input: InputSpec, images: Mapping[str, int]) -> None:
-        missing = [name for name in self.options.streams if name not in streams]
-        if missing:
-            fault = f"The method label-contrast joins the stream {missing[0]!r}; the stage has {', '.join(streams)}."
-            raise InvalidFault(fault, next="segbench list")
+        require_streams(self.options.streams, streams)
         self._input = input
 
     def forward(self, batches: dict[str, Batch], info: StepInfo) -> dict[str, Tensor]:
@@ -72,21 +67,15 @@ class LabelContrast(Method):
         resized = F.interpolate(embedding, size=options.resize_size, mode="bilinear", align_corners=True)
         features = F.normalize(at_least_float32(self.head(resized)), dim=1).flatten(2).transpose(1, 2)
         labels = resize_to_grid(batch.target, options.resize_size).flatten(1)
-        first, second = features[:number], features[number:]
-        if options.loss == "within":
-            loss = contrast_within_images(
-                first, second, labels, num_classes=self.num_classes, form=options.form, temperature=options.temperature
-            )
-        else:
-            loss = contrast_across_images(
-                first,
-                second,
-                labels,
-                self._partners(number, info),
-                num_classes=self.num_classes,
-                form=options.form,
-                temperature=options.temperature,
-            )
+        loss = label_contrast(
+            features[:number],
+            features[number:],
+            labels,
+            num_classes=self.num_classes,
+            form=options.form,
+            partners=self._partners(number, info) if options.loss == "cross" else None,
+            temperature=options.temperature,
+        )
         return {"contrast": loss}
 
     def loss_normalizers(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
@@ -99,20 +88,16 @@ class LabelContrast(Method):
 
     def _distorted(self, images: Tensor, info: StepInfo) -> Tensor:
         """Return normalised images in other colours; an image's draws depend on its place in the whole batch."""
-        total, begin = len(images) * info.micro_batches, len(images) * info.micro_batch
-        if begin not in self._colours or len(images) != len(self._colours[begin].positions):
-            spec = AugmentationSpec(jitter=JitterSpec(style="simclr", strength=self.options.distortion_strength))
-            self._colours[begin] = BatchAugmenter(
-                spec,
-                batch_total=total,
-                seed=self.seed,
-                stream="distortion",
-                positions=range(begin, begin + len(images)),
-            )
+        begin = len(images) * info.micro_batch
+        augmenter = BatchAugmenter(
+            self._colours,
+            batch_total=len(images) * info.micro_batches,
+            seed=self.seed,
+            stream="distortion",
+            positions=range(begin, begin + len(images)),
+        )
         labels = torch.zeros(len(images), 1, 1, dtype=torch.int64, device=images.device)
-        made = self._colours[begin](denormalise(images, self._input), labels, step=info.step)
-        layout = torch.channels_last if images.is_contiguous(memory_format=torch.channels_last) else None
-        return normalise(made.images, self._input).contiguous(memory_format=layout or torch.contiguous_format)
+        return augmenter.of_normalised(images, labels, self._input, step=info.step).images
 
     def _partners(self, number: int, info: StepInfo) -> Tensor:
         """Draw the other image of each: another one in the paper's form, any one in the released form."""

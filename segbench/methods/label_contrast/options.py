@@ -1,11 +1,9 @@
 """Options of label-based contrastive pre-training."""
 
-from typing import ClassVar, Literal, Self
-
-from pydantic import model_validator
+from typing import ClassVar, Literal
 
 from segbench.core.spec import Options as BaseOptions
-from segbench.core.spec import Size, setting
+from segbench.core.spec import Size, StreamNames, setting
 
 
 class Options(BaseOptions):
@@ -25,13 +23,7 @@ class Options(BaseOptions):
     resize_size: Size = setting((65, 65), description="features and labels are brought to this size before the loss")
     distortion: Literal["simclr"] = setting("simclr", description="of the second view: colours alone")
     distortion_strength: float = setting(1.0, gt=0, le=2.5)
-    streams: tuple[str, ...] = setting(("labelled",), description="streams that are joined to one batch")
+    streams: StreamNames = setting(("labelled",), description="streams that are joined to one batch")
 
     def across_images_of(self, images: int) -> dict[str, tuple[int, ...]]:
         return {"pairs of images": (images,)} if self.loss == "cross" else {}
-
-    @model_validator(mode="after")
-    def _streams_once(self) -> Self:
-        if not self.streams or len(set(self.streams)) < len(self.streams):
-            raise ValueError("streams must name at least one stream, each once")
-        return self

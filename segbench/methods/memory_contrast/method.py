@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from segbench.core.errors import InvalidFault
 from segbench.data.augmentation.augment import padding_colour
 from segbench.data.augmentation.batchwise import Augmented, BatchAugmenter
-from segbench.data.colour import denormalise, normalise
 from segbench.losses.class_memory import ClassMemory
 from segbench.losses.cross_entropy import cross_entropy, labelled_weight
 from segbench.losses.entropy import normalized_entropy
@@ -79,7 +78,6 @@ class MemoryContrast(Method):
         self.register_buffer("last_labels", None)
         self._streams: Mapping[str, StreamSpec] = {}
         self._input: InputSpec | None = None
-        self._augmenters: dict[tuple[str, int], BatchAugmenter] = {}
         self._denominators: dict[str, Tensor] = {}
 
     def see_data(self, streams: Mapping[str, StreamSpec], *, input: InputSpec, images: Mapping[str, int]) -> None:
@@ -221,8 +219,8 @@ class MemoryContrast(Method):
             self._augmented("unlabelled", images, labels, step=step, view=view, confidence=confidence, mix=mix)
             for view in range(1, self.options.views + 1)
         ]
-        found = [torch.cat([each.confidence for each in views if each.confidence is not None])]
-        return Augmented(torch.cat([v.images for v in views]), torch.cat([v.labels for v in views]), found[0])
+        sure = [view.confidence for view in views if view.confidence is not None]
+        return Augmented(torch.cat([v.images for v in views]), torch.cat([v.labels for v in views]), torch.cat(sure))
 
     def _augmented(
         self,
@@ -239,18 +237,11 @@ class MemoryContrast(Method):
         spec = self._streams[stream].augmentation if stream in self._streams else None
         if spec is None or self._input is None or spec.applied_by != "method":
             return Augmented(images, labels, confidence)
-        key = stream, len(images)
-        if key not in self._augmenters:
-            fill = padding_colour(spec, self._input)
-            self._augmenters[key] = BatchAugmenter(
-                spec, batch_total=len(images), seed=self.seed, stream=stream, fill=fill
-            )
-        made = self._augmenters[key](
-            denormalise(images, self._input), labels, step=step, view=view, confidence=confidence, mix=mix
+        fill = padding_colour(spec, self._input)
+        augmenter = BatchAugmenter(spec, batch_total=len(images), seed=self.seed, stream=stream, fill=fill)
+        return augmenter.of_normalised(
+            images, labels, self._input, step=step, view=view, confidence=confidence, mix=mix
         )
-        layout = torch.channels_last if images.is_contiguous(memory_format=torch.channels_last) else None
-        result = normalise(made.images, self._input)
-        return made._replace(images=result.contiguous(memory_format=layout or torch.contiguous_format))
 
     @torch.no_grad()
     def _remember(self, weak: Augmented) -> None:

@@ -18,7 +18,7 @@ from segbench.losses.hard_pixels import hard_cross_entropy
 from segbench.losses.resize import resize_labels
 from segbench.methods.base import Method, ParamGroup
 from segbench.methods.step import StepInfo
-from segbench.methods.streams import join
+from segbench.methods.streams import join, require_streams
 
 from .extra import build_extra, mean_over_groups
 from .options import Options
@@ -66,10 +66,7 @@ class Supervised(Method):
         return self.segment(self.joined(batches), info)[1]
 
     def see_data(self, streams: Mapping[str, StreamSpec], *, input: InputSpec, images: Mapping[str, int]) -> None:
-        missing = [name for name in self.streams if name not in streams]
-        if missing:
-            fault = f"The method joins the stream {missing[0]!r}; the stage has {', '.join(streams)}."
-            raise InvalidFault(fault, next="segbench list")
+        require_streams(self.streams, streams)
 
     def joined(self, batches: Mapping[str, Batch]) -> Batch:
         """Return the batch of all streams that the options name."""

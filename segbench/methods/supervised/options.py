@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from segbench.core.micro_batch import group_sizes
 from segbench.core.spec import Options as BaseOptions
-from segbench.core.spec import setting
+from segbench.core.spec import StreamNames, setting
 from segbench.losses.class_weights import resolve_class_weights
 
 from .extra_options import ExtraLoss
@@ -53,14 +53,7 @@ class Options(BaseOptions):
     )
     ohem: HardPixels | None = setting(None, description="which pixels the cross-entropy counts; None: all labelled")
     extra_loss: ExtraLoss | None = setting(None, description="a loss beside the cross-entropy")
-    streams: tuple[str, ...] = setting(("labelled",), description="streams that are joined to one batch")
-
-    @field_validator("streams")
-    @classmethod
-    def _streams_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or len(set(value)) < len(value):
-            raise ValueError("streams must name at least one stream, each once")
-        return value
+    streams: StreamNames = setting(("labelled",), description="streams that are joined to one batch")
 
     def across_images_of(self, images: int) -> dict[str, tuple[int, ...]]:
         found = super().across_images_of(images)
