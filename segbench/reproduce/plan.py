@@ -33,7 +33,7 @@ class Item:
         reason: why it waits, or the row that it shares with.
         training: id; empty if nothing is trained.
         evaluation: id of its record.
-        lacking: name of the data set that it waits for.
+        lacking: names of the data sets that it waits for and that can be read here.
         seconds: estimate; None if nothing runs, or another item's run serves.
         memory_bytes: estimate.
     """
@@ -44,7 +44,7 @@ class Item:
     reason: str = ""
     training: str = ""
     evaluation: str = ""
-    lacking: str = ""
+    lacking: tuple[str, ...] = ()
     seconds: float | None = None
     memory_bytes: int | None = None
 
@@ -123,7 +123,7 @@ class Plan:
     @property
     def lacking_data(self) -> list[str]:
         """Readable data sets that are missing or incomplete, each once."""
-        return list(dict.fromkeys(item.lacking for item in self.items if item.lacking))
+        return list(dict.fromkeys(name for item in self.items for name in item.lacking))
 
     @property
     def readings(self) -> dict[str, str]:
@@ -224,9 +224,10 @@ def _item(resolved: Resolved, folders: Folders) -> Item:
         dataset = find_dataset(name, folders.data)
         status = presence(dataset, splits).status
         if status != "ready":
-            item.status, item.reason = "waits", f"waits for {dataset.options.title}: {status}"
-            item.lacking = name if dataset.readable else ""
-            break
+            missing = f"{dataset.options.title}: {status}"
+            item.reason = f"{item.reason}, {missing}" if item.reason else f"waits for {missing}"
+            item.status = "waits"
+            item.lacking += (name,) if dataset.readable else ()
     return item
 
 

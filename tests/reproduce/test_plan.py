@@ -93,6 +93,9 @@ def test_missing_data_and_what_is_not_built_yet_wait_with_their_reasons(catalog:
     assert plan.missing == ["waits for Cityscapes: missing", "waits for CamVid: missing"]
     assert plan.lacking_data == ["cityscapes", "camvid"]
     assert plan.trainings() == {} and plan.seconds == 0
+    plan = make_plan(catalog, "semiseg-table3", folders, request=Request())
+    assert plan.missing == ["waits for Cityscapes: missing, GTA5 (Playing for Data): missing"]
+    assert plan.lacking_data == ["cityscapes", "gta5"]
     with unread_set() as name:
         plan = make_plan(catalog, "twins", folders, row="plain", request=Request(settings=(("data.name", name),)))
         assert plan.missing == ["waits for data set unread"] and plan.lacking_data == []
