@@ -10,7 +10,7 @@ import typer
 
 from segbench.core.errors import ExitCode, InvalidFault, SegbenchError, first_line
 
-from . import data, doctor, export, list_, report, reproduce, results, show, show_predictions, weights
+from . import data, doctor, explain_verdict, export, list_, report, reproduce, results, show, show_predictions, weights
 from . import eval as eval_
 
 FIRST_CONTACT = """\
@@ -37,6 +37,7 @@ app.command("show")(show.command)
 app.command("reproduce")(reproduce.command)
 app.command("eval")(eval_.command)
 app.command("report")(report.command)
+app.command("explain-verdict")(explain_verdict.command)
 app.command("show-predictions")(show_predictions.command)
 app.command("export")(export.command)
 app.command("doctor")(doctor.command)

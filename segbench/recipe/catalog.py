@@ -12,7 +12,7 @@ from segbench.core.typed_yaml import parse
 from .crosscheck import cross_check, cross_check_paper
 from .discover import SHARED, personal_files, personal_folders
 from .resolve import resolve
-from .schema import BudgetsFile, ReadingsFile, TableFile
+from .schema import BudgetsFile, ReadingsFile, SpreadFile, TableFile
 from .tables import BrokenFile, Catalog, Paper, Table
 
 __all__ = ["Catalog", "Paper", "Table", "add_file", "default_catalog", "load_catalog", "recipes_root", "user_catalog"]
@@ -51,7 +51,7 @@ def load_catalog(root: Path, *, personal: Sequence[Path] = ()) -> Catalog:
     """Load and check every file below ``root``, then the personal recipes.
 
     Args:
-        root: folder with a folder a paper and ``budgets.yaml``.
+        root: folder with a folder a paper, ``budgets.yaml`` and ``spread.yaml``.
         personal: folders of personal recipes; a file with faults is left out and listed in ``Catalog.broken``.
 
     Raises:
@@ -67,6 +67,10 @@ def load_catalog(root: Path, *, personal: Sequence[Path] = ()) -> Catalog:
         faults += found
         if parsed is not None:
             catalog.budgets, catalog.budget_document = parsed.budgets, document
+    if (root / "spread.yaml").exists():
+        spreads, found = parse(strict_yaml.load(root / "spread.yaml"), SpreadFile, what="a recipe")
+        faults += found
+        catalog.spreads = spreads.spreads if spreads is not None else []
     complete = not faults
     for table in catalog.tables.values():
         faults += [f"{table.paper}/{fault}" for fault in cross_check(catalog, table, complete=complete)]

@@ -47,6 +47,7 @@ METRICS: dict[str, Metric] = {
     )
 }
 GAIN, INCREASE = "_gain", "_increase_percent"
+UNSTATED = "unstated"
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,10 @@ class Figure:
     """One printed value.
 
     ``printed`` is the string as printed; ``read_as`` corrects an obvious misprint. ``over`` is the row that a gain or
-    an increase is over, or that a time is compared with: times of two machines compare as ratios only. ``tolerance`` is
-    the distance of the authors' own code from the value, according to ``tolerance_source``. ``average`` is that of
-    a Dice coefficient: over the classes, or micro, pooled over them.
+    an increase is over, or that a time is compared with: times of two machines compare as ratios only. ``runs`` are
+    averaged and ``best_of`` are chosen from, None if the publication does not say. ``tolerance`` is the distance of the
+    authors' own code from the value, according to ``tolerance_source``. ``average`` is that of a Dice coefficient: over
+    the classes, or micro, pooled over them.
     """
 
     table: str
@@ -68,7 +70,8 @@ class Figure:
     class_name: str | None = None
     read_as: str | None = None
     over: str | None = None
-    runs: int = 1
+    runs: int | None = None
+    best_of: int | None = None
     note: str | None = None
     tolerance: float = 0.0
     tolerance_source: str = ""
@@ -86,9 +89,9 @@ class Figure:
         return 0.5 * 10.0 ** int(exponent)
 
     @property
-    def slack(self) -> float:
-        """Largest distance of a measurement that counts as equal: rounding and tolerance."""
-        return self.half_digit + self.tolerance
+    def rounding(self) -> float:
+        """Largest error of rounding; a gain may be the difference of two rounded values, off by a whole digit."""
+        return self.half_digit * (2 if self.metric.endswith(GAIN) else 1)
 
     @property
     def decimals(self) -> int:
@@ -141,7 +144,7 @@ class Figure:
             "printed": self.printed,
             "value": self.value,
             "baseline": self.over if self.is_relative else None,
-            "runs": self.runs,
+            "runs": self.runs or UNSTATED,
             "note": self.note,
         }
 

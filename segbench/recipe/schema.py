@@ -64,8 +64,7 @@ PlainName = Annotated[StrictStr, AfterValidator(_undotted)]
 class Tolerance(_Closed):
     """Distance between the result of the authors' own code and their printed figure; ``source`` names that result.
 
-    Differences within it are ignored. It widens the interval and the table's margin alike, so that the number of seeds
-    that decide stays the same.
+    A verdict takes it off the measured difference, so that differences within it are ignored.
     """
 
     points: float = Field(gt=0)
@@ -79,6 +78,7 @@ class FigureEntry(_Closed):
     read_as: Printed | None = None
     over: StrictStr | None = None
     runs: int | None = Field(None, ge=1)
+    best_of: int | None = Field(None, ge=2)
     note: StrictStr | None = None
     tolerance: Tolerance | None = None
     average: Literal["class", "micro"] = "class"
@@ -92,7 +92,10 @@ class FigureEntry(_Closed):
 class FigureGroup(_Closed):
     """All figures of a row for one data set and split."""
 
-    runs: int = Field(1, ge=1)
+    runs: int | None = Field(None, ge=1, description="runs that are averaged; None: the publication does not say")
+    best_of: int | None = Field(
+        None, ge=2, description="runs or checkpoints of which the best is printed, if it says so"
+    )
     note: StrictStr | None = None
     metrics: dict[MetricName, FigureEntry] = {}
     iou: dict[str, FigureEntry] = {}
@@ -102,7 +105,7 @@ class FigureGroup(_Closed):
     def _gather(cls, data: Any) -> Any:
         if not isinstance(data, dict) or "metrics" in data:
             return data
-        own = {key: data[key] for key in ("runs", "note", "iou") if key in data}
+        own = {key: data[key] for key in ("runs", "best_of", "note", "iou") if key in data}
         return {**own, "metrics": {key: value for key, value in data.items() if key not in own}}
 
     @model_validator(mode="after")
@@ -299,7 +302,7 @@ class TableFile(Sections):
     title: StrictStr
     source: StrictStr
     additional: bool = False
-    margin: dict[MetricName, float] = {}
+    margin: dict[MetricName, Annotated[float, Field(gt=0)]] = {}
     base: dict[str, StrictStr] = {}
     rows: dict[RowName, RowEntry]
     readings: dict[str, Reading] = {}
@@ -344,6 +347,29 @@ class Budget(_Closed):
     weights: Tree = {}
     schedule: Tree = {}
     options: Literal["small", "smoke"] | None = None
+
+
+class MeasuredSpread(_Closed):
+    """Standard deviation over seeds that was measured somewhere, for verdicts that have none of their own.
+
+    Such a verdict is provisional.
+    """
+
+    dataset: StrictStr
+    metric: MetricName
+    s: float = Field(gt=0, description="in the unit of the metric")
+    df: int = Field(ge=1, description="degrees of freedom behind it")
+    source: StrictStr = Field(description="where it was measured")
+    records: StrictStr = Field("", description="folder of its records")
+    backbone: StrictStr | None = Field(None, description="network that it holds for; None: any")
+    decoder: StrictStr | None = None
+
+
+class SpreadFile(_Closed):
+    """``recipes/spread.yaml``: spreads over seeds that were measured, the one that fits best first."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    spreads: list[MeasuredSpread]
 
 
 class BudgetsFile(_Closed):

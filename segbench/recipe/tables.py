@@ -11,7 +11,7 @@ from segbench.core.registry import choices, close_names
 from segbench.core.strict_yaml import Document
 
 from .figures import Figure
-from .schema import Budget, FigureEntry, Network, Reading, ReadingsFile, RowEntry, TableFile
+from .schema import Budget, FigureEntry, MeasuredSpread, Network, Reading, ReadingsFile, RowEntry, TableFile
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Table:
             found += [
                 Figure(
                     self.name, name, dataset, split, metric, entry.printed, class_name, entry.read_as,
-                    entry.over, entry.runs or group.runs, entry.note or group.note,
+                    entry.over, entry.runs or group.runs, entry.best_of or group.best_of, entry.note or group.note,
                     entry.tolerance.points if entry.tolerance else 0.0,
                     entry.tolerance.source if entry.tolerance else "",
                     entry.average,
@@ -131,6 +131,7 @@ class Catalog:
     Attributes:
         root: folder of the recipes that come with segbench.
         broken: personal files with faults, which are left out.
+        spreads: spreads over seeds that were measured, for rows without one.
         resolved: cache of ``resolve``; changing the tables through ``add`` and ``remove`` empties it.
     """
 
@@ -138,6 +139,7 @@ class Catalog:
     tables: dict[str, Table] = field(default_factory=dict)
     papers: dict[str, Paper] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
+    spreads: list[MeasuredSpread] = field(default_factory=list)
     budget_document: Document | None = None
     broken: list[BrokenFile] = field(default_factory=list)
     resolved: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)

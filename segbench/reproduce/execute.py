@@ -49,9 +49,7 @@ def execute(
     """
     store = folders.store
     store.check_writable()
-    for item in plan.items:
-        if item.status != "waits":
-            store.note_attempt(attempt_of(item))
+    store.note_attempts([attempt_of(item) for item in plan.items if item.status != "waits"])
     execution = Execution()
     for outcome in (launcher or InProcess()).run(plan.jobs(command=command), folders, runtime, observer=observer):
         if isinstance(outcome, JobFailure):

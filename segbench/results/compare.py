@@ -6,15 +6,14 @@ from dataclasses import replace
 from segbench.core.errors import UsageFault
 from segbench.recipe.catalog import Catalog, Table
 
+from .gains import measure_gains
 from .judge import Judge
-from .pools import BorrowedSpread, Pools
+from .pools import Pools
 from .snapshot import Snapshot
-from .statistics import LEVEL, holm
+from .statistics import holm
 from .store import Store
 from .variants import RowVariants, TableVariants, gather_variants
 from .verdicts import FigureVerdict, RowReport, TableReport
-
-__all__ = ["BorrowedSpread", "compare_table", "compare_tables"]
 
 
 def compare_table(
@@ -23,10 +22,9 @@ def compare_table(
     store: Store,
     *,
     datasets: Collection[str] | None = None,
-    spreads: Sequence[BorrowedSpread] = (),
 ) -> TableReport:
     """Judge every printed figure of one table, see ``compare_tables``."""
-    return compare_tables(catalog, [table], store, datasets=datasets, spreads=spreads)[0]
+    return compare_tables(catalog, [table], store, datasets=datasets)[0]
 
 
 def compare_tables(
@@ -35,7 +33,6 @@ def compare_tables(
     store: Store,
     *,
     datasets: Collection[str] | None = None,
-    spreads: Sequence[BorrowedSpread] = (),
 ) -> list[TableReport]:
     """Judge every printed figure of some tables by the records of a store, which is read once.
 
@@ -43,9 +40,7 @@ def compare_tables(
         catalog: the recipes.
         tables: names of the tables.
         store: where the records are; equal trainings count for every row that means them.
-        datasets: data sets to show; all by default. Holm's correction always covers the whole table, so that
-            showing less never makes a verdict easier.
-        spreads: measured elsewhere, for rows with too few seeds; their verdicts are provisional.
+        datasets: data sets to show; all by default. Holm's correction always covers the whole table.
 
     Returns:
         A report per table, in the order given.
@@ -57,26 +52,29 @@ def compare_tables(
     found = [catalog.table(name) for name in tables]
     shown = [_shown(table, datasets) for table in found]
     snapshot = Snapshot(store)
+    pools = Pools(snapshot.trainings(), catalog.spreads)
     return [
-        _compare(gather_variants(catalog, table, snapshot), table, datasets=names, spreads=spreads)
+        _compare(gather_variants(catalog, table, snapshot), table, datasets=names, pools=pools)
         for table, names in zip(found, shown, strict=True)
     ]
 
 
-def _compare(
-    variants: TableVariants, table: Table, *, datasets: set[str], spreads: Sequence[BorrowedSpread]
-) -> TableReport:
-    judge = Judge(table, variants, Pools(variants, spreads))
-    entries = _decide([judge.figure(figure) for figure in table.figures()])
+def _compare(variants: TableVariants, table: Table, *, datasets: set[str], pools: Pools) -> TableReport:
+    judge = Judge(table, variants, pools)
+    entries = [
+        entry
+        for entry in _adjusted([judge.figure(figure) for figure in table.figures()])
+        if entry.figure.dataset in datasets
+    ]
+    rows = [_row(table, row, dataset, own) for (row, dataset), own in variants.rows.items() if dataset in datasets]
     return TableReport(
         table=table.name,
         title=table.file.title,
         source=table.file.source,
         version=table.file.version,
-        entries=tuple(entry for entry in entries if entry.figure.dataset in datasets),
-        rows=tuple(
-            _row(table, row, dataset, own) for (row, dataset), own in variants.rows.items() if dataset in datasets
-        ),
+        entries=tuple(entries),
+        rows=tuple(rows),
+        gains=tuple(measure_gains(entries, rows, pools)),
         contradictions=tuple(contradiction.says for contradiction in table.file.contradictions),
     )
 
@@ -114,26 +112,13 @@ def _row(table: Table, row: str, dataset: str, variants: RowVariants) -> RowRepo
     )
 
 
-def _decide(entries: list[FigureVerdict]) -> list[FigureVerdict]:
-    """Apply Holm's correction over all figures that have a p-value, and give each its verdict."""
-    tested = [index for index, entry in enumerate(entries) if entry.p is not None]
-    adjusted = holm([entries[index].p or 0.0 for index in tested])
-    decided = list(entries)
-    for index, p_holm in zip(tested, adjusted, strict=True):
-        decided[index] = _decided(replace(entries[index], p_holm=p_holm), len(tested))
-    return decided
-
-
-def _decided(entry: FigureVerdict, figures: int) -> FigureVerdict:
-    difference, half, margin, p, p_holm = (
-        entry.difference or 0.0, entry.half_width or 0.0, entry.margin or 0.0, entry.p or 0.0, entry.p_holm or 0.0
-    )  # fmt: skip
-    if p_holm < LEVEL:
-        return replace(entry, verdict="higher" if difference > 0 else "lower", reason="", next="")
-    if p < LEVEL:
-        correction = f"not after Holm's correction over {figures} figures ({p_holm:.3f})"
-        reason = f"outside its own interval (p {p:.3f}), but {correction}"
-        return replace(entry, verdict="undecided", reason=reason)
-    if half <= margin:
-        return replace(entry, verdict="reproduced", reason="", next="")
-    return replace(entry, verdict="undecided")
+def _adjusted(entries: list[FigureVerdict]) -> list[FigureVerdict]:
+    """Add Holm's adjusted p-values, over the values of the table and over its gains apart."""
+    adjusted = list(entries)
+    for relative in (False, True):
+        family = [
+            at for at, entry in enumerate(entries) if entry.p is not None and entry.figure.is_relative == relative
+        ]
+        for at, p_holm in zip(family, holm([entries[at].p or 0.0 for at in family]), strict=True):
+            adjusted[at] = replace(entries[at], p_holm=p_holm)
+    return adjusted

@@ -9,6 +9,8 @@ from segbench.recipe.figures import INCREASE, Figure
 
 from .verdicts import FigureVerdict, Verdict
 
+ALLOWANCE = 0.10  # of a time, which repeated measurements and machines of one kind differ by
+
 
 def relate(figure: Figure, values: Sequence[float]) -> float:
     """Return a figure from the values of its row and its baseline row: the value, a gain, or an increase in percent."""
@@ -56,7 +58,7 @@ def judge_time(
     """Judge a time: faster or slower than printed; seconds on other hardware are shown as their ratio.
 
     Where both rows of a pair are printed, their ratio is judged: it is reproduced if the printed one, with the rounding
-    of both, holds it.
+    of both and an allowance of 10 %, holds it.
 
     Args:
         entry: verdict to complete.
@@ -72,12 +74,16 @@ def judge_time(
         low, high = (
             (row.value + sign * row.half_digit) / (over.value - sign * over.half_digit) for sign in (-1.0, 1.0)
         )
+        low, high = low / (1 + ALLOWANCE), high * (1 + ALLOWANCE)
         share = values[0] / values[1]
         verdict: Verdict = "slower" if share > high else "faster" if share < low else "reproduced"
         return _completed(entry, measured, verdict, compared_times(figure, values, bases) + where)
     ratio = "measured" if figure.is_relative else f"{measured / figure.value:.2f} x the printed time"
     reason = ratio + where
-    if abs(measured - figure.value) <= figure.half_digit:
+    # An increase in percent is that of a ratio, which is what is compared.
+    scale, printed = (0.01, 1 + figure.value / 100) if figure.metric.endswith(INCREASE) else (1.0, figure.value)
+    low, high = (printed + sign * scale * figure.half_digit for sign in (-1.0, 1.0))
+    if low / (1 + ALLOWANCE) <= printed + scale * (measured - figure.value) <= high * (1 + ALLOWANCE):
         return _completed(entry, measured, "reproduced", reason)
     return _completed(entry, measured, "slower" if measured > figure.value else "faster", reason)
 

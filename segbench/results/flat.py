@@ -8,11 +8,12 @@ from .variants import class_key
 from .verdicts import FigureVerdict, RowVariant, TableReport
 
 ENTRY_FIELDS = (
-    "table", "row", "dataset", "split", "metric", "class", "printed", "value", "baseline",
-    "runs", "note", "read_as", "verdict", "provisional", "measured", "difference", "half_width", "margin",
-    "tolerance", "n_seeds", "seeds", "values", "deviation", "spread", "spread_df", "spread_groups", "spread_source",
-    "p", "p_holm", "seed_correlation", "seeds_needed", "reason", "next", "deviations", "recorded", "confidence",
-    "budget", "readings", "settings", "attempts", "trainings", "contradictions",
+    "table", "row", "dataset", "split", "metric", "class", "printed", "value", "baseline", "runs", "best_of", "note",
+    "read_as", "verdict", "provisional", "measured", "difference", "error", "df", "half_width", "half_width_90",
+    "margin", "tolerance", "n_seeds", "seeds", "values", "deviation", "spread", "spread_df", "spread_groups",
+    "spread_source", "spread_note", "p", "p_holm", "seed_correlation", "seeds_needed", "planned", "looks", "reason",
+    "next", "deviations", "recorded", "confidence", "budget", "readings", "settings", "attempts", "trainings",
+    "contradictions",
 )  # fmt: skip
 
 
@@ -21,12 +22,16 @@ def entry_fields(entry: FigureVerdict) -> dict[str, Any]:
     figure, shown, spread = entry.figure, entry.shown, entry.spread
     return {
         **figure.as_json(),
+        "best_of": figure.best_of,
         "read_as": figure.read_as,
         "verdict": entry.verdict,
         "provisional": entry.provisional,
         "measured": entry.measured,
         "difference": entry.difference,
+        "error": entry.error,
+        "df": entry.df,
         "half_width": entry.half_width,
+        "half_width_90": entry.narrow,
         "margin": entry.margin,
         "tolerance": figure.tolerance,
         "n_seeds": len(entry.seeds),
@@ -37,10 +42,13 @@ def entry_fields(entry: FigureVerdict) -> dict[str, Any]:
         "spread_df": spread.df if spread else None,
         "spread_groups": spread.groups if spread else None,
         "spread_source": (spread.source or "pooled") if spread else None,
+        "spread_note": spread.note if spread else None,
         "p": entry.p,
         "p_holm": entry.p_holm,
         "seed_correlation": entry.correlation,
         "seeds_needed": entry.seeds_needed,
+        "planned": entry.planned,
+        "looks": entry.looks,
         "reason": entry.reason,
         "next": entry.next,
         "deviations": list(entry.deviations),

@@ -1,86 +1,119 @@
-"""Gains and their signs: all that runs at another size or on other data can say about a method."""
+"""Gains of rows over the rows they improve on, from our own runs alone: does the claimed gain exist here?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from segbench.recipe.figures import Figure
 
+from .decisions import GainVerdict, gain_verdict, levels, seeds_for_gain
+from .pools import Pools
+from .statistics import LEVEL, Side, correlation, correlation_p, deviation, error_of, t_quantile
 from .variants import values_of
-from .verdicts import RowReport, RowVariant, SectionKey, TableReport
+from .verdicts import FigureVerdict, Gain, RowReport, RowVariant, SectionKey
+
+_PAIRS = 6  # common seeds from which on a correlation can narrow the interval
 
 
 @dataclass(frozen=True)
-class Gain:
-    """Gain of a row over the row that it improves on, by the printed figures and as measured.
+class GainEstimate:
+    """Estimate of a gain from our own two rows.
 
     Attributes:
-        row, over: names of the two rows.
-        title: title of the row; ``over_title`` is that of the other.
-        readings: readings of the row other than the default ones.
-        printed: difference of the printed figures, in their digits.
-        measured: difference of the means over seeds, as it is shown (two decimals).
-        seeds: the fewer of both rows' seeds.
-        counts: whether it is the gain of the variant shown. A row that was run under other readings as well still
-            has one published gain, so that trying readings until the sign fits wins nothing.
+        gain: difference of the means over seeds.
+        error: its standard error; ``df`` its degrees of freedom. None without a spread.
+        correlation: over common seeds; None for fewer than three.
+        paired: whether the error is that of the differences by seed.
     """
 
-    row: str
-    over: str
-    title: str
-    over_title: str
-    readings: dict[str, str]
-    printed: float
-    measured: float
-    seeds: int
-    counts: bool
-
-    @property
-    def same_sign(self) -> bool:
-        return self.printed * self.measured > 0
-
-    @property
-    def name(self) -> str:
-        """Title of the row, with the readings that are not the default."""
-        readings = ", ".join(f"{name}={option}" for name, option in self.readings.items())
-        return f"{self.title} ({readings})" if readings else self.title
+    gain: float
+    error: float | None
+    df: float
+    correlation: float | None
+    paired: bool
 
 
-def gains(report: TableReport, section: SectionKey) -> list[Gain]:
-    """Return the gains of a section's rows over rows that were run alike, in the order printed.
+def estimate_gain(ours: Mapping[int, float], theirs: Mapping[int, float], sides: Sequence[Side] | None) -> GainEstimate:
+    """Estimate a gain from the values of both rows by seed.
+
+    Equal seeds pair nothing by themselves, as a method changes every draw after the first. From six common seeds on a
+    correlation above 0 (one-sided, 5 %) is used: the error is then that of the differences by seed.
+
+    Args:
+        ours, theirs: values by seed.
+        sides: both rows with their spreads; None if one has none.
+    """
+    gain = sum(ours.values()) / len(ours) - sum(theirs.values()) / len(theirs)
+    common = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
+    r = correlation(common)
+    if r is not None and len(common) >= _PAIRS and correlation_p(r, len(common)) < LEVEL:
+        apart = [a - b for a, b in common]
+        error = (deviation(apart) or 0.0) / len(apart) ** 0.5
+        return GainEstimate(sum(apart) / len(apart), error, len(apart) - 1, r, True)
+    if sides is None:
+        return GainEstimate(gain, None, 0.0, r, False)
+    error, df = error_of(sides)
+    return GainEstimate(gain, error, df, r, False)
+
+
+def measure_gains(entries: Sequence[FigureVerdict], rows: Sequence[RowReport], pools: Pools) -> Iterator[Gain]:
+    """Yield the gains of a table's rows over rows that were run alike, section by section, in the order printed.
 
     Of a row the variant that is shown counts; variants that differ from it in readings alone are listed too. Two rows
     were run alike at the same budget, on the same data, with the same settings, and with the same option of every
     reading that both rows have; without such a run there is no gain.
-
-    Args:
-        report: report of the table.
-        section: data set, split and metric.
     """
-    figures = {
-        entry.figure.row: entry.figure
-        for entry in report.sections()[section]
-        if not entry.figure.is_relative and entry.figure.headline and entry.figure.kind in ("trained", "feature")
-    }
-    rows = {row.row: row for row in report.rows if row.dataset == section[0] and row.row in figures}
-    found = []
-    for name, row in rows.items():
-        over = rows.get(row.over or "")
-        for variant in _like_the_shown(row) if over is not None else ():
-            assert over is not None
-            base = _base(over, variant, figures[over.row])
-            ours = [*values_of(variant, figures[name]).values()]
-            theirs = [*values_of(base, figures[over.row]).values()]
-            if ours and theirs:
-                digits = max(figures[each].decimals for each in (name, over.row))
-                found.append(
-                    Gain(
-                        name, over.row, row.title, over.title, variant.readings,
-                        round(figures[name].value - figures[over.row].value, digits),
-                        round(sum(ours) / len(ours) - sum(theirs) / len(theirs), 2) + 0.0,  # and no -0.0
-                        min(len(ours), len(theirs)), variant is row.shown,
-                    )
-                )  # fmt: skip
-    return found
+    sections: dict[SectionKey, dict[str, Figure]] = {}
+    for entry in entries:
+        figure = entry.figure
+        if not figure.is_relative and figure.headline and figure.kind in ("trained", "feature"):
+            sections.setdefault((figure.dataset, figure.split, figure.base_metric), {})[figure.row] = figure
+    for section, figures in sections.items():
+        own = {row.row: row for row in rows if row.dataset == section[0] and row.row in figures}
+        for name, row in own.items():
+            over = own.get(row.over or "")
+            for variant in _like_the_shown(row) if over is not None else ():
+                assert over is not None
+                base = _base(over, variant, figures[over.row])
+                if base is not None and values_of(variant, figures[name]):
+                    yield _gain(section, row, over, variant, base, (figures[name], figures[over.row]), pools)
+
+
+def _gain(
+    section: SectionKey,
+    row: RowReport,
+    over: RowReport,
+    variant: RowVariant,
+    base: RowVariant,
+    figures: tuple[Figure, Figure],
+    pools: Pools,
+) -> Gain:
+    ours, theirs = values_of(variant, figures[0]), values_of(base, figures[1])
+    printed = round(figures[0].value - figures[1].value, max(figure.decimals for figure in figures))
+    spreads = [pools.spread(each, figure) for each, figure in zip((variant, base), figures, strict=True)]
+    known = [spread for spread in spreads if spread is not None]
+    sides = [Side(spread, len(values)) for spread, values in zip(known, (ours, theirs), strict=False)]
+    found = estimate_gain(ours, theirs, sides if len(known) == 2 else None)
+    answer: GainVerdict = "gain unclear"
+    half, looks = None, max(variant.looks, base.looks)
+    if found.error is not None:
+        half = t_quantile(found.df, (1 + levels(looks)[1]) / 2) * found.error
+        if printed:
+            answer = gain_verdict(found.gain, found.error, found.df, printed=printed, looks=looks)
+    fewest = min(len(ours), len(theirs))
+    short = any(len(values) < len(each.planned) for values, each in zip((ours, theirs), (variant, base), strict=True))
+    return Gain(
+        section, row.row, over.row, row.title, over.title, variant.readings, printed,
+        round(found.gain, 2) + 0.0,  # and no -0.0
+        fewest, variant is row.shown, answer,
+        provisional=fewest == 1 or short or any(spread.source for spread in known),
+        error=found.error,
+        df=found.df,
+        looks=looks,
+        half_width=half,
+        correlation=found.correlation,
+        paired=found.paired,
+        seeds_needed=seeds_for_gain(known, printed=printed) if len(known) == 2 and printed else None,
+    )  # fmt: skip
 
 
 def _like_the_shown(row: RowReport) -> Iterator[RowVariant]:

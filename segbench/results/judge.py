@@ -1,21 +1,21 @@
 """Verdict of one printed figure: the variant to show, the values measured, and what follows from them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from segbench.recipe.catalog import Table
 from segbench.recipe.deviations import Deviation
 from segbench.recipe.figures import Figure
+from segbench.recipe.margins import margin_of
 from segbench.recipe.resolve import RANK, STAND_IN
 from segbench.recipe.schema import Contradiction
 
+from .decisions import levels, number_verdict, seeds_for_number, smallest_margin
 from .exact import compared_times, judge_exact, judge_time, relate
 from .pools import Pools
-from .statistics import Side, correlation, deviation, half_width, p_value, seeds_needed
+from .statistics import Side, Spread, correlation, deviation, error_of, expected_maximum, half_width, p_value
 from .variants import Kind, TableVariants, record_kinds, value_of, values_of
 from .verdicts import FigureVerdict, RowVariant
-
-DEFAULT_MARGIN = 1.0  # points, where a table claims no gain
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class _Evidence:
 
 
 class Judge:
-    """Judge of the figures of one table; trained figures stay open until Holm's correction over the whole table."""
+    """Judge of the figures of one table."""
 
     def __init__(self, table: Table, variants: TableVariants, pools: Pools) -> None:
         self._table, self._variants, self._pools = table, variants, pools
 
     def figure(self, figure: Figure) -> FigureVerdict:
-        """Judge a figure. With a p-value the verdict is still open (``undecided``)."""
+        """Judge a figure."""
         row = self._table.row(figure.row)
         own = self._variants.rows[figure.row, figure.dataset]
         variants = own.of(record_kinds(figure)[0])
@@ -131,26 +131,49 @@ class Judge:
         again = self._command(figure.row, figure.dataset)
         spreads = [self._pools.spread(side, figure) for side in evidence.sides]
         known = [spread for spread in spreads if spread is not None]
-        margins = self._table.file.margin
-        margin = margins.get(figure.metric, margins.get(figure.base_metric, DEFAULT_MARGIN)) + figure.tolerance
-        entry = replace(entry, verdict="undecided", margin=margin)
+        margin = margin_of(self._table, figure)
+        planned = max(len(side.planned) for side in evidence.sides)
+        looks = max(side.looks for side in evidence.sides)
+        entry = replace(entry, verdict="undecided", margin=margin, planned=planned, looks=looks)
         if len(known) < len(spreads):
             return replace(entry, reason="no spread over seeds yet: 3 seeds give one", next=f"{again} --seeds 3")
-        sides = [Side(spread, len(values), figure.runs) for spread, values in zip(known, evidence.values, strict=True)]
-        half = half_width(sides, figure.slack)
-        needed, reason = None, ""
-        if half > margin:
-            needed = seeds_needed(sides, figure.slack, margin)
-            reason = f"{needed:,} seeds would decide" if needed else _undecidable(figure)
+        counts = [len(values) for values in evidence.values]
+        sides = [Side(each, number, figure.runs or 1) for each, number in zip(known, counts, strict=True)]
+        lift = expected_maximum(figure.best_of) * known[0].s if figure.best_of else 0.0
+        difference = (entry.difference or 0.0) + lift
+        beyond = replace(entry, difference=difference).beyond
+        error, df = error_of(sides)
+        given = {"rounding": figure.rounding, "margin": margin}
+        narrow, wide = levels(looks)
+        word = number_verdict(beyond, sides, **given, looks=looks)
+        needed = seeds_for_number(sides, **given) if word in ("consistent", "differs") else None
+        reasons = _doubts(evidence, known, planned)
+        provisional = bool(reasons)
+        reasons += [known[0].note] if known[0].note else []
+        reasons += [f"the print is the best of {figure.best_of}: {lift:.2f} taken off"] if figure.best_of else []
+        if word == "differs":
+            reasons.append("a gap below the margin is not excluded")
+        if word in ("consistent", "differs"):
+            reasons.append(_what_decides(figure, sides, needed))
+        if figure.runs is None:
+            means = [replace(side, runs=3) for side in sides]
+            other = number_verdict(beyond, means, **given, looks=looks)
+            reasons += [f"were the print a mean of 3 runs: {other}"] if other != word else []
+        seeds = max(needed or 0, planned if min(counts) < planned else 0)
         return replace(
             entry,
+            verdict=word,
+            difference=difference,
             spread=known[0],
-            provisional=any(spread.source for spread in known),
-            half_width=half,
-            p=p_value(entry.difference or 0.0, sides, figure.slack),
+            error=error,
+            df=df,
+            provisional=provisional,
+            half_width=half_width(sides, figure.rounding, level=wide),
+            narrow=half_width(sides, figure.rounding, level=narrow),
+            p=p_value(beyond, sides, figure.rounding),
             seeds_needed=needed,
-            reason=reason,
-            next=f"{again} --seeds {needed}" if needed else "",
+            reason="; ".join(reasons),
+            next=f"{again} --seeds {seeds}" if seeds else "",
         )
 
     def _unanswered(self, entry: FigureVerdict) -> FigureVerdict | None:
@@ -253,6 +276,18 @@ def _rows(figure: Figure) -> list[str]:
     return [figure.row, *([figure.over] if figure.over is not None else [])]
 
 
-def _undecidable(figure: Figure) -> str:
-    runs = "one run" if figure.runs == 1 else f"{figure.runs} runs"
-    return f"no number of seeds can decide: the printed value is {runs}"
+def _doubts(evidence: _Evidence, spreads: Sequence[Spread], planned: int) -> list[str]:
+    """Return why a verdict is provisional; empty if it is not."""
+    fewest = min(len(values) for values in evidence.values)
+    found = ["one seed"] if fewest == 1 else []
+    found += [f"{fewest} of {planned} planned seeds"] if fewest < planned else []
+    return found + list(dict.fromkeys(f"spread of {spread.source}" for spread in spreads if spread.source))
+
+
+def _what_decides(figure: Figure, sides: Sequence[Side], needed: int | None) -> str:
+    """Say how many seeds would decide, or why none can and which margin could be decided."""
+    if needed:
+        return f"{needed:,} seeds would decide in 80 % of cases"
+    runs = "one run" if figure.runs in (None, 1) else f"{figure.runs} runs"
+    least = smallest_margin(sides, rounding=figure.rounding)
+    return f"no number of seeds can decide: the print is {runs}; a margin of {least:.2f} could be"

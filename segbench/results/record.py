@@ -57,6 +57,7 @@ class Attempt(BaseModel):
 
     Attributes:
         dataset: data set of the figures; ``on`` is the one that was used instead, if any.
+        look: 1 for seeds that were planned before any result; one more each time that seeds were added to results.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -71,3 +72,4 @@ class Attempt(BaseModel):
     on: str | None = None
     training: str
     evaluation: str
+    look: int = 1

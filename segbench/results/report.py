@@ -12,7 +12,7 @@ from segbench.recipe.opening import open_catalog
 from .compare import compare_tables
 from .formats import render
 from .store import Store
-from .verdicts import TableReport
+from .verdicts import FigureVerdict, TableReport
 
 if TYPE_CHECKING:  # pandas is loaded when a frame is asked for
     import pandas as pd
@@ -90,6 +90,40 @@ def load_report(table: str | None = None, *, store: Store, catalog: Catalog, dat
     if table is None:
         reports = [report for report in reports if any(row.shown for row in report.rows)]
     return Report(tuple(reports))
+
+
+def load_figures(
+    table: str,
+    row: str | None,
+    *,
+    store: Store,
+    catalog: Catalog,
+    dataset: str | None = None,
+    metric: str | None = None,
+) -> tuple[TableReport, list[FigureVerdict]]:
+    """Return a table's report and the verdicts of the headline figures of one row.
+
+    Args:
+        table, row: the row; None for every row.
+        store: where the records are.
+        catalog: the recipes.
+        dataset: only figures of this data set.
+        metric: only figures of this metric.
+
+    Raises:
+        UsageFault: no such table, row, data set or metric.
+    """
+    (found,) = compare_tables(catalog, [table], store, datasets=[dataset] if dataset is not None else None)
+    if row is not None:
+        catalog.table(table).row(row)
+    own = [entry for entry in found.entries if entry.figure.headline and row in (None, entry.figure.row)]
+    metrics = list(dict.fromkeys(entry.figure.metric for entry in own))
+    if metric is not None and metric not in metrics:
+        fault = f"No figure of {metric!r} there. {choices(metric, metrics, word='Metrics')}."
+        raise UsageFault(fault, next=f"segbench show {table}")
+    if not own:
+        raise UsageFault(f"No figure is printed for {table}/{row}.", next=f"segbench list {table}")
+    return found, [entry for entry in own if metric in (None, entry.figure.metric)]
 
 
 def report(

@@ -1,7 +1,7 @@
 """Everything a store holds at one moment, read once and indexed for comparison."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from segbench.core.spec import digest
 
@@ -44,6 +44,10 @@ class Snapshot:
             evaluation: digest of the evaluation's canonical form.
         """
         return self._records.get(("training", family, evaluation), ())
+
+    def trainings(self) -> Iterator[Sequence[Record]]:
+        """Yield the records of every training under every evaluation, in groups that differ by seed alone."""
+        return (group for (kind, _, _), group in self._records.items() if kind == "training")
 
     def counted(self, family: str) -> Sequence[Record]:
         """Return the records of a cost, see ``segbench.recipe.cost.cost_family``."""

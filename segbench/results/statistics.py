@@ -1,14 +1,14 @@
-"""Statistics behind a verdict: spreads, intervals, seeds that would decide, and Holm's correction."""
+"""Statistics behind a verdict: spreads and whether they may be pooled, errors, intervals, Holm's correction."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 
 from scipy import special
 
 LEVEL = 0.05
 MIN_SEEDS = 3  # fewer do not give a spread by themselves
-_MANY = 10**9
 
 
 @dataclass(frozen=True)
@@ -21,27 +21,29 @@ class Spread:
         groups: number of groups of seeds that were pooled.
         source: origin of a borrowed spread; empty if measured here.
         label: name of the pool; sides of one label share their degrees of freedom.
+        note: remark on how it was chosen.
     """
 
     s: float
-    df: int
+    df: float
     groups: int = 1
     source: str = ""
     label: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One mean on one side of a comparison: ``seeds`` runs here against a printed mean of ``runs``."""
+    """One mean on one side of a comparison: ``seeds`` runs here against a printed mean of ``runs``, or against none."""
 
     spread: Spread
     seeds: int
-    runs: int
+    runs: int | None = None
 
     @property
     def factor(self) -> float:
         """Variance of the difference of both means, in units of the variance of one run."""
-        return 1 / self.seeds + 1 / self.runs
+        return 1 / self.seeds + (1 / self.runs if self.runs else 0.0)
 
 
 def t_quantile(df: float, probability: float = 1 - LEVEL / 2) -> float:
@@ -85,10 +87,16 @@ def error_of(sides: Sequence[Side]) -> tuple[float, float]:
     return math.sqrt(total), df
 
 
-def half_width(sides: Sequence[Side], rounding: float) -> float:
-    """Return t(df, 97.5 %) * standard error + rounding; for one side t * s * sqrt(1/n + 1/m) + r."""
+def half_width(sides: Sequence[Side], rounding: float, *, level: float = 1 - LEVEL) -> float:
+    """Return t * standard error + rounding, half the width of a two-sided interval.
+
+    Args:
+        sides: the means that are compared.
+        rounding: largest error of the printed value.
+        level: confidence, between 0 and 1.
+    """
     error, df = error_of(sides)
-    return t_quantile(df) * error + rounding
+    return t_quantile(df, (1 + level) / 2) * error + rounding
 
 
 def p_value(difference: float, sides: Sequence[Side], rounding: float) -> float:
@@ -102,41 +110,58 @@ def p_value(difference: float, sides: Sequence[Side], rounding: float) -> float:
     return float(2 * special.stdtr(df, -beyond / error))
 
 
-def seeds_needed(sides: Sequence[Side], rounding: float, margin: float) -> int | None:
-    """Return the smallest number of seeds on every side with half-width <= margin, at an unchanged spread.
+def intraclass(groups: Sequence[Mapping[int, float]]) -> float:
+    """Return the correlation of equal seeds between groups, at least 0, by a two-way analysis of variance.
 
-    Returns:
-        None if none can: the printed value rests on too few runs, or its rounding is too coarse.
+    Seeds that every group has are used; 0 for fewer than two groups or two such seeds.
     """
+    seeds = sorted(set.intersection(*map(set, groups))) if groups else []
+    rows, columns = len(groups), len(seeds)
+    if rows < 2 or columns < 2:
+        return 0.0
+    values = [[group[seed] for seed in seeds] for group in groups]
+    means = [math.fsum(row) / columns for row in values]
+    centred = [[value - mean for value in row] for row, mean in zip(values, means, strict=True)]
+    of_seeds = [math.fsum(column) / rows for column in zip(*centred, strict=True)]
+    between = rows * math.fsum(effect**2 for effect in of_seeds) / (columns - 1)
+    rest = math.fsum((value - effect) ** 2 for row in centred for value, effect in zip(row, of_seeds, strict=True))
+    within = rest / ((rows - 1) * (columns - 1))
+    return max(0.0, (between - within) / (between + (rows - 1) * within)) if between + within > 0 else 0.0
 
-    def wide(seeds: int) -> bool:
-        return half_width(_with_seeds(sides, seeds), rounding) > margin
 
-    if wide(_MANY):
+def brown_forsythe(groups: Sequence[Sequence[float]]) -> float | None:
+    """Return the p-value of equal variances: an analysis of variance of the distances from the medians.
+
+    Groups of fewer than three values are left out: their distances are all alike. None for fewer than two groups.
+
+    Source: Brown and Forsythe, Robust tests for the equality of variances, JASA 69 (1974).
+    """
+    distances = []
+    for values in groups:
+        if len(values) >= MIN_SEEDS:
+            ordered = sorted(values)
+            middle = (ordered[(len(values) - 1) // 2] + ordered[len(values) // 2]) / 2
+            distances.append([abs(value - middle) for value in values])
+    if len(distances) < 2:
         return None
-    low, high = 0, 1
-    while wide(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if wide(middle) else (low, middle)
-    return high
+    count = sum(map(len, distances))
+    whole = math.fsum(value for each in distances for value in each) / count
+    means = [math.fsum(each) / len(each) for each in distances]
+    between = math.fsum(len(each) * (mean - whole) ** 2 for each, mean in zip(distances, means, strict=True))
+    within = math.fsum((value - mean) ** 2 for each, mean in zip(distances, means, strict=True) for value in each)
+    above, below = len(distances) - 1, count - len(distances)
+    if within == 0:
+        return 1.0 if between == 0 else 0.0
+    return float(special.fdtrc(above, below, between / above / (within / below)))
 
 
-def _with_seeds(sides: Sequence[Side], seeds: int) -> list[Side]:
-    """Return the sides with at least so many seeds; new ones add degrees of freedom to a spread measured here."""
-    added: dict[Spread, int] = {}
-    for side in sides:
-        new = 0 if side.spread.source else max(0, seeds - side.seeds)
-        added[side.spread] = added.get(side.spread, 0) + new
-    return [
-        replace(
-            side,
-            spread=replace(side.spread, df=side.spread.df + added[side.spread]),
-            seeds=max(side.seeds, seeds),
-        )
-        for side in sides
-    ]
+@cache
+def expected_maximum(count: int) -> float:
+    """Return the expected largest of ``count`` draws of a standard normal law, by the trapezoidal rule."""
+    step = 1e-3
+    grid = [-9 + step * place for place in range(round(18 / step) + 1)]
+    densities = (math.exp(-x * x / 2) / math.sqrt(2 * math.pi) * float(special.ndtr(x)) ** (count - 1) for x in grid)
+    return step * count * math.fsum(x * density for x, density in zip(grid, densities, strict=True))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -157,3 +182,11 @@ def correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
     centred = [(a - means[0], b - means[1]) for a, b in pairs]
     squares = math.fsum(a * a for a, _ in centred) * math.fsum(b * b for _, b in centred)
     return math.fsum(a * b for a, b in centred) / math.sqrt(squares) if squares > 0 else None
+
+
+def correlation_p(r: float, pairs: int) -> float:
+    """Return the one-sided p-value of a correlation above 0 over a number of pairs, at least 3."""
+    if abs(r) >= 1:
+        return 0.0 if r > 0 else 1.0
+    t = r * math.sqrt((pairs - 2) / (1 - r * r))
+    return float(special.stdtr(pairs - 2, -t))

@@ -3,7 +3,7 @@
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -103,12 +103,29 @@ class Store:
         with np.load(path, allow_pickle=False) as data:
             return {name: data[name] for name in data.files}
 
-    def note_attempt(self, attempt: Attempt) -> None:
-        """Keep the request of a row under these readings, settings and seed."""
-        data = attempt.model_dump(mode="json", exclude={"on"} if attempt.on is None else None)
+    def note_attempts(self, attempts: Sequence[Attempt]) -> None:
+        """Keep the requests of rows under their readings, settings and seeds, before anything runs.
+
+        Seeds that are added to a request after it has a record are another look.
+
+        Raises:
+            RunFault: the disk is full or not writable.
+        """
+        seen: dict[str, int] = {}  # looks of every request that has a record
+        wanted = {_request_of(attempt) for attempt in attempts}
+        for attempt in self.attempts():
+            request = _request_of(attempt)
+            if request in wanted and self.record_path(attempt.evaluation).exists():
+                seen[request] = max(seen.get(request, 0), attempt.look)
+        for attempt in attempts:
+            self.note_attempt(attempt, look=1 + seen.get(_request_of(attempt), 0))
+
+    def note_attempt(self, attempt: Attempt, *, look: int = 1) -> None:
+        """Keep one request unless it is known; ``look`` is that of a new one."""
+        data = attempt.model_dump(mode="json", exclude={"look", *({"on"} if attempt.on is None else ())})
         path = self.root / "attempts" / f"{digest(data)}.json"
         if not path.exists():
-            atomic.write_json(path, data)
+            atomic.write_json(path, data | ({"look": look} if look > 1 else {}))
 
     def attempts(self, table: str | None = None) -> list[Attempt]:
         """Return all attempts, or those at one table, in the order of their file names.
@@ -135,6 +152,11 @@ class Store:
     def clear_failure(self, training: str) -> None:
         """Remove the reason why a training failed, if there is one."""
         (self.training_folder(training) / "failed.json").unlink(missing_ok=True)
+
+
+def _request_of(attempt: Attempt) -> str:
+    """Return a digest that attempts share which differ by seed alone."""
+    return digest(attempt.model_dump(mode="json", exclude={"seed", "training", "evaluation", "look"}))
 
 
 def _read(path: Path, model: type[BaseModel]) -> Any:

@@ -84,8 +84,10 @@ class _Gatherer:
     def __init__(self, catalog: Catalog, table: Table, snapshot: Snapshot) -> None:
         self._catalog, self._table, self._snapshot = catalog, table, snapshot
         self._attempts: dict[tuple[str, str], list[Attempt]] = defaultdict(list)
+        self._asked: dict[tuple[str, str, str], list[Attempt]] = defaultdict(list)
         for attempt in snapshot.attempts(table.name):
             self._attempts[attempt.row, attempt.dataset].append(attempt)
+            self._asked[attempt.row, attempt.dataset, _key(_request(attempt))].append(attempt)
         self._resolved: dict[tuple[str, str, str], Resolved | SegbenchError] = {}
         self._single: dict[tuple[str, str, str, Kind], RowVariant] = {}
         self._variants: dict[tuple[str, str, Kind], tuple[list[RowVariant], list[str]]] = {}
@@ -138,8 +140,9 @@ class _Gatherer:
                 continue
             identity = _identity(variant.resolved, kind)
             first = found.setdefault(identity, variant)
-            if key in requested and not first.requested:
-                found[identity] = replace(first, requested=True)
+            if key in requested:
+                seeds, looks = first.planned | variant.planned, max(first.looks, variant.looks)
+                found[identity] = replace(first, requested=True, planned=seeds, looks=looks)
         return list(found.values()), lost
 
     def _paired(self, row: str, over: str, dataset: str, kind: Kind) -> Iterator[tuple[RowVariant, RowVariant]]:
@@ -158,7 +161,10 @@ class _Gatherer:
         key = (row, dataset, _key(request), kind)
         if key not in self._single:
             resolved = self._resolve(row, dataset, request)
-            self._single[key] = RowVariant(resolved, tuple(self._records(resolved, kind)))
+            asked = self._asked[row, dataset, _key(request)]
+            planned = frozenset(attempt.seed for attempt in asked)
+            looks = max((attempt.look for attempt in asked), default=1)
+            self._single[key] = RowVariant(resolved, tuple(self._records(resolved, kind)), False, planned, looks)
         return self._single[key]
 
     def _resolve(self, row: str, dataset: str, request: Request) -> Resolved:

@@ -1,5 +1,6 @@
 """Verdicts, and everything that the report of a table holds. Plain data: rendering needs nothing else."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,18 +10,21 @@ from segbench.recipe.deviations import Deviation, between
 from segbench.recipe.figures import Figure
 from segbench.recipe.resolve import RANK, ReadingUse, Resolved
 
+from .decisions import GainVerdict
 from .record import Record
 from .statistics import Spread
 
 Verdict = Literal[
-    "reproduced", "higher", "lower", "undecided", "faster", "slower",
+    "reproduced", "higher", "lower", "consistent", "differs", "undecided", "faster", "slower",
     "not comparable", "unavailable", "not run", "shown",
 ]  # fmt: skip
 VERDICTS: dict[Verdict, str] = {
-    "reproduced": "the difference lies inside the interval, and the interval inside the margin",
-    "higher": "measured higher, beyond the interval",
-    "lower": "measured lower, beyond the interval",
-    "undecided": "not enough runs to tell",
+    "reproduced": "the 90 % interval of the difference lies inside the margin",
+    "higher": "the 90 % interval lies wholly above the margin",
+    "lower": "the 90 % interval lies wholly below the margin",
+    "consistent": "no difference is seen, but one beyond the margin is not excluded",
+    "differs": "differs, but a gap below the margin is not excluded",
+    "undecided": "no spread over seeds is known",
     "faster": "less time than printed",
     "slower": "more time than printed",
     "not comparable": "what ran differs from what was published",
@@ -39,11 +43,15 @@ class RowVariant:
         resolved: the row under this request; seed 0 stands for all seeds.
         records: one per seed, by seed.
         requested: whether the row was ever requested so.
+        planned: seeds that were asked for, with or without a record yet.
+        looks: number of times that seeds were planned, the later ones after results were seen.
     """
 
     resolved: Resolved
     records: tuple[Record, ...]
     requested: bool = False
+    planned: frozenset[int] = frozenset()
+    looks: int = 1
 
     @property
     def budget(self) -> str:
@@ -102,10 +110,14 @@ class FigureVerdict:
         deviation: standard deviation over this row's own seeds (of a gain: both rows' variances added).
         spread: spread behind the interval, pooled or borrowed.
         difference: measured less published.
-        half_width: half-width of the interval around the difference.
+        error: standard error of the difference; ``df`` its degrees of freedom.
+        half_width: half-width of the 95 % interval around the difference; ``narrow`` is that of the 90 % interval,
+            which is held against the margin.
         margin: largest difference that still counts as reproduced.
-        seeds_needed: seeds that would decide an undecided verdict; None if none can, or nothing is known.
-        p: two-sided p-value; ``p_holm`` is adjusted over the headline figures of the table.
+        seeds_needed: seeds that would decide in 80 % of cases; None if none can, or nothing is known.
+        p: two-sided p-value; ``p_holm`` is adjusted over the values of the table, or over its gains. No verdict rests
+            on either.
+        planned: seeds that were planned, and ``looks`` how often seeds were added to results.
         correlation: of a gain, between the two rows over common seeds.
         reason: reason for the verdict; ``next`` is the command that helps.
         deviations: material deviations; ``recorded`` are the others.
@@ -125,11 +137,16 @@ class FigureVerdict:
     deviation: float | None = None
     spread: Spread | None = None
     difference: float | None = None
+    error: float | None = None
+    df: float | None = None
     half_width: float | None = None
+    narrow: float | None = None
     margin: float | None = None
     seeds_needed: int | None = None
     p: float | None = None
     p_holm: float | None = None
+    planned: int = 0
+    looks: int = 1
     correlation: float | None = None
     reason: str = ""
     next: str = ""
@@ -140,6 +157,12 @@ class FigureVerdict:
     attempts: int = 0
     trainings: int = 0
     contradictions: tuple[str, ...] = ()
+
+    @property
+    def beyond(self) -> float:
+        """Difference less the tolerance of the figure, never past 0: what the intervals are drawn around."""
+        difference = self.difference or 0.0
+        return math.copysign(max(0.0, abs(difference) - self.figure.tolerance), difference)
 
     @property
     def word(self) -> str:
@@ -177,12 +200,67 @@ class RowReport:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """Gain of a row over the row that it improves on, by the printed figures and as measured here.
+
+    Attributes:
+        section: data set, split and metric.
+        row, over: names of the two rows.
+        title: title of the row; ``over_title`` is that of the other.
+        readings: readings of the row other than the default ones.
+        printed: difference of the printed figures, in their digits.
+        measured: difference of the means over seeds, as it is shown (two decimals).
+        seeds: the fewer of both rows' seeds.
+        counts: whether it is the gain of the variant shown. A row that was run under other readings as well still
+            has one published gain, so that trying readings until it holds wins nothing.
+        answer: whether the gain exists here; ``provisional`` if that rests on one seed or on a borrowed spread.
+        error: standard error of the measured gain; ``df`` its degrees of freedom. None without a spread.
+        looks: times that seeds were planned, the later ones after results were seen; they widen the interval.
+        half_width: half-width of its 95 % interval; None without a spread.
+        correlation: between the two rows over common seeds; used in the interval if ``paired``.
+        seeds_needed: seeds a row that would show the printed gain in 80 % of cases; None if unknown or too many.
+    """
+
+    section: SectionKey
+    row: str
+    over: str
+    title: str
+    over_title: str
+    readings: dict[str, str]
+    printed: float
+    measured: float
+    seeds: int
+    counts: bool
+    answer: GainVerdict = "gain unclear"
+    provisional: bool = False
+    error: float | None = None
+    df: float = 0.0
+    looks: int = 1
+    half_width: float | None = None
+    correlation: float | None = None
+    paired: bool = False
+    seeds_needed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Title of the row, with the readings that are not the default."""
+        readings = ", ".join(f"{name}={option}" for name, option in self.readings.items())
+        return f"{self.title} ({readings})" if readings else self.title
+
+    @property
+    def word(self) -> str:
+        """Answer as it is printed."""
+        return f"{self.answer} (provisional)" if self.provisional else self.answer
+
+
+@dataclass(frozen=True)
 class TableReport:
     """Verdicts and runs of one published table.
 
     Attributes:
         entries: a verdict per printed figure, in the order printed.
         rows: every row on each of its data sets.
+        gains: gains of rows over the rows they improve on, by our own rows alone.
         contradictions: statements of the publication that contradict each other or a figure.
         repeat: options of the command line that a next command needs as well, each with its value.
     """
@@ -193,6 +271,7 @@ class TableReport:
     version: int
     entries: tuple[FigureVerdict, ...]
     rows: tuple[RowReport, ...]
+    gains: tuple[Gain, ...] = ()
     contradictions: tuple[str, ...] = ()
     repeat: tuple[tuple[str, str], ...] = ()
 

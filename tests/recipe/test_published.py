@@ -14,7 +14,7 @@ def columns(figure: Figure) -> dict[str, str]:
     return {
         "table": figure.table, "row": figure.row, "dataset": figure.dataset, "split": figure.split,
         "metric": figure.metric, "class": figure.class_name or "", "printed": figure.printed,
-        "read_as": figure.read_as or "", "runs": str(figure.runs),
+        "read_as": figure.read_as or "", "runs": str(figure.runs or 1),
         "baseline": (figure.over or "") if figure.is_relative else "",
         "note": figure.note or "",
     }  # fmt: skip

@@ -71,7 +71,7 @@ class Lab:
                 Record(
                     id=name, kind="training", training=training, family=ran.training.family(), seed=seed,
                     budget=request.budget, dataset=dataset, split=scored.data.splits[0],
-                    evaluation_spec=scored.canonical(), **fields,
+                    training_spec=ran.training.canonical(), evaluation_spec=scored.canonical(), **fields,
                 )
             )  # fmt: skip
             if asked:

@@ -74,15 +74,15 @@ def test_times(seconds, word):
 
 def test_overhead_is_a_ratio_of_rows():
     of = figure("+17.90", "sec_per_epoch_increase_percent", "b", "a")
-    assert judge_time(judged(of), [110.0, 100.0], device="").verdict == "faster"
+    assert judge_time(judged(of), [107.0, 100.0], device="").verdict == "faster"
     assert judge_time(judged(of), [130.0, 100.0], device="").verdict == "slower"
-    assert judge_time(judged(of), [117.9, 100.0], device="").verdict == "reproduced"
+    assert judge_time(judged(of), [129.6, 100.0], device="").verdict == "reproduced"
 
 
 @pytest.mark.parametrize(
     ("seconds", "word"),
-    # printed 0.31 and 0.19: between 0.305/0.195 = 1.564 and 0.315/0.185 = 1.703
-    [([1.56, 1.0], "faster"), ([1.57, 1.0], "reproduced"), ([3.40, 2.0], "reproduced"), ([1.71, 1.0], "slower")],
+    # printed 0.31 and 0.19: between 0.305/0.195 = 1.564 and 0.315/0.185 = 1.703; a tenth more either way is allowed
+    [([1.42, 1.0], "faster"), ([1.43, 1.0], "reproduced"), ([3.74, 2.0], "reproduced"), ([1.88, 1.0], "slower")],
 )
 def test_times_of_a_pair_are_compared_as_their_ratio(seconds, word):
     pair = [figure("0.31", "sec_per_iter", "b", "a"), figure("0.19", "sec_per_iter")]

@@ -20,7 +20,7 @@ def test_figures(lab):
     frame = figures_frame(lab(made_one=BODY).catalog)
     assert list(frame["printed"]) == ["70.0", "791.0", "72.0", "+2.0"]
     assert list(frame["value"]) == [70.0, 91.0, 72.0, 2.0]
-    assert list(frame["runs"]) == [3, 3, 1, 1]
+    assert list(frame["runs"]) == [3, 3, "unstated", "unstated"]
     assert frame["baseline"].iloc[3] == "base"
     assert frame["class"].iloc[1] == "sky"
 

@@ -1,13 +1,15 @@
-"""Gains of rows that ran alike, their signs by hand."""
+"""Gains of rows that ran alike, and whether they exist here, by hand."""
 
 import json
+import math
 
+import numpy as np
 import pytest
 
 from segbench.recipe.resolve import Request
 from segbench.results.compare import compare_table
 from segbench.results.formats import render
-from segbench.results.gains import gains
+from segbench.results.gains import estimate_gain
 from tests.results.guess import GUESS
 
 T = "made-one"
@@ -22,27 +24,89 @@ rows:
     figures: {camvid.test: {miou: "71.0", miou_gain: {printed: "+1.0", over: base}}}
 """
 READING = f"{GUESS}    when: {{row: up}}\n"
-SECTION = ("camvid", "test", "miou")
 SMALL = Request("small")
 
 
+def gains(report):
+    return [gain for gain in report.gains if gain.section == ("camvid", "test", "miou")]
+
+
 def found(lab):
-    return {gain.row: gain for gain in gains(compare_table(lab.catalog, T, lab.store), SECTION)}
+    return {gain.row: gain for gain in gains(compare_table(lab.catalog, T, lab.store))}
 
 
-def test_signs(lab):
+def test_gains_by_our_own_rows(lab):
     lab = lab(made_one=BODY)
     assert found(lab) == {}
     lab.run(T, "base", [30.0, 32.0], request=SMALL)
     lab.run(T, "up", [31.5], request=SMALL)
     lab.run(T, "down", [33.0], request=SMALL)
     lab.run(T, "said", [31.0], request=SMALL)
-    signs = {name: (gain.printed, gain.measured, gain.same_sign, gain.seeds) for name, gain in found(lab).items()}
-    assert signs == {
-        "up": (2.0, pytest.approx(0.5), True, 1),
-        "down": (-1.0, pytest.approx(2.0), False, 1),
-        "said": (1.0, pytest.approx(0.0), False, 1),  # no gain is no published sign
+    told = {name: (gain.printed, gain.measured, gain.seeds, gain.word) for name, gain in found(lab).items()}
+    assert told == {
+        "up": (2.0, pytest.approx(0.5), 1, "gain unclear (provisional)"),
+        "down": (-1.0, pytest.approx(2.0), 1, "gain unclear (provisional)"),
+        "said": (1.0, pytest.approx(0.0), 1, "gain unclear (provisional)"),
     }
+
+
+TIGHT = np.array([-0.1, 0.0, 0.1])
+OTHER = np.array([0.0, 0.1, -0.1])  # in an order that no correlation of seeds is seen in
+
+
+@pytest.mark.parametrize(
+    ("mean", "word"),
+    # s = 0.1 with four degrees of freedom: 2.776 * 0.1 * sqrt(2/3) = 0.2267, and 2.132 * 0.0816 = 0.1741 at 90 %
+    [
+        (30.23, "gain holds"),
+        (30.22, "no such gain"),
+        (29.77, "gain reversed"),
+        (30.0, "no such gain"),
+        (33.0, "gain holds"),
+    ],
+)
+def test_whether_a_gain_exists_here(lab, mean, word):
+    lab = lab(made_one=BODY)
+    lab.run(T, "base", list(30 + TIGHT), request=SMALL)
+    lab.run(T, "up", list(mean + OTHER), request=SMALL)
+    gain = found(lab)["up"]
+    assert (gain.word, gain.provisional) == (word, False)
+    assert gain.half_width == pytest.approx(2.776445 * 0.1 * math.sqrt(2 / 3), abs=1e-6)
+    row = next(e for e in compare_table(lab.catalog, T, lab.store).entries if e.figure.row == "up")
+    assert row.verdict == "not comparable", "the first question has an answer of its own"
+
+
+def test_less_is_better_where_the_print_falls(lab):
+    lab = lab(made_one=BODY)
+    lab.run(T, "base", list(30 + TIGHT), request=SMALL)
+    lab.run(T, "down", list(29 + OTHER), request=SMALL)
+    assert found(lab)["down"].answer == "gain holds"
+
+
+def test_an_unclear_gain_says_how_many_seeds_would_show_it(lab):
+    lab = lab(made_one=BODY)
+    wide = 8 * TIGHT
+    lab.run(T, "base", list(30 + wide), request=SMALL)
+    lab.run(T, "up", list(30.9 + wide), request=SMALL)
+    gain = found(lab)["up"]
+    assert gain.answer == "gain unclear" and gain.seeds_needed is not None
+    text = render(compare_table(lab.catalog, T, lab.store), "markdown")
+    assert f"{gain.seeds_needed} seeds would show the printed gain in 80 % of cases" in text
+
+
+def test_correlated_seeds_narrow_the_interval_from_six_on():
+    random = np.random.default_rng(0)
+    shared = random.normal(0, 1, 8)
+    ours = {seed: 31 + value + 0.1 * random.normal() for seed, value in enumerate(shared)}
+    theirs = {seed: 30 + value + 0.1 * random.normal() for seed, value in enumerate(shared)}
+    whole = estimate_gain(ours, theirs, None)
+    apart = np.array([ours[seed] - theirs[seed] for seed in range(8)])
+    assert whole.paired and whole.df == 7 and whole.gain == pytest.approx(apart.mean())
+    assert whole.error == pytest.approx(apart.std(ddof=1) / math.sqrt(8))
+    few = estimate_gain({seed: ours[seed] for seed in range(5)}, theirs, None)
+    assert not few.paired and few.error is None and few.correlation > 0.9
+    against = estimate_gain(ours, {seed: -value for seed, value in theirs.items()}, None)
+    assert not against.paired and against.correlation < -0.9
 
 
 def test_rows_that_ran_otherwise_are_not_compared(lab):
@@ -59,20 +123,19 @@ def test_rows_that_ran_otherwise_are_not_compared(lab):
 
 def test_reports_say_it(lab):
     lab = lab(made_one=BODY)
-    lab.run(T, "base", [30.0, 31.0], request=SMALL)
-    lab.run(T, "up", [31.0, 32.0], request=SMALL)
-    report = compare_table(lab.catalog, T, lab.store)
-    assert "gain of Up over Base: +2.0 by the printed figures, +1.00 measured\n" in render(report, width=200)
-    assert "1 of 1 gain has the published sign\n" in render(report, "markdown")
+    lab.run(T, "base", list(30 + TIGHT), request=SMALL)
+    lab.run(T, "up", list(31 + OTHER), request=SMALL)
     lab.run(T, "down", [31.0], request=SMALL)
     report = compare_table(lab.catalog, T, lab.store)
     text = render(report, "markdown")
-    assert "gain of Down over Base: -1.0 by the printed figures, +0.50 measured, without the published sign\n" in text
-    assert "1 of 2 gains has the published sign; of one seed, a sign may be chance\n" in text
+    assert "Does the gain exist here? By our own rows alone (budget small)." in text
+    assert "| Up over Base | +2.0 | +1.00 | +0.77 to +1.23 | gain holds | 3 seeds; seed correlation -0.50 |" in text
+    assert "| Down over Base | -1.0 | +1.00 | +0.68 to +1.32 | gain reversed (provisional) | 1 seed |" in text
+    assert "of 2 gains 1 holds here, 1 reversed.**" in text
     (data,) = json.loads(render(report, "json"))["reports"]
-    assert [(gain["row"], gain["same_sign"], gain["section"][0]) for gain in data["gains"]] == [
-        ("up", True, "camvid"),
-        ("down", False, "camvid"),
+    assert [(gain["row"], gain["answer"], gain["section"][0]) for gain in data["gains"]] == [
+        ("up", "gain holds", "camvid"),
+        ("down", "gain reversed", "camvid"),
     ]
 
 
@@ -84,14 +147,13 @@ def test_a_reading_has_a_gain_of_its_own(lab):
     lab.run(T, "up", [28.0], request=Request("small", readings=(("guess", "two"),)), asked=True)
     lab.run(T, "up", [90.0], request=Request("tiny", readings=(("guess", "two"),)), asked=True)
     report = compare_table(lab.catalog, T, lab.store)
-    assert [(gain.name, gain.measured) for gain in gains(report, SECTION)] == [
+    assert [(gain.name, gain.measured) for gain in gains(report)] == [
         ("Up", pytest.approx(1.0)),
         ("Up (guess=two)", pytest.approx(-2.0)),
     ]
     text = render(report, width=200)
-    assert "gain of Up (guess=two) over Base: +2.0 by the printed figures, -2.00 measured, without the pub" in text
-    assert "sign; another reading, not counted\n" in text
-    assert "1 of 1 gain has the published sign" in text
+    assert "Up (guess=two) over Base" in text and "another reading, not counted" in text
+    assert "here the gain is unclear" in text
 
 
 def test_readings_of_both_rows_are_read_alike(lab):
@@ -102,10 +164,10 @@ def test_readings_of_both_rows_are_read_alike(lab):
     lab.run(T, "up", [31.0], request=SMALL)
     lab.run(T, "up", [28.0], request=other, asked=True)
     report = compare_table(lab.catalog, T, lab.store)
-    assert [(gain.name, gain.measured, gain.counts) for gain in gains(report, SECTION)] == [("Up", 1.0, True)]
+    assert [(gain.name, gain.measured, gain.counts) for gain in gains(report)] == [("Up", 1.0, True)]
     lab.run(T, "base", [25.0], request=other, asked=True)
     report = compare_table(lab.catalog, T, lab.store)
-    assert [(gain.name, gain.measured, gain.counts) for gain in gains(report, SECTION)] == [
+    assert [(gain.name, gain.measured, gain.counts) for gain in gains(report)] == [
         ("Up", 1.0, True),
         ("Up (guess=two)", 3.0, False),
     ]
@@ -117,28 +179,14 @@ def test_only_runs_under_another_reading_count(lab):
     lab.run(T, "up", [28.0], request=Request("small", readings=(("guess", "two"),)), asked=True)
     assert found(lab) == {}
     text = render(compare_table(lab.catalog, T, lab.store), width=200)
-    assert "published sign" not in text
+    assert "Does the gain exist here?" not in text
 
 
-def test_no_sign_below_the_last_digit(lab):
+def test_a_zero_has_no_sign(lab):
     lab = lab(made_one=BODY)
     lab.run(T, "base", [30.0, 30.0], request=SMALL)
-    lab.run(T, "up", [30.004, 30.004], request=SMALL)
     lab.run(T, "down", [29.996, 29.996], request=SMALL)
-    text = render(compare_table(lab.catalog, T, lab.store), width=200)
-    assert "over Base: +2.0 by the printed figures, +0.00 measured, so no sign\n" in text
-    assert "over Base: -1.0 by the printed figures, +0.00 measured, so no sign\n" in text
-    assert "0 of 2 gains have the published sign\n" in text
-
-
-def test_a_printed_gain_is_counted_and_not_told_twice(lab):
-    lab = lab(made_one=BODY)
-    lab.run(T, "base", [30.0, 30.0], request=SMALL)
-    lab.run(T, "said", [31.0, 31.0], request=SMALL)
-    text = render(compare_table(lab.catalog, T, lab.store), width=200)
-    assert "1 of 1 gain has the published sign\n" in text
-    assert "gain of Said over Base: " not in text
-    assert "gain of Said over Base " in text, "the table's own line"
+    assert "| Down over Base | -1.0 | 0.00 |" in render(compare_table(lab.catalog, T, lab.store), "markdown")
 
 
 def test_default_readings_come_first_on_other_data_too(lab):

@@ -4,18 +4,22 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from segbench.results.statistics import (
     Side,
     Spread,
+    brown_forsythe,
     correlation,
+    correlation_p,
     deviation,
     error_of,
+    expected_maximum,
     half_width,
     holm,
+    intraclass,
     p_value,
     pool,
-    seeds_needed,
     t_quantile,
 )
 
@@ -81,25 +85,46 @@ def test_no_spread_at_all_leaves_rounding():
     assert p_value(0.06, sides, 0.05) == 0.0
 
 
-def test_seeds_needed_by_hand():
-    # t = 1.96: 0.588 * sqrt(1/n + 1) + 0.005 is 0.684 for three seeds and 0.662 for four
-    side = Side(Spread(0.3, 10**7), seeds=1, runs=1)
-    assert seeds_needed([side], 0.005, 0.68) == 4
-    # with s = 0.5 even endless seeds leave 0.98 + 0.005, as the printed value is one run
-    assert seeds_needed([Side(Spread(0.5, 10**7), 1, 1)], 0.005, 0.68) is None
-    # over nine printed runs 0.98 * sqrt(1/n + 1/9) <= 0.675 asks for 1/n <= 0.363, n >= 2.75
-    assert seeds_needed([Side(Spread(0.5, 10**7), 1, 9)], 0.005, 0.68) == 3
+def test_intervals_of_other_levels():
+    # t(4) is 2.132 at 95 % of one side, by printed tables
+    side = Side(Spread(0.5, 4), seeds=4)
+    assert half_width([side], 0, level=0.90) == pytest.approx(2.132 * 0.25, abs=1e-4)
 
 
-def test_new_seeds_sharpen_a_measured_spread_but_not_a_borrowed_one():
-    measured = Side(Spread(0.3, 2), seeds=3, runs=4)
-    borrowed = Side(Spread(0.3, 2, source="elsewhere"), seeds=3, runs=4)
-    # borrowed: t stays 4.303, so 4.303 * 0.3 * sqrt(1/4) = 0.645 is the limit
-    assert seeds_needed([borrowed], 0.005, 0.60) is None
-    needed = seeds_needed([measured], 0.005, 0.60)
-    assert needed is not None
-    widths = [half_width([Side(Spread(0.3, 2 + n - 3), n, 4)], 0.005) for n in (needed - 1, needed)]
-    assert widths[0] > 0.60 >= widths[1]
+def test_equal_variances_as_scipy_tests_them():
+    random = np.random.default_rng(0)
+    for sizes in ((3, 4, 5), (3, 3), (8, 3, 3, 4)):
+        groups = [list(random.normal(5, scale, size)) for scale, size in enumerate(sizes, 1)]
+        wanted = stats.levene(*groups, center="median").pvalue
+        assert brown_forsythe(groups) == pytest.approx(wanted)
+        assert brown_forsythe([*groups, [1.0, 2.0]]) == pytest.approx(wanted), "two values tell nothing"
+    assert brown_forsythe([[1, 2, 3], [4, 5]]) is None
+    assert brown_forsythe([[1, 1, 1], [2, 2, 2]]) == 1.0
+
+
+def test_correlation_of_equal_seeds_between_rows():
+    random = np.random.default_rng(3)
+    for wanted in (0.0, 0.3, 0.6):
+        shared = random.normal(size=4000)
+        rows = [math.sqrt(wanted) * shared + math.sqrt(1 - wanted) * random.normal(size=4000) + row for row in range(4)]
+        assert intraclass([dict(enumerate(row)) for row in rows]) == pytest.approx(wanted, abs=0.03)
+    assert intraclass([{0: 1.0, 1: 2.0}, {0: 11.0, 1: 12.0}]) == 1.0
+    assert intraclass([{0: 1.0, 1: 2.0}, {0: 12.0, 1: 11.0}]) == 0.0
+    assert intraclass([{0: 1.0, 1: 2.0}]) == intraclass([{0: 1.0, 1: 2.0}, {1: 3.0, 2: 4.0}]) == intraclass([]) == 0.0
+
+
+def test_expected_maximum_of_normal_draws():
+    # closed forms: 1 / sqrt(pi) of two, 3 / (2 sqrt(pi)) of three
+    assert expected_maximum(2) == pytest.approx(1 / math.sqrt(math.pi), abs=1e-9)
+    assert expected_maximum(3) == pytest.approx(1.5 / math.sqrt(math.pi), abs=1e-9)
+    assert expected_maximum(1) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("pairs", [3, 6, 20])
+def test_p_of_a_correlation_as_scipy_has_it(pairs):
+    a, b = np.random.default_rng(pairs).normal(size=(2, pairs))
+    r = correlation(list(zip(a, b, strict=True)))
+    assert correlation_p(r, pairs) == pytest.approx(stats.pearsonr(a, b, alternative="greater").pvalue)
 
 
 def test_holm_by_hand():

@@ -7,8 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from segbench.results.flat import attempt_fields, entry_fields, plain
-from segbench.results.gains import gains
-from segbench.results.render import cells, closing
+from segbench.results.render import cells, closing, gains
 from segbench.results.render.options import RenderOptions
 from segbench.results.verdicts import TableReport
 
@@ -44,16 +43,12 @@ def report_data(report: TableReport) -> dict[str, Any]:
             }
             for row in report.rows
         ],
-        "gains": [
-            {**asdict(gain), "section": list(section), "same_sign": gain.same_sign}
-            for section in report.sections()
-            for gain in gains(report, section)
-        ],
+        "gains": [asdict(gain) for gain in report.gains],
         "contradictions": report.contradictions,
         "attempts": closing.attempts(report),
         "counts": Counter(entry.verdict for entry in report.entries if entry.figure.headline),
         "next": closing.next_command(report),
-        "summary": cells.summary(report.entries),
+        "summary": cells.summary(report.entries, gains.counted(report.gains)),
     }
     result: dict[str, Any] = plain(data)
     return result

@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from segbench.results.decisions import GainVerdict
 from segbench.results.render.blocks import (
     Block,
     Code,
@@ -22,9 +23,11 @@ from segbench.results.verdicts import TableReport, Verdict
 if TYPE_CHECKING:  # rich is imported when something is drawn, not before
     from rich.console import RenderableType
 
-STYLES: dict[Verdict, str] = {
-    "reproduced": "green", "higher": "red", "lower": "red", "faster": "cyan", "slower": "cyan", "undecided": "yellow",
+STYLES: dict[Verdict | GainVerdict, str] = {
+    "reproduced": "green", "higher": "red", "lower": "red", "consistent": "yellow", "differs": "red",
+    "faster": "cyan", "slower": "cyan", "undecided": "yellow",
     "not comparable": "magenta", "unavailable": "dim", "not run": "dim", "shown": "",
+    "gain holds": "green", "gain reversed": "red", "no such gain": "red", "gain unclear": "yellow",
 }  # fmt: skip
 NARROW = 90  # below this many columns notes stand under their table
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from segbench.results.decisions import GainVerdict
 from segbench.results.verdicts import Verdict
 
 
@@ -57,7 +58,7 @@ class Cell:
     """A cell of a table; ``verdict`` is that of its line, for colour."""
 
     text: str
-    verdict: Verdict | None = None
+    verdict: Verdict | GainVerdict | None = None
 
 
 @dataclass(frozen=True)

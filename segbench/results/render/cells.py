@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from segbench.recipe.figures import INCREASE, METRICS
 from segbench.results.record import Record
+from segbench.results.statistics import expected_maximum
 from segbench.results.verdicts import VERDICTS, FigureVerdict, SectionKey, TableReport
 
 NAMES = {"miou": "mIoU", "iou": "IoU by class", "dice": "Dice", "iiou": "iIoU", "params_m": "parameters",
@@ -73,8 +74,8 @@ def difference(entry: FigureVerdict) -> str:
 def note(entry: FigureVerdict) -> str:
     """Return the remarks beside a verdict: interval, reason, variant, tolerance, runs and the recipe's own note."""
     remarks = []
-    if entry.half_width is not None:
-        remarks.append(f"interval ± {entry.half_width:.2f}")
+    if entry.narrow is not None:
+        remarks.append(f"90 % interval ± {entry.narrow:.2f}")
     if entry.reason:
         remarks.append(entry.reason)
     if entry.correlation is not None:
@@ -85,7 +86,9 @@ def note(entry: FigureVerdict) -> str:
         remarks.append(f"tolerance {entry.figure.tolerance:g}: {entry.figure.tolerance_source}")
     if entry.figure.average == "micro":
         remarks.append("pooled over the classes, which equals the pixel accuracy")
-    if entry.figure.runs > 1:
+    if entry.looks > 1:
+        remarks.append(f"seeds were added {many(entry.looks - 1, 'time')} after results were seen")
+    if (entry.figure.runs or 1) > 1:
         remarks.append(f"mean of {entry.figure.runs} runs")
     if entry.figure.note:
         remarks.append(entry.figure.note)
@@ -123,11 +126,22 @@ def basis(entries: Sequence[FigureVerdict]) -> str:
         parts.append(f"spread {origin}: s = {spread.s:.2f}")
     margins = sorted({entry.margin for entry in entries if entry.margin is not None})
     parts += [f"margin {margin:g}" for margin in margins]
+    judged = [entry for entry in entries if entry.spread is not None and entry.narrow is not None]
+    if judged and any(entry.figure.runs is None for entry in judged):
+        parts.append("runs behind the print unstated: counted as one")
+    if judged and all(entry.figure.best_of is None for entry in judged):
+        lift = max(expected_maximum(5) * entry.spread.s for entry in judged if entry.spread)
+        parts.append(f"a best of 5 would print {lift:.2f} more")
     return ", ".join(parts)
 
 
-def summary(entries: Iterable[FigureVerdict]) -> str:
-    """Count the verdicts: ``1 of 4 reproduced, 1 lower, 2 not run; the gain is reproduced.``"""
+def summary(entries: Iterable[FigureVerdict], gains: str = "") -> str:
+    """Count the verdicts: ``1 of 4 reproduced, 1 lower, 2 not run; the gain is reproduced.``
+
+    Args:
+        entries: printed figures with their verdicts.
+        gains: count of the gains that exist here, added last.
+    """
     headline = [entry for entry in entries if entry.figure.headline]
     plain = [entry for entry in headline if not entry.figure.is_relative]
     relative = [entry for entry in headline if entry.figure.is_relative]
@@ -136,6 +150,7 @@ def summary(entries: Iterable[FigureVerdict]) -> str:
         parts.append(f"the {_kind(relative)} is {relative[0].word}")
     elif relative:
         parts.append(f"of the {_kind(relative)}s {_counted(relative)}")
+    parts += [gains] if gains else []
     text = "; ".join(parts) or "no figure of its own"
     return f"{text[0].upper()}{text[1:]}."
 

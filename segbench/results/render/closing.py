@@ -79,7 +79,7 @@ def _most_helpful(report: TableReport) -> str:
     places = {row.shown.on for row in report.rows if row.shown is not None}
     place = next(iter(places)) if len(places) == 1 else None
     more = (f" --on {place}" if place else "") + (f" --budget {scaled}" if scaled else "")
-    for verdict in ("not run", "undecided", "not comparable"):
+    for verdict in ("not run", "undecided", "differs", "consistent", "not comparable"):
         if scaled and verdict == "not comparable":
             continue  # its command runs the full budget, which was not chosen here
         entries = [entry for entry in report.entries if entry.verdict == verdict and entry.next]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from segbench.results.verdicts import FigureVerdict, SectionKey, TableReport
 
-from . import cells, closing, labelled, remarks
+from . import cells, closing, gains, labelled, remarks
 from .blocks import Block, Cell, Column, Document, Item, Listing, Next, Section, Summary, Table, listing, paragraph
 from .classes import class_sections
 
@@ -50,7 +50,7 @@ def _blocks(report: TableReport, *, per_class: bool) -> Iterator[Block]:
     command = closing.next_command(report)
     if command:
         yield Next(command)
-    yield Summary(cells.summary(report.entries))
+    yield Summary(cells.summary(report.entries, gains.counted(report.gains)))
 
 
 def _section(report: TableReport, key: SectionKey, entries: Sequence[FigureVerdict], *, counted: bool) -> Section:
@@ -60,7 +60,6 @@ def _section(report: TableReport, key: SectionKey, entries: Sequence[FigureVerdi
         *remarks.cost(entries),
         *remarks.ratio(report, entries),
         *remarks.length(entries),
-        *remarks.gain_signs(report, key),
         *remarks.deviations(entries),
     ]
     others = [*remarks.contradictions(entries), *remarks.classes(report, entries)]
@@ -70,8 +69,9 @@ def _section(report: TableReport, key: SectionKey, entries: Sequence[FigureVerdi
         (
             *([paragraph(basis)] if basis else []),
             Table(COLUMNS, tuple(_row(report, entry) for entry in entries)),
+            *gains.blocks(report, key),
             *([Listing(items)] if items else []),
-            *([paragraph(cells.summary(entries))] if counted else []),
+            *([paragraph(cells.summary(entries, gains.counted(gains.of_section(report, key))))] if counted else []),
         ),
     )
 

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from segbench.metrics.rules import COST_RULES
 from segbench.results.flat import class_rows
-from segbench.results.gains import Gain, gains
-from segbench.results.verdicts import FigureVerdict, SectionKey, TableReport
+from segbench.results.verdicts import FigureVerdict, TableReport
 
 from .cells import DAGGER, many, mean_of, number
 
@@ -72,31 +71,6 @@ def length(entries: Sequence[FigureVerdict]) -> list[str]:
     return lines
 
 
-def gain_signs(report: TableReport, section: SectionKey) -> list[str]:
-    """Return the gains of rows, by the printed figures and as measured, and count the signs that agree.
-
-    A printed gain has a line of its own in the table and is not repeated.
-    """
-    found = gains(report, section)
-    if not found:
-        return []
-    told = {entry.figure.row for entry in report.sections()[section] if entry.figure.is_relative}
-    decimals = {entry.figure.row: entry.figure.decimals for entry in report.sections()[section]}
-    lines = [
-        f"gain of {gain.name} over {gain.over_title}: {gain.printed:+.{decimals[gain.row]}f} by the printed figures, "
-        f"{gain.measured:+.2f} measured{_sign(gain)}"
-        for gain in found
-        if not gain.counts or gain.row not in told
-    ]
-    counted = [gain for gain in found if gain.counts]
-    if not counted:
-        return lines
-    agree = sum(gain.same_sign for gain in counted)
-    chance = "; of one seed, a sign may be chance" if min(gain.seeds for gain in counted) < 2 else ""
-    have = "has" if 1 in (agree, len(counted)) else "have"
-    return [*lines, f"{agree} of {many(len(counted), 'gain')} {have} the published sign{chance}"]
-
-
 def deviations(entries: Sequence[FigureVerdict]) -> list[str]:
     """Return the deviations from the publication; rows with equal ones share a line."""
     groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
@@ -152,9 +126,3 @@ def unprinted(report: TableReport) -> list[str]:
                 f" ({many(len(scores), 'seed')}, {row.shown.label})"
             )
     return lines
-
-
-def _sign(gain: Gain) -> str:
-    """Return the remark on a measured gain that does not simply have the published sign; empty if it has."""
-    sign = "" if gain.same_sign else ", without the published sign" if gain.measured else ", so no sign"
-    return sign if gain.counts else f"{sign}; another reading, not counted"
