@@ -197,5 +197,5 @@ def test_rows_on_other_data(tmp_path: Path, camvid: Path) -> None:
         done = segbench("reproduce", f"{table}/{row}", *words, "-y", "-q")
         assert done.code == 0, done
     assert "budget small, on camvid, --set schedule.steps=3" in " ".join(done.out.split())
-    assert "gain of + Lovász Loss over Cross-Entropy Loss: +2.2 by the printed figures," in " ".join(done.out.split())
+    assert "+ Lovász Loss over Cross-Entropy Loss +2.2 " in " ".join(done.out.split())
     assert "data set camvid instead of cityscapes" in " ".join(done.out.split())

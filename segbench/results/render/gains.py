@@ -31,7 +31,8 @@ def blocks(report: TableReport, section: SectionKey) -> tuple[Block, ...]:
     decimals = {entry.figure.row: entry.figure.decimals for entry in report.sections()[section]}
     where = {str(row.shown) for row in report.rows if row.shown and row.row in {gain.row for gain in found}}
     shown = f" ({where.pop()})" if len(where) == 1 else ""
-    head = paragraph(f"Does the gain exist here? By our own rows alone{shown}.")
+    unknown = " No spread over seeds yet: 3 seeds give one." if all(gain.half_width is None for gain in found) else ""
+    head = paragraph(f"Does the gain exist here? By our own rows alone{shown}.{unknown}")
     return head, Table(COLUMNS, tuple(_row(gain, decimals[gain.row]) for gain in found))
 
 
@@ -73,9 +74,7 @@ def _row(gain: Gain, decimals: int) -> tuple[Cell, ...]:
 
 def _note(gain: Gain) -> str:
     parts = [many(gain.seeds, "seed")]
-    if gain.half_width is None:
-        parts.append("no spread over seeds yet: 3 seeds give one")
-    elif gain.answer == "gain unclear" and gain.printed:
+    if gain.half_width is not None and gain.answer == "gain unclear" and gain.printed:
         needed = f"{gain.seeds_needed:,} seeds would show" if gain.seeds_needed else "1,000 seeds would not show"
         parts.append(f"{needed} the printed gain in 80 % of cases")
     if gain.correlation is not None:
