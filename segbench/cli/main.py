@@ -10,7 +10,20 @@ import typer
 
 from segbench.core.errors import ExitCode, InvalidFault, SegbenchError, first_line
 
-from . import data, doctor, explain_verdict, export, list_, report, reproduce, results, show, show_predictions, weights
+from . import (
+    audit,
+    data,
+    doctor,
+    explain_verdict,
+    export,
+    list_,
+    report,
+    reproduce,
+    results,
+    show,
+    show_predictions,
+    weights,
+)
 from . import eval as eval_
 
 FIRST_CONTACT = """\
@@ -38,6 +51,7 @@ app.command("reproduce")(reproduce.command)
 app.command("eval")(eval_.command)
 app.command("report")(report.command)
 app.command("explain-verdict")(explain_verdict.command)
+app.command("audit")(audit.command)
 app.command("show-predictions")(show_predictions.command)
 app.command("export")(export.command)
 app.command("doctor")(doctor.command)
