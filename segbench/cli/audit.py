@@ -8,7 +8,7 @@ import typer
 from . import common
 
 if TYPE_CHECKING:
-    from segbench.recipe.audit import Finding
+    from segbench.recipe.audit import Inconsistency
 
 
 def command(
@@ -19,7 +19,7 @@ def command(
     recipe: common.Recipe = None,
     json: common.Json = False,
 ) -> None:
-    """Contradictions of printed tables: by arithmetic, and as found by reading; with the reading that would mend each.
+    """Contradictions of printed tables: by arithmetic, and as found by reading; with the reading that would fix each.
 
     A mean that is not that of its classes, gains that do not subtract, Dice and IoU that exclude each other, shares
     above 100, one quantity with two values. A CSV file has a row of the table a line (its name, then a column a metric
@@ -64,7 +64,7 @@ def command(
     typer.echo(f"{common.many(computed, 'contradiction')} by arithmetic in {total:,} figures, {read} more by reading.")
 
 
-def _line(finding: "Finding") -> str:
+def _line(finding: "Inconsistency") -> str:
     where = " ".join(filter(None, (finding.row, finding.group)))
-    repair = f" Mended by: {finding.repair}." if finding.repair else ""
+    repair = f" Fixed by: {finding.repair}." if finding.repair else ""
     return f"{where}: {finding.says}.{repair}"

@@ -1,4 +1,4 @@
-"""What a printed table says against itself, by arithmetic alone.
+"""Inconsistencies of a printed table, by arithmetic alone.
 
 Nothing here knows a recipe: a table is a list of printed values, from the catalog or from anybody's CSV file.
 """
@@ -51,14 +51,14 @@ class PrintedValue:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Inconsistency:
     """A contradiction.
 
     Attributes:
         row, group: where it stands.
         kind: ``range``, ``mean``, ``gain``, ``dice`` or ``twice``.
         says: the contradiction in a sentence.
-        repair: reading that would mend it; empty if none is simple.
+        repair: reading that would fix it; empty if none is simple.
     """
 
     row: str
@@ -68,14 +68,14 @@ class Finding:
     repair: str = ""
 
 
-def audit(values: Sequence[PrintedValue], *, classes: int | None = None) -> list[Finding]:
+def audit(values: Sequence[PrintedValue], *, classes: int | None = None) -> list[Inconsistency]:
     """Return all contradictions of a table, row by row.
 
     Args:
         values: of one table.
         classes: number of classes that a mean is over; None: those that are printed.
     """
-    found: list[Finding] = []
+    found: list[Inconsistency] = []
     rows: dict[tuple[str, str], list[PrintedValue]] = defaultdict(list)
     for value in values:
         rows[value.row, value.group].append(value)
@@ -84,15 +84,17 @@ def audit(values: Sequence[PrintedValue], *, classes: int | None = None) -> list
     return found
 
 
-def _ranges(own: Iterable[PrintedValue]) -> Iterator[Finding]:
+def _ranges(own: Iterable[PrintedValue]) -> Iterator[Inconsistency]:
     for value in own:
         if value.metric in ("miou", "iou", "dice") and not 0 <= Decimal(value.printed) <= 100:
             name = value.class_name or value.metric
             repair = f"read as {value.read_as}" if value.read_as else ""
-            yield Finding(value.row, value.group, "range", f"{name} is {value.printed}, which no share can be", repair)
+            yield Inconsistency(
+                value.row, value.group, "range", f"{name} is {value.printed}, which no share can be", repair
+            )
 
 
-def _means(own: Sequence[PrintedValue], every: Sequence[PrintedValue], classes: int | None) -> Iterator[Finding]:
+def _means(own: Sequence[PrintedValue], every: Sequence[PrintedValue], classes: int | None) -> Iterator[Inconsistency]:
     """Hold the mIoU against the mean of the classes; rounding allows half a digit of each."""
     each = [value for value in own if value.metric == "iou" and value.class_name is not None]
     stated = next((value for value in own if value.metric == "miou"), None)
@@ -104,11 +106,11 @@ def _means(own: Sequence[PrintedValue], every: Sequence[PrintedValue], classes: 
         return
     says = f"the {len(each)} classes average {mean:.2f}, the printed mIoU is {stated.printed}"
     says += f"; rounding allows {allowed.normalize()}"
-    yield Finding(stated.row, stated.group, "mean", says, _repair(each, stated, every))
+    yield Inconsistency(stated.row, stated.group, "mean", says, _repair(each, stated, every))
 
 
 def _repair(each: Sequence[PrintedValue], stated: PrintedValue, every: Sequence[PrintedValue]) -> str:
-    """Name the slips of one digit, of a class or of the mean, that would mend a mean; empty if there is none.
+    """Name the slips of one digit, of a class or of the mean, that would fix a mean; empty if there is none.
 
     Of a class only those that bring it nearer to the median of the other rows, the nearest first.
     """
@@ -155,7 +157,7 @@ def _slips(printed: str) -> Iterator[Decimal]:
                 yield Decimal("".join(swapped))
 
 
-def _dice(own: Sequence[PrintedValue]) -> Iterator[Finding]:
+def _dice(own: Sequence[PrintedValue]) -> Iterator[Inconsistency]:
     """Hold Dice against mIoU: of a class D = 2 I / (1 + I), so of means I <= D <= 2 I / (1 + I), as that is concave."""
     iou = next((value for value in own if value.metric == "miou"), None)
     dice = next((value for value in own if value.metric == "dice"), None)
@@ -172,10 +174,10 @@ def _dice(own: Sequence[PrintedValue]) -> Iterator[Finding]:
     repair = "" if dice.micro else "a Dice that is pooled over the classes"
     if dice.micro:
         says += "; the Dice is read as pooled over the classes, which allows it"
-    yield Finding(iou.row, iou.group, "dice", says, repair)
+    yield Inconsistency(iou.row, iou.group, "dice", says, repair)
 
 
-def _gains(own: Sequence[PrintedValue], rows: dict[tuple[str, str], list[PrintedValue]]) -> Iterator[Finding]:
+def _gains(own: Sequence[PrintedValue], rows: dict[tuple[str, str], list[PrintedValue]]) -> Iterator[Inconsistency]:
     """Hold printed gains and increases against the printed values of both rows."""
     for value in own:
         base = value.metric.removesuffix(GAIN).removesuffix(INCREASE)
@@ -191,7 +193,7 @@ def _gains(own: Sequence[PrintedValue], rows: dict[tuple[str, str], list[Printed
             continue
         says = f"{value.printed} is printed over {value.over}, {ours.printed} and {theirs.printed} give "
         made = (low + high) / 2
-        yield Finding(value.row, value.group, "gain", f"{says}{made:+.2f}", f"{value.metric} {made:+.2f}")
+        yield Inconsistency(value.row, value.group, "gain", f"{says}{made:+.2f}", f"{value.metric} {made:+.2f}")
 
 
 def _between(ours: PrintedValue, theirs: PrintedValue, *, relative: bool) -> tuple[Decimal, Decimal]:
@@ -205,7 +207,7 @@ def _between(ours: PrintedValue, theirs: PrintedValue, *, relative: bool) -> tup
     return min(gains), max(gains)
 
 
-def printed_twice(values: Iterable[tuple[str, PrintedValue]]) -> list[Finding]:
+def printed_twice(values: Iterable[tuple[str, PrintedValue]]) -> list[Inconsistency]:
     """Return the quantities that are printed with different values.
 
     Args:
@@ -220,5 +222,5 @@ def printed_twice(values: Iterable[tuple[str, PrintedValue]]) -> list[Finding]:
         for other in each[1:]:
             if abs(first.value - other.value) > max(first.half_digit, other.half_digit):
                 says = f"{first.metric} is {first.printed} here and {other.printed} in {other.row}"
-                found.append(Finding(first.row, first.group, "twice", says))
+                found.append(Inconsistency(first.row, first.group, "twice", says))
     return found

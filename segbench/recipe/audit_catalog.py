@@ -8,7 +8,7 @@ from segbench.core import registry
 from segbench.core.errors import SegbenchError
 from segbench.core.spec import digest
 
-from .audit import Finding, PrintedValue, audit, printed_twice
+from .audit import Inconsistency, PrintedValue, audit, printed_twice
 from .figures import Figure
 from .resolve import resolve
 from .tables import Catalog, Table
@@ -26,14 +26,14 @@ class TableAudit:
     """
 
     table: str
-    computed: tuple[Finding, ...]
+    computed: tuple[Inconsistency, ...]
     read: tuple[str, ...] = ()
     figures: int = 0
 
 
 def audit_table(table: Table) -> TableAudit:
     """Audit one table."""
-    found: list[Finding] = []
+    found: list[Inconsistency] = []
     figures = table.figures()
     for dataset in dict.fromkeys(figure.dataset for figure in figures):
         own = [_printed(figure) for figure in figures if figure.dataset == dataset]

@@ -18,6 +18,8 @@ COMMANDS = [
     ("eval",),
     ("export",),
     ("report",),
+    ("explain-verdict",),
+    ("audit",),
     ("show-predictions",),
     ("results",),
     ("results", "server-score"),
