@@ -27,7 +27,6 @@ def command(
 
     \b
     Examples:
-      segbench audit
       segbench audit semiseg-table1
       segbench audit mytable.csv
     """

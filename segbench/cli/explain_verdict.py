@@ -20,8 +20,9 @@ def command(
     """Print how a verdict follows from the values: every number that a referee needs to check it by hand.
 
     \b
-    Example:
-      segbench explain-verdict contrastiveseg-table2/contrast
+    Examples:
+      segbench explain-verdict contrastiveseg-table2/ce+contrast
+      segbench explain-verdict semiseg-table1/imagenet-deeplabv2-1_8 --metric miou
     """
     from segbench.results.arithmetic import explain
     from segbench.results.report import load_figures
