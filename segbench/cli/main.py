@@ -12,6 +12,7 @@ from segbench.core.errors import ExitCode, InvalidFault, SegbenchError, first_li
 
 from . import (
     audit,
+    claims,
     data,
     doctor,
     explain_verdict,
@@ -52,6 +53,7 @@ app.command("eval")(eval_.command)
 app.command("report")(report.command)
 app.command("explain-verdict")(explain_verdict.command)
 app.command("audit")(audit.command)
+app.command("claims")(claims.command)
 app.command("show-predictions")(show_predictions.command)
 app.command("export")(export.command)
 app.command("doctor")(doctor.command)

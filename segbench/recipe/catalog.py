@@ -9,8 +9,9 @@ from segbench.core import registry, strict_yaml
 from segbench.core.errors import InvalidFault, SegbenchError
 from segbench.core.typed_yaml import parse
 
-from .crosscheck import cross_check, cross_check_paper
-from .discover import SHARED, personal_files, personal_folders
+from .claims import ClaimsFile
+from .crosscheck import cross_check, cross_check_claims, cross_check_paper
+from .discover import CLAIMS, SHARED, personal_files, personal_folders
 from .resolve import resolve
 from .schema import BudgetsFile, ReadingsFile, SpreadFile, TableFile
 from .tables import BrokenFile, Catalog, Paper, Table
@@ -59,7 +60,7 @@ def load_catalog(root: Path, *, personal: Sequence[Path] = ()) -> Catalog:
     """
     catalog, faults = Catalog(root), []
     for path in sorted(root.glob("*/*.yaml")):
-        read = _add_shared if path.name == SHARED else _add_table
+        read = {SHARED: _add_shared, CLAIMS: _add_claims}.get(path.name, _add_table)
         faults += [f"{path.parent.name}/{fault}" for fault in read(catalog, path, path.parent.name)]
     if (root / "budgets.yaml").exists():
         document = strict_yaml.load(root / "budgets.yaml")
@@ -74,6 +75,8 @@ def load_catalog(root: Path, *, personal: Sequence[Path] = ()) -> Catalog:
     complete = not faults
     for table in catalog.tables.values():
         faults += [f"{table.paper}/{fault}" for fault in cross_check(catalog, table, complete=complete)]
+    for name in catalog.claims if complete else ():
+        faults += [f"{name}/{fault}" for fault in cross_check_claims(catalog, name)]
     for paper in catalog.papers.values() if complete else ():
         faults += [f"{paper.name}/{fault}" for fault in cross_check_paper(catalog, paper)]
     if faults:
@@ -119,6 +122,15 @@ def _add_shared(catalog: Catalog, path: Path, paper: str) -> list[str]:
     return faults
 
 
+def _add_claims(catalog: Catalog, path: Path, paper: str) -> list[str]:
+    """Add the claims of a paper and return their faults."""
+    document = strict_yaml.load(path)
+    parsed, faults = parse(document, ClaimsFile, what="a file of claims")
+    if parsed is not None:
+        catalog.claims[paper], catalog.claim_documents[paper] = parsed.claims, document
+    return faults
+
+
 def _add_table(catalog: Catalog, path: Path, paper: str, *, personal: bool = False) -> list[str]:
     """Add a table and return its faults."""
     document = strict_yaml.load(path)
@@ -141,6 +153,8 @@ def _add_folder(catalog: Catalog, folder: Path) -> None:
     for place, shared, tables in personal_files(folder):
         paper = OWN if place == folder and shared is None else _paper_of(catalog, place.name)
         faults = _add_shared(catalog, shared, paper) if shared else []
+        if (place / CLAIMS).is_file() and (said := _add_claims(catalog, place / CLAIMS, paper)):
+            catalog.broken.append(BrokenFile(place / CLAIMS, tuple(f"{place}/{fault}" for fault in said)))
         if shared and faults:
             catalog.broken.append(BrokenFile(shared, tuple(f"{place}/{fault}" for fault in faults)))
         for path in tables:

@@ -45,6 +45,27 @@ def cross_check_paper(catalog: Catalog, paper: Paper) -> list[str]:
     return [_line(paper.document, location, text) for location, text in found]
 
 
+def cross_check_claims(catalog: Catalog, paper: str) -> list[str]:
+    """Return the faults of the claims of a paper: tables and rows that do not exist, and unknown calculations."""
+    found: list[tuple[Location, str]] = []
+    for number, claim in enumerate(catalog.claims[paper]):
+        place = ("claims", str(number))
+        if claim.table is None:
+            continue
+        if claim.table not in catalog.tables:
+            found.append(((*place, "table"), f"no table {claim.table!r}{_close(claim.table, catalog.tables)}"))
+            continue
+        table = catalog.tables[claim.table]
+        names = dict.fromkeys(name for pair in claim.all_pairs for name in pair)
+        for name in names:
+            if name not in table.file.rows:
+                found.append((place, f"no row {name!r} in {table.name}{_close(name, table.file.rows)}"))
+                continue
+            missing = {where.split(".")[0] for where in claim.at} - set(table.datasets(name))
+            found += [(place, f"row {name!r} has no figures on {dataset!r}") for dataset in sorted(missing)]
+    return [_line(catalog.claim_documents[paper], *each) for each in found]
+
+
 def _line(document: Document, location: Location, text: str) -> str:
     return f"{document.where(location)}: {'.'.join(location)}: {text}"
 

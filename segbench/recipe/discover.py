@@ -9,6 +9,7 @@ from platformdirs import user_config_path
 
 ENVIRONMENT = "SEGBENCH_RECIPES"
 SHARED = "readings.yaml"  # what the tables of a paper share
+CLAIMS = "claims.yaml"  # sentences of a paper that can be checked
 
 _MARK = re.compile(r"^(schema|table|paper):", flags=re.MULTILINE)
 
@@ -41,7 +42,7 @@ def personal_files(folder: Path) -> Iterator[tuple[Path, Path | None, list[Path]
             by_folder.setdefault(path.parent, []).append(path)
     for place, paths in by_folder.items():
         shared = [path for path in paths if path.name == SHARED]
-        yield place, shared[0] if shared else None, [path for path in paths if path.name != SHARED]
+        yield place, shared[0] if shared else None, [path for path in paths if path.name not in (SHARED, CLAIMS)]
 
 
 def _is_recipe(path: Path) -> bool:

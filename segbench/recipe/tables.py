@@ -10,6 +10,7 @@ from segbench.core.errors import InvalidFault, UsageFault
 from segbench.core.registry import choices, close_names
 from segbench.core.strict_yaml import Document
 
+from .claims import Claim
 from .figures import Figure
 from .schema import Budget, FigureEntry, MeasuredSpread, Network, Reading, ReadingsFile, RowEntry, TableFile
 
@@ -132,6 +133,7 @@ class Catalog:
         root: folder of the recipes that come with segbench.
         broken: personal files with faults, which are left out.
         spreads: spreads over seeds that were measured, for rows without one.
+        claims: claims of a paper, by its name.
         resolved: cache of ``resolve``; changing the tables through ``add`` and ``remove`` empties it.
     """
 
@@ -140,6 +142,8 @@ class Catalog:
     papers: dict[str, Paper] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
     spreads: list[MeasuredSpread] = field(default_factory=list)
+    claims: dict[str, list[Claim]] = field(default_factory=dict)
+    claim_documents: dict[str, Document] = field(default_factory=dict)
     budget_document: Document | None = None
     broken: list[BrokenFile] = field(default_factory=list)
     resolved: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 from segbench.core.errors import UsageFault
 from segbench.recipe.catalog import Catalog, Table
+from segbench.recipe.claims import Claim
 
+from .claims import judge_claim
 from .gains import measure_gains
 from .judge import Judge
 from .pools import Pools
@@ -54,19 +56,28 @@ def compare_tables(
     snapshot = Snapshot(store)
     pools = Pools(snapshot.trainings(), catalog.spreads)
     return [
-        _compare(gather_variants(catalog, table, snapshot), table, datasets=names, pools=pools)
+        _compare(
+            gather_variants(catalog, table, snapshot),
+            table,
+            datasets=names,
+            pools=pools,
+            claims=[claim for claim in catalog.claims.get(table.paper, ()) if claim.table == table.name],
+        )
         for table, names in zip(found, shown, strict=True)
     ]
 
 
-def _compare(variants: TableVariants, table: Table, *, datasets: set[str], pools: Pools) -> TableReport:
+def _compare(
+    variants: TableVariants, table: Table, *, datasets: set[str], pools: Pools, claims: Sequence[Claim]
+) -> TableReport:
     judge = Judge(table, variants, pools)
     entries = [
         entry
         for entry in _adjusted([judge.figure(figure) for figure in table.figures()])
         if entry.figure.dataset in datasets
     ]
-    rows = [_row(table, row, dataset, own) for (row, dataset), own in variants.rows.items() if dataset in datasets]
+    every = {key: _row(table, *key, own) for key, own in variants.rows.items()}
+    rows = [row for (_, dataset), row in every.items() if dataset in datasets]
     return TableReport(
         table=table.name,
         title=table.file.title,
@@ -75,6 +86,7 @@ def _compare(variants: TableVariants, table: Table, *, datasets: set[str], pools
         entries=tuple(entries),
         rows=tuple(rows),
         gains=tuple(measure_gains(entries, rows, pools)),
+        claims=tuple(judge_claim(claim, table, lambda *key: every[key], pools) for claim in claims),
         contradictions=tuple(contradiction.says for contradiction in table.file.contradictions),
     )
 

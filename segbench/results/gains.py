@@ -73,7 +73,7 @@ def measure_gains(entries: Sequence[FigureVerdict], rows: Sequence[RowReport], p
             over = own.get(row.over or "")
             for variant in _like_the_shown(row) if over is not None else ():
                 assert over is not None
-                base = _base(over, variant, figures[over.row])
+                base = alike_variant(over, variant, figures[over.row])
                 if base is not None and values_of(variant, figures[name]):
                     yield _gain(section, row, over, variant, base, (figures[name], figures[over.row]), pools)
 
@@ -124,7 +124,7 @@ def _like_the_shown(row: RowReport) -> Iterator[RowVariant]:
         yield from (each for each in row.attempts if each.label != label and _alike(each, row.shown))
 
 
-def _base(over: RowReport, variant: RowVariant, figure: Figure) -> RowVariant | None:
+def alike_variant(over: RowReport, variant: RowVariant, figure: Figure) -> RowVariant | None:
     """Return the variant of the other row that was run alike; of several the one with the fewest own readings."""
     options = {use.name: use.option for use in variant.resolved.readings}
     alike = [

@@ -9,10 +9,11 @@ from segbench.core.registry import choices
 from segbench.recipe.catalog import Catalog
 from segbench.recipe.opening import open_catalog
 
+from .claims import judge_mechanism
 from .compare import compare_tables
 from .formats import render
 from .store import Store
-from .verdicts import FigureVerdict, TableReport
+from .verdicts import ClaimVerdict, FigureVerdict, TableReport
 
 if TYPE_CHECKING:  # pandas is loaded when a frame is asked for
     import pandas as pd
@@ -124,6 +125,27 @@ def load_figures(
     if not own:
         raise UsageFault(f"No figure is printed for {table}/{row}.", next=f"segbench list {table}")
     return found, [entry for entry in own if metric in (None, entry.figure.metric)]
+
+
+def load_claims(paper: str | None, *, store: Store, catalog: Catalog) -> dict[str, list[ClaimVerdict]]:
+    """Judge the claims of one paper, or of all, by the records of a store.
+
+    Raises:
+        UsageFault: no such paper, or it has no claims.
+    """
+    if paper is not None and paper not in catalog.claims:
+        raise UsageFault(f"No claims of {paper!r}. {choices(paper, list(catalog.claims))}.", next="segbench claims")
+    names = [paper] if paper is not None else list(catalog.claims)
+    tables = dict.fromkeys(claim.table for name in names for claim in catalog.claims[name] if claim.table is not None)
+    reports = compare_tables(catalog, list(tables), store)
+    judged = {(report.table, each.claim.name): each for report in reports for each in report.claims}
+    return {
+        name: [
+            judged[claim.table, claim.name] if claim.table is not None else judge_mechanism(claim)
+            for claim in catalog.claims[name]
+        ]
+        for name in names
+    }
 
 
 def report(

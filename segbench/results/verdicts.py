@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from segbench.recipe.claims import Claim
 from segbench.recipe.deviations import Deviation, between
 from segbench.recipe.figures import Figure
 from segbench.recipe.resolve import RANK, ReadingUse, Resolved
@@ -199,6 +200,26 @@ class RowReport:
         return (self.shown.resolved if self.shown else self.plain).readings
 
 
+ClaimWord = Literal["holds", "fails", "unclear", "contradicted by its own table", "not run"]
+
+
+@dataclass(frozen=True)
+class ClaimVerdict:
+    """Verdict on a claim.
+
+    Attributes:
+        claim: what is claimed.
+        word: the verdict.
+        reason: numbers that it rests on.
+        printed: whether the publication's own table prints what is needed to check it.
+    """
+
+    claim: Claim
+    word: ClaimWord
+    reason: str = ""
+    printed: bool = False
+
+
 @dataclass(frozen=True)
 class Gain:
     """Gain of a row over the row that it improves on, by the printed figures and as measured here.
@@ -261,6 +282,7 @@ class TableReport:
         entries: a verdict per printed figure, in the order printed.
         rows: every row on each of its data sets.
         gains: gains of rows over the rows they improve on, by our own rows alone.
+        claims: sentences of the publication about this table, with verdicts.
         contradictions: statements of the publication that contradict each other or a figure.
         repeat: options of the command line that a next command needs as well, each with its value.
     """
@@ -272,6 +294,7 @@ class TableReport:
     entries: tuple[FigureVerdict, ...]
     rows: tuple[RowReport, ...]
     gains: tuple[Gain, ...] = ()
+    claims: tuple[ClaimVerdict, ...] = ()
     contradictions: tuple[str, ...] = ()
     repeat: tuple[tuple[str, str], ...] = ()
 

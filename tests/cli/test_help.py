@@ -20,6 +20,7 @@ COMMANDS = [
     ("report",),
     ("explain-verdict",),
     ("audit",),
+    ("claims",),
     ("show-predictions",),
     ("results",),
     ("results", "server-score"),

@@ -44,6 +44,7 @@ def report_data(report: TableReport) -> dict[str, Any]:
             for row in report.rows
         ],
         "gains": [asdict(gain) for gain in report.gains],
+        "claims": [{**each.claim.canonical(), "verdict": each.word, "reason": each.reason} for each in report.claims],
         "contradictions": report.contradictions,
         "attempts": closing.attempts(report),
         "counts": Counter(entry.verdict for entry in report.entries if entry.figure.headline),

@@ -18,43 +18,49 @@ from segbench.results.render.blocks import (
 )
 from segbench.results.render.options import RenderOptions
 from segbench.results.render.outline import outline
-from segbench.results.verdicts import TableReport, Verdict
+from segbench.results.verdicts import ClaimWord, TableReport, Verdict
 
 if TYPE_CHECKING:  # rich is imported when something is drawn, not before
     from rich.console import RenderableType
 
-STYLES: dict[Verdict | GainVerdict, str] = {
+STYLES: dict[Verdict | GainVerdict | ClaimWord, str] = {
     "reproduced": "green", "higher": "red", "lower": "red", "consistent": "yellow", "differs": "red",
     "faster": "cyan", "slower": "cyan", "undecided": "yellow",
     "not comparable": "magenta", "unavailable": "dim", "not run": "dim", "shown": "",
     "gain holds": "green", "gain reversed": "red", "no such gain": "red", "gain unclear": "yellow",
+    "holds": "green", "fails": "red", "unclear": "yellow", "contradicted by its own table": "magenta",
 }  # fmt: skip
 NARROW = 90  # below this many columns notes stand under their table
 
 
 def render(reports: Sequence[TableReport], options: RenderOptions) -> str:
     """Return the reports as text of at most ``options.width`` columns; each ends with its summary."""
-    return "\n".join(_text(outline(report, per_class=options.per_class), options) for report in reports)
+    return "\n".join(
+        render_document(outline(report, per_class=options.per_class), width=options.width, color=options.color)
+        for report in reports
+    )
 
 
-def _text(document: Document, options: RenderOptions) -> str:
+def render_document(document: Document, *, width: int, color: bool = False) -> str:
+    """Return one document as text of at most ``width`` columns."""
     from rich.console import Console
     from rich.text import Text
 
     file = io.StringIO()
     console = Console(
         file=file,
-        width=options.width,
-        force_terminal=options.color,
-        no_color=not options.color,
+        width=width,
+        force_terminal=color,
+        no_color=not color,
         highlight=False,
         legacy_windows=False,
     )
     console.print(Text(document.title, style="bold"))
-    console.print(Text(document.source, style="dim"))
+    if document.source:
+        console.print(Text(document.source, style="dim"))
     console.print()
     for block in document.blocks:
-        for item in _renderables(block, notes=options.width >= NARROW):
+        for item in _renderables(block, notes=width >= NARROW):
             console.print(item)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 

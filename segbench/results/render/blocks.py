@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from segbench.results.decisions import GainVerdict
-from segbench.results.verdicts import Verdict
+from segbench.results.verdicts import ClaimWord, Verdict
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Cell:
     """A cell of a table; ``verdict`` is that of its line, for colour."""
 
     text: str
-    verdict: Verdict | GainVerdict | None = None
+    verdict: Verdict | GainVerdict | ClaimWord | None = None
 
 
 @dataclass(frozen=True)

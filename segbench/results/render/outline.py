@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from segbench.results.verdicts import FigureVerdict, SectionKey, TableReport
 
-from . import cells, closing, gains, labelled, remarks
+from . import cells, claims, closing, gains, labelled, remarks
 from .blocks import Block, Cell, Column, Document, Item, Listing, Next, Section, Summary, Table, listing, paragraph
 from .classes import class_sections
 
@@ -34,6 +34,8 @@ def _blocks(report: TableReport, *, per_class: bool) -> Iterator[Block]:
     shown = {key: entries for key, entries in sections.items() if key[2] != "iou"}
     for key, entries in shown.items():
         yield _section(report, key, entries, counted=len(sections) > 1)
+    if report.claims:
+        yield claims.section(f"{report.table} · claims of the publication", report.claims)
     if per_class:
         yield from class_sections(report)
     marked = {text for entries in shown.values() for entry in entries for text in entry.contradictions}
