@@ -15,7 +15,7 @@ def lines(report: TableReport) -> Iterator[str]:
     for row in report.rows:
         if row.shown is not None:
             yield from _shared(row, row.shown.records)
-            yield from _missing(row, row.shown.records)
+            yield from dict.fromkeys(_missing(row, row.shown.records))  # stages share their labelled images
 
 
 def shared(first: dict[str, Any], second: dict[str, Any], total: int | None) -> str:

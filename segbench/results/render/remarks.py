@@ -120,9 +120,9 @@ def unprinted(report: TableReport) -> list[str]:
             continue
         scores = [score for record in row.shown.records if (score := record.figures.get("miou")) is not None]
         if scores:
-            mean, split = sum(scores) / len(scores), row.shown.records[0].split
+            mean, first = sum(scores) / len(scores), row.shown.records[0]
             lines.append(
-                f"{row.title} on {row.dataset} {split}, no figure printed: mIoU {mean:.2f}"
+                f"{row.title} on {first.dataset} {first.split}, no figure printed: mIoU {mean:.2f}"
                 f" ({many(len(scores), 'seed')}, {row.shown.label})"
             )
     return lines
