@@ -32,31 +32,38 @@ class Pools:
     def __init__(self, records: Iterable[Sequence[Record]], measured: Sequence[MeasuredSpread] = ()) -> None:
         self._measured = measured
         self._groups: dict[str, list[Sequence[Record]]] = defaultdict(list)
+        self._known: dict[tuple[str, str, str | None], tuple[Spread | None, list[list[float]]]] = {}
         for group in records:
             self._groups[pool_key(group[0])].append(group)
 
     def spread(self, variant: RowVariant, figure: Figure) -> Spread | None:
         """Return the spread behind a variant's interval: pooled, else one measured elsewhere, else None."""
         own = list(values_of(variant, figure).values())
-        by_seed = self._values(variant, figure)
-        groups = [list(group.values()) for group in by_seed]
-        pooled = pool(groups, label=pool_key(variant.records[0]) if variant.records else "")
-        if pooled is not None and (len(own) >= MIN_SEEDS or pooled.df > len(own) - 1):
-            # Rows whose seeds move together tell less of the spread than as many rows that do not.
-            r = intraclass([group for group in by_seed if len(group) > 1])
-            return _unless_unlike(replace(pooled, df=pooled.df / (1 + (pooled.groups - 1) * r**2)), own, groups)
+        if variant.records:
+            pooled, groups = self._pooled(pool_key(variant.records[0]), figure)
+            if pooled is not None and (len(own) >= MIN_SEEDS or pooled.df > len(own) - 1):
+                return _unless_unlike(pooled, own, groups)
         for known in self._measured:
             if _fits(known, variant, figure):
                 return Spread(known.s, known.df, source=known.source, label=known.source)
         return None
 
-    def _values(self, variant: RowVariant, figure: Figure) -> list[dict[int, float]]:
-        """Return a figure's values by seed of all trainings that are pooled with a variant's."""
-        found = []
-        for group in self._groups[pool_key(variant.records[0])] if variant.records else ():
-            values = {record.seed: value_of(record, figure) for record in group}
-            found.append({seed: value for seed, value in values.items() if value is not None})
-        return found
+    def _pooled(self, key: str, figure: Figure) -> tuple[Spread | None, list[list[float]]]:
+        """Return the pooled spread of a figure's metric or class, and the values of each training; computed once."""
+        what = key, figure.measured_as, figure.class_name
+        if what not in self._known:
+            by_seed = []
+            for group in self._groups[key]:
+                values = {record.seed: value_of(record, figure) for record in group}
+                by_seed.append({seed: value for seed, value in values.items() if value is not None})
+            groups = [list(group.values()) for group in by_seed]
+            pooled = pool(groups, label=key)
+            if pooled is not None:
+                # Rows whose seeds move together tell less of the spread than as many rows that do not.
+                r = intraclass([group for group in by_seed if len(group) > 1])
+                pooled = replace(pooled, df=pooled.df / (1 + (pooled.groups - 1) * r**2))
+            self._known[what] = pooled, groups
+        return self._known[what]
 
 
 def _fits(known: MeasuredSpread, variant: RowVariant, figure: Figure) -> bool:

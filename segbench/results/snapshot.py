@@ -25,12 +25,20 @@ class Snapshot:
         for attempt in store.attempts():
             self._attempts[attempt.table].append(attempt)
         self._records: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
+        budgets = set()
         for record in store.records():
+            budgets.add(record.budget)
             if record.kind != "checkpoint":
                 evaluation = digest(record.evaluation_spec) if record.kind == "training" else ""
                 self._records[record.kind, record.family, evaluation].append(record)
+        self._budgets = frozenset(budgets)
         for group in self._records.values():
             group.sort(key=lambda record: (record.seed, record.id))
+
+    @property
+    def budgets(self) -> frozenset[str]:
+        """Budgets of the records."""
+        return self._budgets
 
     def attempts(self, table: str) -> Sequence[Attempt]:
         """Return the attempts at rows of a table, in the order of their files."""

@@ -128,7 +128,8 @@ class _Gatherer:
         found: dict[str, RowVariant] = {}
         lost: list[str] = []
         requested = {_key(request): request for request in map(_request, self._attempts[row, dataset])}
-        plain = {_key(request): request for request in map(Request, ("full", *self._catalog.budgets))}
+        budgets = [budget for budget in self._catalog.budgets if budget in self._snapshot.budgets]
+        plain = {_key(request): request for request in map(Request, ("full", *budgets))}
         for key, request in sorted({**plain, **requested}.items(), key=lambda item: self._rank(item[1])):
             try:
                 variant = self._variant(row, dataset, request, kind)
