@@ -13,6 +13,7 @@ from segbench.core.errors import ExitCode, InvalidFault, SegbenchError, first_li
 from . import (
     audit,
     claims,
+    compare,
     data,
     doctor,
     explain_verdict,
@@ -52,6 +53,7 @@ app.command("reproduce")(reproduce.command)
 app.command("eval")(eval_.command)
 app.command("report")(report.command)
 app.command("explain-verdict")(explain_verdict.command)
+app.command("compare")(compare.command)
 app.command("audit")(audit.command)
 app.command("claims")(claims.command)
 app.command("show-predictions")(show_predictions.command)

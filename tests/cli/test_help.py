@@ -19,6 +19,7 @@ COMMANDS = [
     ("export",),
     ("report",),
     ("explain-verdict",),
+    ("compare",),
     ("audit",),
     ("claims",),
     ("show-predictions",),
