@@ -14,6 +14,7 @@ from . import (
     audit,
     claims,
     compare,
+    cost,
     data,
     doctor,
     explain_verdict,
@@ -54,6 +55,7 @@ app.command("eval")(eval_.command)
 app.command("report")(report.command)
 app.command("explain-verdict")(explain_verdict.command)
 app.command("compare")(compare.command)
+app.command("cost")(cost.command)
 app.command("audit")(audit.command)
 app.command("claims")(claims.command)
 app.command("show-predictions")(show_predictions.command)

@@ -53,7 +53,7 @@ def count_cost(module: nn.Module, size: Size, *, rule: str = "thop", channels: i
         KeyError: unknown rule.
     """
     count_module = _COUNTERS[COST_RULES[rule].name]
-    skeleton = _meta_copy(module).eval()
+    skeleton = meta_copy(module).eval()
     multiply_adds = activations = 0
 
     def add(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -70,7 +70,7 @@ def count_cost(module: nn.Module, size: Size, *, rule: str = "thop", channels: i
     return Cost(parameters, multiply_adds, counter.get_total_flops(), _FLOAT32_BYTES * activations, rule)
 
 
-def _meta_copy(module: nn.Module) -> nn.Module:
+def meta_copy(module: nn.Module) -> nn.Module:
     """Return a deep copy on the meta device; shared tensors stay shared."""
     memo: dict[int, Any] = {}
     for parameter in module.parameters():

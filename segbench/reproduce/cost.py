@@ -55,7 +55,7 @@ def count_training(training: TrainingSpec, cost: CostSpec) -> Cost:
     """Count the last stage's network with everything that its method trains besides, on the meta device."""
     with torch.device("meta"):
         method = build_method(training.stages[-1], num_classes=cost.num_classes)
-    return count_cost(_TrainingPass(method), cost.input, rule=cost.rule)
+    return count_cost(TrainingPass(method), cost.input, rule=cost.rule)
 
 
 @cache
@@ -65,7 +65,7 @@ def _cost_of_network(model: str, num_classes: int, size: Size) -> Cost:
     return count_cost(network, size, rule=COST_RULE)
 
 
-class _TrainingPass(nn.Module):
+class TrainingPass(nn.Module):
     """A method as a network of images, so that its cost can be counted."""
 
     def __init__(self, method: Method) -> None:

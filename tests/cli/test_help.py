@@ -20,6 +20,7 @@ COMMANDS = [
     ("report",),
     ("explain-verdict",),
     ("compare",),
+    ("cost",),
     ("audit",),
     ("claims",),
     ("show-predictions",),
