@@ -8,6 +8,7 @@ from segbench.recipe.claims import Claim
 from segbench.recipe.figures import Figure
 from segbench.recipe.tables import Table
 
+from .decisions import levels
 from .gains import alike_variant, estimate_gain
 from .mechanisms import CHECKS
 from .pools import Pools
@@ -125,7 +126,8 @@ def _measured(claim: Claim, table: Table, rows: Rows, pools: Pools) -> Iterator[
                 if estimate.error is None:
                     yield "unclear", f"{better} over {worse}: {found:+.2f} here, no spread ({row.shown})"
                     continue
-                half = t_quantile(estimate.df) * estimate.error
+                level = levels(max(row.shown.looks, base.looks))[1]
+                half = t_quantile(estimate.df, (1 + level) / 2) * estimate.error
             sign = -1.0 if claim.lower else 1.0
             scale = 100 / (sum(theirs.values()) / len(theirs)) if claim.percent else 1.0
             low, high = sorted((sign * scale * (found - half), sign * scale * (found + half)))

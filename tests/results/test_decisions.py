@@ -52,6 +52,18 @@ def test_words_for_a_gain(gain, printed, word):
     assert gain_verdict(gain, 0.2, 1e7, printed=printed) == wanted
 
 
+def test_a_second_look_is_held_to_half_the_error():
+    # 0.3464 * 1.960 + 0.01 = 0.689 for one interval and 0.3464 * 2.241 + 0.01 = 0.786 at half its error
+    given = {"rounding": 0.01, "margin": 0.7}
+    assert number_verdict(0.72, ONE, **given) == "differs"
+    assert number_verdict(0.72, ONE, **given, looks=2) == "consistent"
+    # and 0.3464 * 1.645 + 0.01 = 0.580 and 0.689 of the interval for equivalence
+    assert number_verdict(0.1, ONE, **given) == "reproduced"
+    assert number_verdict(0.1, ONE, **given, looks=2) == "consistent"
+    assert gain_verdict(0.42, 0.2, 1e7, printed=0.7) == "gain holds"
+    assert gain_verdict(0.42, 0.2, 1e7, printed=0.7, looks=2) == "gain unclear"
+
+
 def test_a_small_gain_that_is_sure_holds_first():
     assert gain_verdict(0.1, 0.01, 100, printed=0.7) == "gain holds"
 

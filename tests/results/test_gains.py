@@ -91,7 +91,7 @@ def test_an_unclear_gain_says_how_many_seeds_would_show_it(lab):
     gain = found(lab)["up"]
     assert gain.answer == "gain unclear" and gain.seeds_needed is not None
     text = render(compare_table(lab.catalog, T, lab.store), "markdown")
-    assert f"{gain.seeds_needed} seeds would show the printed gain in 80 % of cases" in text
+    assert f"3 seeds; {gain.seeds_needed} would show the print" in text
 
 
 def test_correlated_seeds_narrow_the_interval_from_six_on():

@@ -75,8 +75,9 @@ def _row(gain: Gain, decimals: int) -> tuple[Cell, ...]:
 def _note(gain: Gain) -> str:
     parts = [many(gain.seeds, "seed")]
     if gain.half_width is not None and gain.answer == "gain unclear" and gain.printed:
-        needed = f"{gain.seeds_needed:,} seeds would show" if gain.seeds_needed else "1,000 seeds would not show"
-        parts.append(f"{needed} the printed gain in 80 % of cases")
+        parts.append(
+            f"{gain.seeds_needed:,} would show the print" if gain.seeds_needed else "1,000 would not show the print"
+        )
     if gain.correlation is not None:
         used = ", used" if gain.paired else ""
         parts.append(f"seed correlation {gain.correlation:+.2f}{used}")
