@@ -70,7 +70,7 @@ types: $(VENV)/.tests
 	$(BIN)/mypy
 
 bench: $(VENV)/.tests
-	@for script in startup counting cityscapes_eval pa_loss pixel_contrast contrast_step label_contrast memory_contrast allocator loop loading eval_speed; do echo benchmarks/$$script.py; $(BIN)/python benchmarks/$$script.py || exit 1; echo; done
+	@for script in startup counting cityscapes_eval pa_loss pixel_contrast contrast_step label_contrast memory_contrast report allocator loop loading eval_speed; do echo benchmarks/$$script.py; $(BIN)/python benchmarks/$$script.py || exit 1; echo; done
 
 gpu: $(VENV)/.tests
 	$(PYTEST) -m gpu
