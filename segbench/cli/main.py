@@ -17,6 +17,7 @@ from . import (
     cost,
     data,
     doctor,
+    explain,
     explain_verdict,
     export,
     list_,
@@ -53,6 +54,7 @@ app.command("show")(show.command)
 app.command("reproduce")(reproduce.command)
 app.command("eval")(eval_.command)
 app.command("report")(report.command)
+app.command("explain")(explain.command)
 app.command("explain-verdict")(explain_verdict.command)
 app.command("compare")(compare.command)
 app.command("cost")(cost.command)

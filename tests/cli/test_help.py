@@ -18,6 +18,7 @@ COMMANDS = [
     ("eval",),
     ("export",),
     ("report",),
+    ("explain",),
     ("explain-verdict",),
     ("compare",),
     ("cost",),
