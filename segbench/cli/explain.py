@@ -35,17 +35,19 @@ def command(
     ran = [entry for entry in entries if entry.measured is not None and entry.shown is not None]
     if not ran:
         raise UsageFault(f"{target} is not run.", next=f"segbench reproduce {target}")
-    parts = [(entry, take_apart(entry, report.row(entry.figure.row, entry.figure.dataset), store)) for entry in ran]
+    components = [
+        (entry, take_apart(entry, report.row(entry.figure.row, entry.figure.dataset), store)) for entry in ran
+    ]
     if json:
         common.print_json(
             [
                 {"row": entry.figure.row, "dataset": entry.figure.dataset, "difference": entry.difference,
-                 "components": [vars(part) for part in found]}
-                for entry, found in parts
+                 "components": [vars(component) for component in found]}
+                for entry, found in components
             ]
         )  # fmt: skip
         return
-    for entry, found in parts:
+    for entry, found in components:
         typer.echo(f"{table}/{entry.figure.row} · {entry.figure.dataset} {entry.figure.split} ({entry.shown})")
         for line in sentences(entry, found):
             typer.echo(f"  {line}")

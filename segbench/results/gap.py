@@ -17,8 +17,8 @@ _FIELDS = ("true_positive", "predicted", "target")
 
 
 @dataclass(frozen=True)
-class Part:
-    """One part of a gap.
+class Component:
+    """One component of a gap.
 
     Attributes:
         kind: ``conventions``, ``readings``, ``seeds``, ``selection`` or ``deviations``.
@@ -32,7 +32,7 @@ class Part:
     says: str
 
 
-def take_apart(entry: FigureVerdict, row: RowReport, store: Store) -> list[Part]:
+def take_apart(entry: FigureVerdict, row: RowReport, store: Store) -> list[Component]:
     """Take the gap of a measured figure apart.
 
     What was measured is stated as a range by which our value moves: other conventions of the same counts, other
@@ -47,20 +47,20 @@ def take_apart(entry: FigureVerdict, row: RowReport, store: Store) -> list[Part]
     return [*_conventions(entry, store), *_readings(entry, row), *_seeds(entry), *_deviations(entry)]
 
 
-def sentences(entry: FigureVerdict, parts: Sequence[Part]) -> Iterator[str]:
-    """Yield the gap and its parts, a sentence each."""
+def sentences(entry: FigureVerdict, components: Sequence[Component]) -> Iterator[str]:
+    """Yield the gap and its components, a sentence each."""
     difference = entry.difference or 0.0
     yield f"Published {entry.figure.printed}, measured {entry.measured:.2f}: {difference:+.2f} points."
-    for part in parts:
+    for component in components:
         enough = ""
-        if part.low is not None and part.high is not None and difference:
-            toward = part.high if difference < 0 else part.low
+        if component.low is not None and component.high is not None and difference:
+            toward = component.high if difference < 0 else component.low
             share = max(0.0, min(1.0, -toward / difference))
             enough = f" That is at most {100 * share:.0f} % of the gap."
-        yield f"{part.says}{enough}"
+        yield f"{component.says}{enough}"
 
 
-def _conventions(entry: FigureVerdict, store: Store) -> Iterator[Part]:
+def _conventions(entry: FigureVerdict, store: Store) -> Iterator[Component]:
     scores: dict[str, list[float]] = {}
     for record in entry.shown.records if entry.shown else ():
         counts = store.counts(record)
@@ -73,7 +73,7 @@ def _conventions(entry: FigureVerdict, store: Store) -> Iterator[Part]:
             scores.setdefault(name, []).append(found.miou)
     means = {name: float(np.mean(values)) for name, values in scores.items() if np.isfinite(values).all()}
     if "standard" not in means:
-        yield Part("conventions", None, None, "Conventions: the records kept no counts of their images.")
+        yield Component("conventions", None, None, "Conventions: the records kept no counts of their images.")
         return
     moved = {name: value - means["standard"] for name, value in means.items()}
     lowest, highest = (choose(moved, key=moved.__getitem__) for choose in (min, max))
@@ -81,10 +81,10 @@ def _conventions(entry: FigureVerdict, store: Store) -> Iterator[Part]:
         f"Conventions of the same counts move the mIoU by {moved[lowest]:+.2f} ({lowest}) to {moved[highest]:+.2f}"
         f" ({highest})."
     )
-    yield Part("conventions", moved[lowest], moved[highest], says)
+    yield Component("conventions", moved[lowest], moved[highest], says)
 
 
-def _readings(entry: FigureVerdict, row: RowReport) -> Iterator[Part]:
+def _readings(entry: FigureVerdict, row: RowReport) -> Iterator[Component]:
     """Compare variants that differ from the one shown in readings alone."""
     if row.shown is None:
         return
@@ -103,29 +103,31 @@ def _readings(entry: FigureVerdict, row: RowReport) -> Iterator[Part]:
             names = ", ".join(f"{name}={option}" for name, option in variant.readings.items()) or "default readings"
             found[names] = float(np.mean(values)) - (entry.measured or 0.0)
     if not found:
-        yield Part("readings", None, None, "Readings: no other one was tried.")
+        yield Component("readings", None, None, "Readings: no other one was tried.")
         return
     told = "; ".join(f"{names} {moved:+.2f}" for names, moved in found.items())
-    yield Part("readings", min(0.0, *found.values()), max(0.0, *found.values()), f"Readings that were tried: {told}.")
+    yield Component(
+        "readings", min(0.0, *found.values()), max(0.0, *found.values()), f"Readings that were tried: {told}."
+    )
 
 
-def _seeds(entry: FigureVerdict) -> Iterator[Part]:
+def _seeds(entry: FigureVerdict) -> Iterator[Component]:
     count, s = len(entry.seeds), entry.deviation
     if s is None or count < 2:
-        yield Part("seeds", None, None, "Seeds: one run, so nothing tells how far the next would be.")
+        yield Component("seeds", None, None, "Seeds: one run, so nothing tells how far the next would be.")
         return
     half = t_quantile(count - 1) * s * (1 + 1 / count) ** 0.5
-    yield Part(
+    yield Component(
         "seeds", -half, half, f"The next seed lies within {half:.2f} of our mean (95 %, {count} seeds, s {s:.2f})."
     )
     lift = expected_maximum(5) * s
-    yield Part("selection", 0.0, lift, f"The best of five runs would lie {lift:.2f} higher.")
+    yield Component("selection", 0.0, lift, f"The best of five runs would lie {lift:.2f} higher.")
 
 
-def _deviations(entry: FigureVerdict) -> Iterator[Part]:
+def _deviations(entry: FigureVerdict) -> Iterator[Component]:
     if entry.deviations:
         names = ", ".join(entry.deviations[:6])
         more = f" and {len(entry.deviations) - 6} more" if len(entry.deviations) > 6 else ""
-        yield Part("deviations", None, None, f"The rest is not taken apart: what ran differs by {names}{more}.")
+        yield Component("deviations", None, None, f"The rest is not taken apart: what ran differs by {names}{more}.")
     else:
-        yield Part("deviations", None, None, "What ran differs from the publication in nothing that is known.")
+        yield Component("deviations", None, None, "What ran differs from the publication in nothing that is known.")
