@@ -37,7 +37,7 @@ def take_apart(entry: FigureVerdict, row: RowReport, store: Store) -> list[Compo
 
     What was measured is stated as a range by which our value moves: other conventions of the same counts, other
     readings that were tried, the next seeds, and the best of five runs. What is left is named and not measured: the
-    deviations of what ran. Parts overlap and need not add up.
+    deviations of what ran. They overlap and need not add up.
 
     Args:
         entry: a mIoU with its verdict and the variant that is shown.
