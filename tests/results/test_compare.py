@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from segbench.core.errors import UsageFault
+from segbench.core.errors import InvalidFault, UsageFault
 from segbench.recipe.resolve import Request, resolve
 from segbench.recipe.schema import MeasuredSpread
 from segbench.results.compare import compare_table
@@ -258,6 +258,20 @@ def test_borrowed_spread_is_provisional(lab):
     assert entry.half_width == pytest.approx(2.042272 * 0.2 * math.sqrt(2) + 0.05, abs=1e-6)
     lab.catalog.spreads = [other]
     assert only(compare(lab)).verdict == "undecided"
+
+
+def test_a_margin_of_nothing_is_a_fault(lab):
+    with pytest.raises(InvalidFault, match=r"margin.miou: input should be greater than 0, got 0"):
+        lab(made_one=PLAIN.replace("margin: {miou: 1.0}", "margin: {miou: 0}"))
+
+
+def test_equal_values_have_no_spread_and_are_judged_by_their_rounding(lab):
+    lab = lab(made_one=PLAIN)
+    lab.run(T, "base", [70.5, 70.5, 70.5])
+    entry = only(compare(lab))
+    assert (entry.verdict, entry.spread.s, entry.half_width) == ("reproduced", 0.0, 0.05)
+    lab.run(T, "base", [71.2, 71.2, 71.2])
+    assert only(compare(lab)).verdict == "higher"
 
 
 def test_holm_is_shown_and_changes_no_word(lab):
