@@ -109,6 +109,7 @@ def _gain(
         error=found.error,
         df=found.df,
         looks=looks,
+        source=next((spread.source for spread in known if spread.source), ""),
         half_width=half,
         correlation=found.correlation,
         paired=found.paired,

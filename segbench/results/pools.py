@@ -67,9 +67,9 @@ class Pools:
 
 
 def _fits(known: MeasuredSpread, variant: RowVariant, figure: Figure) -> bool:
-    """Return True if a spread was measured on a variant's data, metric and network."""
+    """Return True if a spread was measured on a variant's data, metric and network; never for generated scenes."""
     training, evaluation = variant.resolved.ran.training, variant.resolved.ran.evaluation
-    if training is None or evaluation is None:
+    if training is None or evaluation is None or evaluation.data.source == "generated":
         return False
     if (known.dataset, known.metric) != (evaluation.data.name, figure.base_metric):
         return False

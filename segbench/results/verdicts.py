@@ -237,6 +237,7 @@ class Gain:
         answer: whether the gain exists here; ``provisional`` if that rests on one seed or on a borrowed spread.
         error: standard error of the measured gain; ``df`` its degrees of freedom. None without a spread.
         looks: times that seeds were planned, the later ones after results were seen; they widen the interval.
+        source: where its spread was measured, if not here.
         half_width: half-width of its 95 % interval; None without a spread.
         correlation: between the two rows over common seeds; used in the interval if ``paired``.
         seeds_needed: seeds a row that would show the printed gain in 80 % of cases; None if unknown or too many.
@@ -257,6 +258,7 @@ class Gain:
     error: float | None = None
     df: float = 0.0
     looks: int = 1
+    source: str = ""
     half_width: float | None = None
     correlation: float | None = None
     paired: bool = False

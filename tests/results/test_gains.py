@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from segbench.recipe.resolve import Request
+from segbench.recipe.schema import MeasuredSpread
 from segbench.results.compare import compare_table
 from segbench.results.formats import render
 from segbench.results.gains import estimate_gain
@@ -92,6 +93,21 @@ def test_an_unclear_gain_says_how_many_seeds_would_show_it(lab):
     assert gain.answer == "gain unclear" and gain.seeds_needed is not None
     text = render(compare_table(lab.catalog, T, lab.store), "markdown")
     assert f"3 seeds; {gain.seeds_needed} would show the print" in text
+
+
+def test_a_spread_measured_elsewhere_is_told_and_is_not_that_of_drawn_scenes(lab):
+    lab = lab(made_one=BODY)
+    source = "three seeds somewhere"
+    lab.catalog.spreads = [MeasuredSpread(dataset="camvid", metric="miou", s=0.1, df=30, source=source)]
+    lab.run(T, "base", [30.0], request=SMALL)
+    lab.run(T, "up", [31.0], request=SMALL)
+    assert (found(lab)["up"].word, found(lab)["up"].source) == ("gain holds (provisional)", source)
+    assert f"1 seed; spread of {source}" in render(compare_table(lab.catalog, T, lab.store), "markdown")
+    drawn = Request("tiny", settings=(("data.source", "generated"),))
+    lab.run(T, "up", [31.0], request=drawn, asked=True)
+    lab.run(T, "down", [31.0], request=drawn, asked=True)
+    lab.run(T, "base", [30.0], request=drawn, asked=True)
+    assert found(lab)["down"].half_width is None
 
 
 def test_correlated_seeds_narrow_the_interval_from_six_on():

@@ -78,6 +78,7 @@ def _note(gain: Gain) -> str:
         parts.append(
             f"{gain.seeds_needed:,} would show the print" if gain.seeds_needed else "1,000 would not show the print"
         )
+    parts += [f"spread of {gain.source}"] if gain.source else []
     if gain.correlation is not None:
         used = ", used" if gain.paired else ""
         parts.append(f"seed correlation {gain.correlation:+.2f}{used}")
