@@ -212,5 +212,7 @@ def test_default_readings_come_first_on_other_data_too(lab):
     lab.run(T, "up", [10.0], request=away, asked=True)
     shown = compare_table(lab.catalog, T, lab.store).row("up", "camvid").shown
     assert (shown.records[0].figures["miou"], str(shown)) == (10.0, "budget small, on cityscapes")
+    text = render(compare_table(lab.catalog, T, lab.store), width=200)
+    assert "made-one · camvid test, measured on cityscapes val · mIoU (%)" in text
     lab.run(T, "up", [30.0], request=SMALL)
     assert str(compare_table(lab.catalog, T, lab.store).row("up", "camvid").shown) == "budget small"

@@ -103,6 +103,11 @@ def heading(report: TableReport, section: SectionKey, entries: Sequence[FigureVe
     if split == "unstated" and dataset != "unstated":
         shown = [entry.shown.records[0].split for entry in entries if entry.shown]
         where = f"{dataset}, split unstated" + (f", measured on {shown[0]}" if shown else "")
+    places = {
+        (entry.shown.on, entry.shown.records[0].split) for entry in entries if entry.shown and entry.shown.records
+    }
+    if len(places) == 1 and (place := places.pop())[0] is not None:
+        where += f", measured on {place[0]} {place[1]}"
     name = NAMES.get(metric, metric)
     if entries and all(entry.figure.average == "micro" for entry in entries):
         name = f"micro {name}"
