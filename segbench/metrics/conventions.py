@@ -24,7 +24,7 @@ aten = torch.ops.aten
 _UPSAMPLED = {"linear": 5, "bilinear": 11, "bicubic": 259}  # of an element, by thop
 CONVENTIONS: dict[str, str] = {
     "thop": "multiply-adds of convolutions and linear layers; affine normalisation 4 an element; pooling modules",
-    "fvcore": "multiply-adds of all products; normalisation, bilinear enlargement and adaptive pooling; also mmengine",
+    "fvcore": "multiply-adds of all products; normalisation, bilinear enlargement and adaptive pooling",
     "products": "multiply-adds of all products alone: half of the FLOPs that torch counts, as torchvision prints",
     "flops": "floating-point operations that torch counts: a multiply-add is two",
 }
