@@ -4,24 +4,20 @@ The tools agree on convolutions, linear layers and matrix products and differ in
 network has several published costs. Facts of each tool from its public source; ``tests/peers`` holds us to the tools.
 """
 
-from math import prod
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from segbench.core.spec import Size
 
-from .cost import meta_copy
+from .cost import meta_copy, thop_operations
 
 aten = torch.ops.aten
-_UPSAMPLED = {"linear": 5, "bilinear": 11, "bicubic": 259}  # of an element, by thop
 CONVENTIONS: dict[str, str] = {
     "thop": "multiply-adds of convolutions and linear layers; affine normalisation 4 an element; pooling modules",
     "fvcore": "multiply-adds of all products; normalisation, bilinear enlargement and adaptive pooling",
@@ -46,7 +42,7 @@ def count_conventions(module: nn.Module, size: Size, *, channels: int = 3) -> di
 
     def add(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal thop
-        thop += _thop(layer, inputs, output)
+        thop += thop_operations(layer, inputs, output)
 
     for layer in skeleton.modules():
         layer.register_forward_hook(add)
@@ -108,28 +104,3 @@ class _Pooling(TorchFunctionMode):
         if func is functional.adaptive_avg_pool2d:
             self.operators.beside += args[0].numel()
         return func(*args, **(kwargs or {}))
-
-
-def _products(layer: nn.Module, output: Any) -> int:
-    """Return the multiply-adds of a convolution or linear layer, without biases."""
-    if isinstance(layer, _ConvNd):
-        return output.numel() * (layer.in_channels // layer.groups) * prod(layer.kernel_size)
-    return output.numel() * layer.in_features if isinstance(layer, nn.Linear) else 0
-
-
-def _thop(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> int:
-    if isinstance(layer, _NormBase):
-        return int(inputs[0].numel() * (4 if layer.affine else 2))
-    if isinstance(layer, nn.LayerNorm):
-        return int(inputs[0].numel() * (4 if layer.elementwise_affine else 2))
-    if isinstance(layer, nn.AvgPool2d):
-        return int(output.numel())
-    if isinstance(layer, nn.AdaptiveAvgPool2d):
-        window = prod(before / after for before, after in zip(inputs[0].shape[2:], output.shape[2:], strict=True))
-        return int((window + 1) * output.numel())
-    if isinstance(layer, nn.Softmax):
-        of = inputs[0].shape[layer.dim if layer.dim is not None else 1]
-        return int(inputs[0].numel() // of * (3 * of - 1))
-    if isinstance(layer, nn.Upsample):
-        return int(output.numel() * _UPSAMPLED.get(layer.mode, 0))
-    return _products(layer, output)

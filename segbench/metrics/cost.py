@@ -17,6 +17,7 @@ from segbench.core.spec import Size
 from .rules import COST_RULES
 
 _FLOAT32_BYTES = 4
+_UPSAMPLED = {"linear": 5, "bilinear": 11, "bicubic": 259}  # of an element, by thop
 
 
 @dataclass(frozen=True)
@@ -80,17 +81,30 @@ def meta_copy(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, memo)
 
 
-def _thop(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> int:
-    """Count the multiply-adds of a layer as the ``thop`` package does, which published tables use."""
+def _products(layer: nn.Module, output: Any) -> int:
+    """Return the multiply-adds of a convolution or linear layer, without biases."""
     if isinstance(layer, _ConvNd):
         return output.numel() * (layer.in_channels // layer.groups) * prod(layer.kernel_size)
-    if isinstance(layer, nn.Linear):
-        return output.numel() * layer.in_features
-    if isinstance(layer, _NormBase):  # batch and instance norms
-        return inputs[0].numel() * (4 if layer.affine else 2)
+    return output.numel() * layer.in_features if isinstance(layer, nn.Linear) else 0
+
+
+def thop_operations(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> int:
+    """Count the operations of a layer as the ``thop`` package does, which published tables use."""
+    if isinstance(layer, _NormBase):
+        return int(inputs[0].numel() * (4 if layer.affine else 2))
     if isinstance(layer, nn.LayerNorm):
-        return inputs[0].numel() * (4 if layer.elementwise_affine else 2)
-    return 0
+        return int(inputs[0].numel() * (4 if layer.elementwise_affine else 2))
+    if isinstance(layer, nn.AvgPool2d):
+        return int(output.numel())
+    if isinstance(layer, nn.AdaptiveAvgPool2d):
+        window = prod(before / after for before, after in zip(inputs[0].shape[2:], output.shape[2:], strict=True))
+        return int((window + 1) * output.numel())
+    if isinstance(layer, nn.Softmax):
+        of = inputs[0].shape[layer.dim if layer.dim is not None else 1]
+        return int(inputs[0].numel() // of * (3 * of - 1))
+    if isinstance(layer, nn.Upsample):
+        return int(output.numel() * _UPSAMPLED.get(layer.mode, 0))
+    return _products(layer, output)
 
 
-_COUNTERS: dict[str, Callable[[nn.Module, tuple[Any, ...], Any], int]] = {"thop": _thop}
+_COUNTERS: dict[str, Callable[[nn.Module, tuple[Any, ...], Any], int]] = {"thop": thop_operations}

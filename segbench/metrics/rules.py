@@ -22,8 +22,8 @@ COST_RULES: dict[str, CostRule] = {
         CostRule(
             "thop",
             "Multiply-adds of convolutions and linear layers without their biases, plus 4 per element that an "
-            "affine normalisation layer reads (2 if not affine); activations, pooling and functional resizing "
-            "count nothing.",
+            "affine normalisation layer reads (2 if not affine); modules that pool by means, enlarge or take a softmax "
+            "as well; activations and functions count nothing.",
         ),
     )
 }

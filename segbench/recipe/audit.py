@@ -10,44 +10,10 @@ from decimal import Decimal
 from itertools import pairwise
 from statistics import median
 
-from .figures import GAIN, INCREASE
+from .figures import GAIN, INCREASE, Figure
 
 _DIGITS = "0123456789"
 _FEWEST_CLASSES = 2  # a mean of fewer is no mean
-
-
-@dataclass(frozen=True)
-class PrintedValue:
-    """One printed value.
-
-    Attributes:
-        row: name of its row.
-        group: data set and split, or whatever else sets values of one row apart.
-        metric: ``miou``, ``iou``, ``dice``, ``miou_gain`` ...; shares are in percent.
-        printed: the string as printed; ``read_as`` corrects it.
-        class_name: of an IoU of one class.
-        over: row that a gain or an increase is over.
-        micro: a Dice that is pooled over the classes.
-    """
-
-    row: str
-    group: str
-    metric: str
-    printed: str
-    class_name: str | None = None
-    read_as: str | None = None
-    over: str | None = None
-    micro: bool = False
-
-    @property
-    def value(self) -> Decimal:
-        """Number as it is read."""
-        return Decimal(self.read_as or self.printed)
-
-    @property
-    def half_digit(self) -> Decimal:
-        """Half of the last printed digit."""
-        return Decimal(5).scaleb(int(Decimal(self.printed).as_tuple().exponent) - 1)
 
 
 @dataclass(frozen=True)
@@ -68,7 +34,7 @@ class Inconsistency:
     repair: str = ""
 
 
-def audit(values: Sequence[PrintedValue], *, classes: int | None = None) -> list[Inconsistency]:
+def audit(values: Sequence[Figure], *, classes: int | None = None) -> list[Inconsistency]:
     """Return all contradictions of a table, row by row.
 
     Args:
@@ -76,7 +42,7 @@ def audit(values: Sequence[PrintedValue], *, classes: int | None = None) -> list
         classes: number of classes that a mean is over; None: those that are printed.
     """
     found: list[Inconsistency] = []
-    rows: dict[tuple[str, str], list[PrintedValue]] = defaultdict(list)
+    rows: dict[tuple[str, str], list[Figure]] = defaultdict(list)
     for value in values:
         rows[value.row, value.group].append(value)
     for own in rows.values():
@@ -84,7 +50,7 @@ def audit(values: Sequence[PrintedValue], *, classes: int | None = None) -> list
     return found
 
 
-def _ranges(own: Iterable[PrintedValue]) -> Iterator[Inconsistency]:
+def _ranges(own: Iterable[Figure]) -> Iterator[Inconsistency]:
     for value in own:
         if value.metric in ("miou", "iou", "dice") and not 0 <= Decimal(value.printed) <= 100:
             name = value.class_name or value.metric
@@ -94,42 +60,42 @@ def _ranges(own: Iterable[PrintedValue]) -> Iterator[Inconsistency]:
             )
 
 
-def _means(own: Sequence[PrintedValue], every: Sequence[PrintedValue], classes: int | None) -> Iterator[Inconsistency]:
+def _means(own: Sequence[Figure], every: Sequence[Figure], classes: int | None) -> Iterator[Inconsistency]:
     """Hold the mIoU against the mean of the classes; rounding allows half a digit of each."""
     each = [value for value in own if value.metric == "iou" and value.class_name is not None]
     stated = next((value for value in own if value.metric == "miou"), None)
     if stated is None or len(each) < _FEWEST_CLASSES or (classes is not None and len(each) != classes):
         return
-    mean = sum((value.value for value in each), Decimal(0)) / len(each)
-    allowed = stated.half_digit + max(value.half_digit for value in each)
-    if abs(mean - stated.value) <= allowed:
+    mean = sum((value.exact for value in each), Decimal(0)) / len(each)
+    allowed = stated.exact_half_digit + max(value.exact_half_digit for value in each)
+    if abs(mean - stated.exact) <= allowed:
         return
     says = f"the {len(each)} classes average {mean:.2f}, the printed mIoU is {stated.printed}"
     says += f"; rounding allows {allowed.normalize()}"
     yield Inconsistency(stated.row, stated.group, "mean", says, _repair(each, stated, every))
 
 
-def _repair(each: Sequence[PrintedValue], stated: PrintedValue, every: Sequence[PrintedValue]) -> str:
+def _repair(each: Sequence[Figure], stated: Figure, every: Sequence[Figure]) -> str:
     """Name the slips of one digit, of a class or of the mean, that would fix a mean; empty if there is none.
 
     Of a class only those that bring it nearer to the median of the other rows, the nearest first.
     """
-    total, number = sum((value.value for value in each), Decimal(0)), len(each)
-    allowed = stated.half_digit + max(value.half_digit for value in each)
+    total, number = sum((value.exact for value in each), Decimal(0)), len(each)
+    allowed = stated.exact_half_digit + max(value.exact_half_digit for value in each)
     found: list[tuple[Decimal, str]] = []
     for value in each:
         around = [
-            other.value
+            other.exact
             for other in every
             if (other.group, other.class_name) == (value.group, value.class_name) and other.row != value.row
         ]
         middle = median(around) if around else None
         for slip in _slips(value.read_as or value.printed):
-            if abs((total - value.value + slip) / number - stated.value) > allowed:
+            if abs((total - value.exact + slip) / number - stated.exact) > allowed:
                 continue
             if middle is None:
                 found.append((Decimal(0), f"{value.class_name} {slip} for {value.printed}"))
-            elif abs(slip - middle) < abs(value.value - middle):
+            elif abs(slip - middle) < abs(value.exact - middle):
                 found.append((abs(slip - middle), f"{value.class_name} {slip} for {value.printed}"))
     found += [
         (Decimal(0), f"mIoU {slip} for {stated.printed}")
@@ -157,27 +123,27 @@ def _slips(printed: str) -> Iterator[Decimal]:
                 yield Decimal("".join(swapped))
 
 
-def _dice(own: Sequence[PrintedValue]) -> Iterator[Inconsistency]:
+def _dice(own: Sequence[Figure]) -> Iterator[Inconsistency]:
     """Hold Dice against mIoU: of a class D = 2 I / (1 + I), so of means I <= D <= 2 I / (1 + I), as that is concave."""
     iou = next((value for value in own if value.metric == "miou"), None)
     dice = next((value for value in own if value.metric == "dice"), None)
     if iou is None or dice is None:
         return
-    least, most = ((dice.value + sign * dice.half_digit) / 100 for sign in (-1, 1))
+    least, most = ((dice.exact + sign * dice.exact_half_digit) / 100 for sign in (-1, 1))
     low, high = 100 * least / (2 - least), 100 * most
-    if iou.value + iou.half_digit < low:
+    if iou.exact + iou.exact_half_digit < low:
         says = f"Dice {dice.printed} as a mean over classes needs a mIoU of at least {low:.1f}; it is {iou.printed}"
-    elif iou.value - iou.half_digit > high:
+    elif iou.exact - iou.exact_half_digit > high:
         says = f"no mean Dice is below its mean IoU: {dice.printed} and {iou.printed}"
     else:
         return
-    repair = "" if dice.micro else "a Dice that is pooled over the classes"
-    if dice.micro:
+    repair = "" if dice.average == "micro" else "a Dice that is pooled over the classes"
+    if dice.average == "micro":
         says += "; the Dice is read as pooled over the classes, which allows it"
     yield Inconsistency(iou.row, iou.group, "dice", says, repair)
 
 
-def _gains(own: Sequence[PrintedValue], rows: dict[tuple[str, str], list[PrintedValue]]) -> Iterator[Inconsistency]:
+def _gains(own: Sequence[Figure], rows: dict[tuple[str, str], list[Figure]]) -> Iterator[Inconsistency]:
     """Hold printed gains and increases against the printed values of both rows."""
     for value in own:
         base = value.metric.removesuffix(GAIN).removesuffix(INCREASE)
@@ -189,17 +155,17 @@ def _gains(own: Sequence[PrintedValue], rows: dict[tuple[str, str], list[Printed
         if ours is None or theirs is None:
             continue
         low, high = _between(ours, theirs, relative=value.metric.endswith(INCREASE))
-        if low - value.half_digit <= value.value <= high + value.half_digit:
+        if low - value.exact_half_digit <= value.exact <= high + value.exact_half_digit:
             continue
         says = f"{value.printed} is printed over {value.over}, {ours.printed} and {theirs.printed} give "
         made = (low + high) / 2
         yield Inconsistency(value.row, value.group, "gain", f"{says}{made:+.2f}", f"{value.metric} {made:+.2f}")
 
 
-def _between(ours: PrintedValue, theirs: PrintedValue, *, relative: bool) -> tuple[Decimal, Decimal]:
+def _between(ours: Figure, theirs: Figure, *, relative: bool) -> tuple[Decimal, Decimal]:
     """Return the least and the largest gain, or increase in percent, that the rounding of two values allows."""
     corners = [
-        (ours.value + one * ours.half_digit, theirs.value + other * theirs.half_digit)
+        (ours.exact + one * ours.exact_half_digit, theirs.exact + other * theirs.exact_half_digit)
         for one in (-1, 1)
         for other in (-1, 1)
     ]
@@ -207,20 +173,21 @@ def _between(ours: PrintedValue, theirs: PrintedValue, *, relative: bool) -> tup
     return min(gains), max(gains)
 
 
-def printed_twice(values: Iterable[tuple[str, PrintedValue]]) -> list[Inconsistency]:
+def printed_twice(values: Iterable[tuple[str, Figure]]) -> list[Inconsistency]:
     """Return the quantities that are printed with different values.
 
     Args:
-        values: pairs of what a value measures, equal for one and the same, and the value; ``row`` names the table too.
+        values: pairs of what a figure measures, equal for one and the same, and the figure.
     """
-    known: dict[str, list[PrintedValue]] = defaultdict(list)
+    known: dict[str, list[Figure]] = defaultdict(list)
     for quantity, value in values:
         known[quantity].append(value)
     found = []
     for each in known.values():
         first = each[0]
         for other in each[1:]:
-            if abs(first.value - other.value) > max(first.half_digit, other.half_digit):
-                says = f"{first.metric} is {first.printed} here and {other.printed} in {other.row}"
-                found.append(Inconsistency(first.row, first.group, "twice", says))
+            if abs(first.exact - other.exact) > max(first.exact_half_digit, other.exact_half_digit):
+                where = f"{other.table}/{other.row}"
+                says = f"{first.metric} is {first.printed} here and {other.printed} in {where}"
+                found.append(Inconsistency(f"{first.table}/{first.row}", first.group, "twice", says))
     return found

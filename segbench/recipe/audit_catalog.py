@@ -8,7 +8,7 @@ from segbench.core import registry
 from segbench.core.errors import SegbenchError
 from segbench.core.spec import digest
 
-from .audit import Inconsistency, PrintedValue, audit, printed_twice
+from .audit import Inconsistency, audit, printed_twice
 from .figures import Figure
 from .resolve import resolve
 from .tables import Catalog, Table
@@ -36,7 +36,7 @@ def audit_table(table: Table) -> TableAudit:
     found: list[Inconsistency] = []
     figures = table.figures()
     for dataset in dict.fromkeys(figure.dataset for figure in figures):
-        own = [_printed(figure) for figure in figures if figure.dataset == dataset]
+        own = [figure for figure in figures if figure.dataset == dataset]
         found += audit(own, classes=_classes(dataset))
     read = (" ".join(each.says.split()) for each in table.file.contradictions)
     return TableAudit(table.name, tuple(found), tuple(read), len(figures))
@@ -50,7 +50,7 @@ def audit_tables(catalog: Catalog, names: Sequence[str]) -> list[TableAudit]:
     return [*found, *([TableAudit("", tuple(twice))] if twice else [])]
 
 
-def _quantities(catalog: Catalog, table: Table) -> Iterator[tuple[str, PrintedValue]]:
+def _quantities(catalog: Catalog, table: Table) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of a table after a digest of what each measures."""
     for figure in table.figures():
         if figure.kind != "trained" or figure.is_relative:
@@ -62,16 +62,7 @@ def _quantities(catalog: Catalog, table: Table) -> Iterator[tuple[str, PrintedVa
         if published.training is None or published.evaluation is None:
             continue
         what = [published.training.family(), published.evaluation.canonical(), figure.metric, figure.class_name]
-        yield digest(what), _printed(figure, f"{table.name}/{figure.row}")
-
-
-def _printed(figure: Figure, row: str | None = None) -> PrintedValue:
-    over = figure.over if figure.is_relative else None
-    group = f"{figure.dataset} {figure.split}"
-    return PrintedValue(
-        row or figure.row, group, figure.metric, figure.printed, figure.class_name, figure.read_as, over,
-        figure.average == "micro",
-    )  # fmt: skip
+        yield digest(what), figure
 
 
 def _classes(dataset: str) -> int | None:

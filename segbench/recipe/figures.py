@@ -80,13 +80,27 @@ class Figure:
     @property
     def value(self) -> float:
         """Numerical value."""
-        return float(self.read_as or self.printed)
+        return float(self.exact)
+
+    @property
+    def exact(self) -> Decimal:
+        """Value in the digits printed."""
+        return Decimal(self.read_as or self.printed)
+
+    @property
+    def exact_half_digit(self) -> Decimal:
+        """Half of the last printed digit, the largest error of rounding."""
+        return Decimal(5).scaleb(int(Decimal(self.printed).as_tuple().exponent) - 1)
+
+    @property
+    def group(self) -> str:
+        """Data set and split."""
+        return f"{self.dataset} {self.split}".strip()
 
     @property
     def half_digit(self) -> float:
-        """Half of the last printed digit, the largest error of rounding."""
-        exponent = Decimal(self.printed).as_tuple().exponent
-        return 0.5 * 10.0 ** int(exponent)
+        """Half of the last printed digit, as a float."""
+        return float(self.exact_half_digit)
 
     @property
     def rounding(self) -> float:

@@ -1,7 +1,5 @@
 """Margins: the largest difference from a printed value that still counts as the same value."""
 
-from decimal import Decimal
-
 from .figures import METRICS, Figure
 from .tables import Table
 
@@ -35,9 +33,9 @@ def claimed_gains(table: Table, figure: Figure) -> list[float]:
         and other.headline
     ]
     plain = {other.row: other for other in own if not other.is_relative}
-    gains = {other.row: Decimal(other.read_as or other.printed) for other in own if other.is_relative}
+    gains = {other.row: other.exact for other in own if other.is_relative}
     for row, other in plain.items():
         over = plain.get(table.over(row) or "")
         if over is not None and row not in gains:
-            gains[row] = Decimal(other.read_as or other.printed) - Decimal(over.read_as or over.printed)
+            gains[row] = other.exact - over.exact
     return [float(gain) for gain in gains.values() if gain > 0]

@@ -7,15 +7,14 @@ from pathlib import Path
 
 from segbench.core.errors import InvalidFault, MissingFault
 
-from .audit import PrintedValue
-from .figures import GAIN, INCREASE, METRICS
+from .figures import GAIN, INCREASE, METRICS, Figure
 
 _LONG = ("row", "metric", "printed")
 _NOTHING = ("", "-", "--", "–", "—", "n/a")
 _HELP = "segbench audit --help"
 
 
-def read_printed(path: Path) -> list[PrintedValue]:
+def read_printed(path: Path) -> list[Figure]:
     """Read a table.
 
     A file with the columns ``row``, ``metric`` and ``printed`` has a value a line; ``dataset``, ``split``, ``class``,
@@ -51,20 +50,20 @@ def read_printed(path: Path) -> list[PrintedValue]:
     return found
 
 
-def _long(cells: Mapping[str, str], number: int, faults: list[str]) -> list[PrintedValue]:
+def _long(cells: Mapping[str, str], number: int, faults: list[str]) -> list[Figure]:
     printed = cells["printed"].strip()
     if printed in _NOTHING or not _is_number(printed, f"line {number}", faults):
         return []
-    group = ".".join(filter(None, (cells.get("dataset", "").strip(), cells.get("split", "").strip())))
     metric = cells["metric"].strip()
     if metric.removesuffix(GAIN).removesuffix(INCREASE) not in METRICS:
         faults.append(f"line {number}: unknown metric {metric!r}; known: {', '.join(METRICS)}, each with {GAIN}.")
         return []
     name, read_as, over = (cells.get(key, "").strip() or None for key in ("class", "read_as", "baseline"))
-    return [PrintedValue(cells["row"].strip(), group, metric, printed, name, read_as, over)]
+    dataset, split = (cells.get(key, "").strip() for key in ("dataset", "split"))
+    return [Figure("", cells["row"].strip(), dataset, split, metric, printed, name, read_as, over)]
 
 
-def _wide(header: Sequence[str], line: Sequence[str], number: int, faults: list[str]) -> list[PrintedValue]:
+def _wide(header: Sequence[str], line: Sequence[str], number: int, faults: list[str]) -> list[Figure]:
     row, found = line[0].strip(), []
     for name, cell in zip(header[1:], line[1:], strict=False):
         printed = cell.strip().removesuffix("%").strip()
@@ -73,9 +72,9 @@ def _wide(header: Sequence[str], line: Sequence[str], number: int, faults: list[
         metric = name.casefold().replace(" ", "").replace("(%)", "")
         metric = {"mean": "miou", "meaniou": "miou", "mdice": "dice"}.get(metric, metric)
         if metric in ("miou", "dice"):
-            found.append(PrintedValue(row, "", metric, printed))
+            found.append(Figure("", row, "", "", metric, printed))
         else:
-            found.append(PrintedValue(row, "", "iou", printed, name))
+            found.append(Figure("", row, "", "", "iou", printed, name))
     return found
 
 

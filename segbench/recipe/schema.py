@@ -308,7 +308,7 @@ class TableFile(Sections):
     readings: dict[str, Reading] = {}
     networks: dict[PlainName, Network] = {}
     contradictions: list[Contradiction] = []
-    claims: list[StrictStr] = []
+    claims: list[StrictStr] = Field([], description="sentences that nobody has made checkable; see claims.yaml")
 
     @model_validator(mode="after")
     def _has_rows(self) -> Self:

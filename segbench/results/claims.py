@@ -8,11 +8,9 @@ from segbench.recipe.claims import Claim
 from segbench.recipe.figures import Figure
 from segbench.recipe.tables import Table
 
-from .decisions import levels
-from .gains import alike_variant, estimate_gain
+from .gains import alike_variant, measured_gain
 from .mechanisms import CHECKS
 from .pools import Pools
-from .statistics import Side, t_quantile
 from .variants import values_of
 from .verdicts import ClaimVerdict, ClaimWord, RowReport
 
@@ -57,7 +55,7 @@ def judge_claim(claim: Claim, table: Table, rows: Rows, pools: Pools) -> ClaimVe
         return _invariance(claim, table, rows)
     printed = list(_printed(claim, table))
     refuted = [text for holds, text in printed if not holds]
-    told, reasons = list(_measured(claim, table, rows, pools)), []
+    told = list(_measured(claim, table, rows, pools))
     words = [answer for answer, _ in told]
     reasons = [text for answer, text in told if answer != "not run"]
     ours = _together(words)
@@ -110,24 +108,17 @@ def _measured(claim: Claim, table: Table, rows: Rows, pools: Pools) -> Iterator[
             row, over = rows(better, dataset), rows(worse, dataset)
             figure = Figure(table.name, better, dataset, split, metric, "0")
             base = alike_variant(over, row.shown, figure) if row.shown is not None else None
-            ours = values_of(row.shown, figure)
-            if row.shown is None or base is None or not ours or figure.kind == "time":
+            if row.shown is None or base is None or not values_of(row.shown, figure) or figure.kind == "time":
                 yield "not run", ""
                 continue
-            theirs = values_of(base, figure)
+            estimate, _, half, _ = measured_gain(row.shown, base, (figure, figure), pools)
+            found = estimate.gain
             if figure.kind == "exact":
-                found, half = estimate_gain(ours, theirs, None).gain, 0.0
-            else:
-                spreads = [pools.spread(row.shown, figure), pools.spread(base, figure)]
-                known = [spread for spread in spreads if spread is not None]
-                sides = [Side(spread, len(each)) for spread, each in zip(known, (ours, theirs), strict=False)]
-                estimate = estimate_gain(ours, theirs, sides if len(known) == 2 else None)
-                found = estimate.gain
-                if estimate.error is None:
-                    yield "unclear", f"{better} over {worse}: {found:+.2f} here, no spread ({row.shown})"
-                    continue
-                level = levels(max(row.shown.looks, base.looks))[1]
-                half = t_quantile(estimate.df, (1 + level) / 2) * estimate.error
+                half = 0.0
+            elif half is None:
+                yield "unclear", f"{better} over {worse}: {found:+.2f} here, no spread ({row.shown})"
+                continue
+            theirs = values_of(base, figure)
             sign = -1.0 if claim.lower else 1.0
             scale = 100 / (sum(theirs.values()) / len(theirs)) if claim.percent else 1.0
             low, high = sorted((sign * scale * (found - half), sign * scale * (found + half)))

@@ -87,6 +87,7 @@ def _compare(
         rows=tuple(rows),
         gains=tuple(measure_gains(entries, rows, pools)),
         claims=tuple(judge_claim(claim, table, lambda *key: every[key], pools) for claim in claims),
+        sentences=tuple(table.file.claims),
         contradictions=tuple(contradiction.says for contradiction in table.file.contradictions),
     )
 

@@ -23,7 +23,7 @@ def relate(figure: Figure, values: Sequence[float]) -> float:
 
 def prints_as(value: float, figure: Figure) -> bool:
     """Return whether ``value`` rounds to the digits printed; a tie may go to even or up."""
-    printed = Decimal(figure.read_as or figure.printed)
+    printed = figure.exact
     return printed in _roundings(value, figure.decimals)
 
 

@@ -7,7 +7,7 @@ from segbench.recipe.figures import Figure
 
 from .decisions import GainVerdict, gain_verdict, levels, seeds_for_gain
 from .pools import Pools
-from .statistics import LEVEL, Side, correlation, correlation_p, deviation, error_of, t_quantile
+from .statistics import LEVEL, Side, Spread, correlation, correlation_p, deviation, error_of, t_quantile
 from .variants import values_of
 from .verdicts import FigureVerdict, Gain, RowReport, RowVariant, SectionKey
 
@@ -78,6 +78,28 @@ def measure_gains(entries: Sequence[FigureVerdict], rows: Sequence[RowReport], p
                     yield _gain(section, row, over, variant, base, (figures[name], figures[over.row]), pools)
 
 
+def measured_gain(
+    variant: RowVariant, base: RowVariant, figures: tuple[Figure, Figure], pools: Pools
+) -> tuple[GainEstimate, list[Spread], float | None, int]:
+    """Measure a gain of one variant over another.
+
+    Returns:
+        The estimate, the spreads behind it, half the width of its 95 % interval (None without a spread), and the number
+        of looks that the interval is held to.
+    """
+    values = [values_of(side, figure) for side, figure in zip((variant, base), figures, strict=True)]
+    spreads = [pools.spread(side, figure) for side, figure in zip((variant, base), figures, strict=True)]
+    known = [spread for spread in spreads if spread is not None]
+    sides = None
+    if len(known) == len(spreads):
+        sides = [Side(spread, len(each)) for spread, each in zip(known, values, strict=True)]
+    found, looks = estimate_gain(values[0], values[1], sides), max(variant.looks, base.looks)
+    half = None
+    if found.error is not None:
+        half = t_quantile(found.df, (1 + levels(looks)[1]) / 2) * found.error
+    return found, known, half, looks
+
+
 def _gain(
     section: SectionKey,
     row: RowReport,
@@ -89,16 +111,10 @@ def _gain(
 ) -> Gain:
     ours, theirs = values_of(variant, figures[0]), values_of(base, figures[1])
     printed = round(figures[0].value - figures[1].value, max(figure.decimals for figure in figures))
-    spreads = [pools.spread(each, figure) for each, figure in zip((variant, base), figures, strict=True)]
-    known = [spread for spread in spreads if spread is not None]
-    sides = [Side(spread, len(values)) for spread, values in zip(known, (ours, theirs), strict=False)]
-    found = estimate_gain(ours, theirs, sides if len(known) == 2 else None)
+    found, known, half, looks = measured_gain(variant, base, figures, pools)
     answer: GainVerdict = "gain unclear"
-    half, looks = None, max(variant.looks, base.looks)
-    if found.error is not None:
-        half = t_quantile(found.df, (1 + levels(looks)[1]) / 2) * found.error
-        if printed:
-            answer = gain_verdict(found.gain, found.error, found.df, printed=printed, looks=looks)
+    if found.error is not None and printed:
+        answer = gain_verdict(found.gain, found.error, found.df, printed=printed, looks=looks)
     fewest = min(len(ours), len(theirs))
     short = any(len(values) < len(each.planned) for values, each in zip((ours, theirs), (variant, base), strict=True))
     return Gain(

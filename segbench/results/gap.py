@@ -6,14 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from segbench.metrics.profiles import PROFILES, score_profiles
-from segbench.metrics.scores import Tally
 
 from .statistics import expected_maximum, t_quantile
 from .store import Store
 from .variants import value_of
 from .verdicts import FigureVerdict, RowReport
-
-_FIELDS = ("true_positive", "predicted", "target")
 
 
 @dataclass(frozen=True)
@@ -63,10 +60,9 @@ def sentences(entry: FigureVerdict, components: Sequence[Component]) -> Iterator
 def _conventions(entry: FigureVerdict, store: Store) -> Iterator[Component]:
     scores: dict[str, list[float]] = {}
     for record in entry.shown.records if entry.shown else ():
-        counts = store.counts(record)
-        if counts is None or any(name not in counts for name in _FIELDS):
+        tally = store.tally(record)
+        if tally is None:
             continue
-        tally = Tally(*(np.asarray(counts[name], dtype=np.int64) for name in _FIELDS))
         # Not those of one paper, nor what is no mean over classes.
         names = [name for name in PROFILES if name != "micro" and not name.startswith("cfn")]
         for name, found in score_profiles(tally, names).items():

@@ -17,7 +17,6 @@ from segbench.metrics.scores import Tally, iou_per_class
 
 FEWEST_BLOCKS = 6
 RUNS = 20  # blocks of consecutive images where the names give too few
-_COUNTS = ("true_positive", "predicted", "target")
 Floats = NDArray[np.float64]
 
 
@@ -179,8 +178,8 @@ def tiers(sides: Sequence[Evaluated], *, keys: Sequence[str] | None = None, resa
 def _by_block(tally: Tally, block_of: NDArray[np.int64], number: int) -> Floats:
     """Return the counts (3, blocks, C) of each block."""
     found = np.zeros((3, number, tally.target.shape[-1]))
-    for place, name in enumerate(_COUNTS):
-        np.add.at(found[place], block_of, getattr(tally, name))
+    for place, counts in enumerate((tally.true_positive, tally.predicted, tally.target)):
+        np.add.at(found[place], block_of, counts)
     return found
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from segbench.metrics.profiles import PROFILES, ProfileScores, explain, score_profiles
-from segbench.metrics.scores import Tally
 
 from .record import Record
 from .store import Store
@@ -47,11 +46,9 @@ class Profiled:
 
 def profile(record: Record, store: Store, names: Sequence[str]) -> Profiled:
     """Score a record under profiles, from its counts."""
-    counts = store.counts(record)
-    fields = ("true_positive", "predicted", "target")
-    if counts is None or any(name not in counts for name in fields):
+    tally = store.tally(record)
+    if tally is None:
         return Profiled(record, {}, "The record kept no counts of its images, so nothing but its own figures is known.")
-    tally = Tally(*(np.asarray(counts[name], dtype=np.int64) for name in fields))
     found = score_profiles(tally, names)
     return Profiled(record, found, explain(tally, found))
 

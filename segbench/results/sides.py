@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segbench.core.errors import InvalidFault, UsageFault
-from segbench.metrics.scores import Tally, iou_per_class
+from segbench.metrics.scores import iou_per_class
 from segbench.recipe.catalog import Catalog
 
 from .compare import compare_tables
@@ -17,7 +17,6 @@ from .variants import class_key
 
 PRINTED = "printed:"
 _FEWEST = 4  # characters of a record's id
-_FIELDS = ("true_positive", "predicted", "target")
 _HELP = "segbench compare --help"
 
 
@@ -76,10 +75,10 @@ def evaluated(name: str, records: Sequence[Record], store: Store) -> Evaluated:
     """
     tallies, matrices = [], []
     for record in records:
-        counts = store.counts(record)
-        if counts is None or any(field not in counts for field in _FIELDS):
+        tally, counts = store.tally(record), store.counts(record)
+        if tally is None or counts is None:
             raise InvalidFault(f"The record {record.id} kept no counts of its images.", next=_HELP)
-        tallies.append(Tally(*(counts[field] for field in _FIELDS)))
+        tallies.append(tally)
         matrices.append(counts["matrix"])
     first = records[0]
     seeds = f", {len(records)} seeds" if len(records) > 1 else ""

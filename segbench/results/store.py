@@ -4,6 +4,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from segbench.core import atomic
 from segbench.core.errors import InvalidFault, first_line
 from segbench.core.spec import digest
+from segbench.metrics.scores import Tally
 
 from .record import Attempt, Record
 
@@ -102,6 +104,14 @@ class Store:
             return None
         with np.load(path, allow_pickle=False) as data:
             return {name: data[name] for name in data.files}
+
+    def tally(self, record: Record) -> Tally | None:
+        """Return the counts of every image of a record, (images, C) each; None if they were not kept."""
+        counts = self.counts(record)
+        names = [each.name for each in fields(Tally)]
+        if counts is None or any(name not in counts for name in names):
+            return None
+        return Tally(*(np.asarray(counts[name], dtype=np.int64) for name in names))
 
     def note_attempts(self, attempts: Sequence[Attempt]) -> None:
         """Keep the requests of rows under their readings, settings and seeds, before anything runs.

@@ -284,7 +284,7 @@ class TableReport:
         entries: a verdict per printed figure, in the order printed.
         rows: every row on each of its data sets.
         gains: gains of rows over the rows they improve on, by our own rows alone.
-        claims: sentences of the publication about this table, with verdicts.
+        claims: sentences of the publication about this table, with verdicts; ``sentences`` are without.
         contradictions: statements of the publication that contradict each other or a figure.
         repeat: options of the command line that a next command needs as well, each with its value.
     """
@@ -297,6 +297,7 @@ class TableReport:
     rows: tuple[RowReport, ...]
     gains: tuple[Gain, ...] = ()
     claims: tuple[ClaimVerdict, ...] = ()
+    sentences: tuple[str, ...] = ()
     contradictions: tuple[str, ...] = ()
     repeat: tuple[tuple[str, str], ...] = ()
 

@@ -57,6 +57,13 @@ def test_the_public_code(maps):
     assert column_sums(maps[0][:1], maps[1][:1], temperature=TAU).item() == 0
 
 
+def test_the_closed_form_of_the_public_code(maps):
+    """2 (mean_j logsumexp_i S_ij - mean_ij S_ij)."""
+    q, k = (m.flatten(1) for m in maps)
+    s = q @ k.T / TAU
+    torch.testing.assert_close(column_sums(*maps, temperature=TAU), 2 * (s.logsumexp(0).mean() - s.mean()))
+
+
 def test_matching_pairs_make_no_difference_to_the_public_code(maps):
     student, teacher = maps
     shuffled = teacher[torch.tensor([2, 3, 1, 0])]

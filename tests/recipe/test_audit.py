@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from segbench.recipe.audit import PrintedValue, audit, printed_twice
+from segbench.recipe.audit import audit, printed_twice
 from segbench.recipe.audit_catalog import audit_tables
 from segbench.recipe.catalog import Catalog
+from segbench.recipe.figures import Figure
 from tests.program import segbench
 
 
-def row(name: str, miou: str, *classes: str, **more: str) -> list[PrintedValue]:
-    values = [PrintedValue(name, "", "iou", printed, f"c{at}") for at, printed in enumerate(classes)]
-    values += [PrintedValue(name, "", metric, printed) for metric, printed in more.items()]
-    return [PrintedValue(name, "", "miou", miou), *values]
+def row(name: str, miou: str, *classes: str, **more: str) -> list[Figure]:
+    values = [Figure("", name, "", "", "iou", printed, f"c{at}") for at, printed in enumerate(classes)]
+    values += [Figure("", name, "", "", metric, printed) for metric, printed in more.items()]
+    return [Figure("", name, "", "", "miou", miou), *values]
 
 
 @pytest.mark.parametrize(
@@ -66,27 +67,27 @@ def test_the_bounds_of_dice_hold_for_any_matrix():
 
 @pytest.mark.parametrize(("gain", "wrong"), [("+1.5", False), ("+1.6", False), ("+1.4", False), ("+1.8", True)])
 def test_gains_subtract(gain, wrong):
-    values = [*row("a", "70.0"), *row("b", "71.5"), PrintedValue("b", "", "miou_gain", gain, over="a")]
+    values = [*row("a", "70.0"), *row("b", "71.5"), Figure("", "b", "", "", "miou_gain", gain, over="a")]
     assert [found.kind for found in audit(values)] == (["gain"] if wrong else [])
     percent = [
-        PrintedValue("a", "", "params_m", "70.01"),
-        PrintedValue("b", "", "params_m", "70.39"),
-        PrintedValue("b", "", "params_m_increase_percent", "+0.54" if not wrong else "+0.60", over="a"),
+        Figure("", "a", "", "", "params_m", "70.01"),
+        Figure("", "b", "", "", "params_m", "70.39"),
+        Figure("", "b", "", "", "params_m_increase_percent", "+0.54" if not wrong else "+0.60", over="a"),
     ]
     assert [found.kind for found in audit(percent)] == (["gain"] if wrong else [])
 
 
 def test_shares_above_100():
-    (found,) = audit([PrintedValue("a", "", "iou", "791.0", "sky", read_as="91.0")])
+    (found,) = audit([Figure("", "a", "", "", "iou", "791.0", "sky", read_as="91.0")])
     assert found.says == "sky is 791.0, which no share can be" and found.repair == "read as 91.0"
 
 
 def test_one_quantity_with_two_values():
-    values = [PrintedValue("t/a", "", "miou", "78.1"), PrintedValue("u/b", "", "miou", "78.4")]
+    values = [Figure("t", "a", "", "", "miou", "78.1"), Figure("u", "b", "", "", "miou", "78.4")]
     (found,) = printed_twice([("x", values[0]), ("x", values[1])])
     assert found.says == "miou is 78.1 here and 78.4 in u/b"
     assert printed_twice([("x", values[0]), ("y", values[1])]) == []
-    assert printed_twice([("x", values[0]), ("x", PrintedValue("u/b", "", "miou", "78.13"))]) == [], "rounds to it"
+    assert printed_twice([("x", values[0]), ("x", Figure("u", "b", "", "", "miou", "78.13"))]) == [], "rounds to it"
 
 
 def test_the_registered_tables(shipped: Catalog):

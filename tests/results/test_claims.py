@@ -9,10 +9,11 @@ from segbench.core.errors import InvalidFault
 from segbench.core.strict_yaml import load
 from segbench.methods.build import build_method
 from segbench.recipe.catalog import default_catalog, load_catalog
+from segbench.recipe.claims import CHECKS as NAMES
 from segbench.recipe.resolve import Request, resolve
 from segbench.results.compare import compare_table
 from segbench.results.formats import render
-from segbench.results.mechanisms import CHECKS, negative_gradient
+from segbench.results.mechanisms import CHECKS, gradient_length
 from tests.program import segbench
 from tests.results.conftest import BUDGETS, HEAD
 
@@ -122,6 +123,11 @@ def test_a_claim_that_its_table_refutes_may_hold_here(judged):
     assert verdict.word == "contradicted by its own table" and "tie over base: +0.77 to +1.23 here" in verdict.reason
 
 
+def test_sentences_that_nobody_made_checkable_are_told(lab):
+    lab = lab(made_one=BODY + "claims: [It is the best.]\n")
+    assert "Claimed, not judged: It is the best." in render(compare_table(lab.catalog, T, lab.store), "markdown")
+
+
 def test_every_format_tells_them(judged):
     report = judged(ORDER + "[[up, base]]", ORDER + "[[base, up]]")
     for form in ("terminal", "markdown"):
@@ -156,18 +162,27 @@ def test_faults_of_a_file(tmp_path, claim, fault):
     assert fault in caught.value.faults[0]
 
 
-def test_the_pull_of_a_negative_is_the_derivative_of_the_loss():
-    """Turning the anchor towards the negative by autograd, against the closed form."""
-    for degrees in (5.0, 20.0, 27.0, 60.0, 120.0):
-        turn = torch.zeros((), dtype=torch.float64, requires_grad=True)
-        # negatives and positives on either side, so that each pull has a direction of its own
-        to_negative = torch.cos(torch.tensor(math.radians(degrees), dtype=torch.float64) - turn) / 0.1
-        to_positive = torch.cos(torch.tensor(math.radians(30.0), dtype=torch.float64)) / 0.1  # held
-        loss = -torch.log(to_positive.exp() / (to_positive.exp() + to_negative.exp()))
-        (slope,) = torch.autograd.grad(loss, turn)
-        assert slope.item() == pytest.approx(negative_gradient(degrees), rel=1e-9)
+def test_the_gradient_of_equation_6_is_that_of_equation_5():
+    """By autograd with respect to the anchor, as vectors of a plane."""
+
+    def at_angle(degrees):
+        return torch.tensor([math.cos(math.radians(degrees)), math.sin(math.radians(degrees))], dtype=torch.float64)
+
+    for positive in (0.0, 30.0, 80.0):
+        for negative in (-120.0, -20.0, 5.0, 30.0, 60.0):
+            anchor = at_angle(0).requires_grad_()
+            attraction, repulsion = (anchor @ at_angle(degrees) / 0.1 for degrees in (positive, negative))
+            loss = -torch.log(attraction.exp() / (attraction.exp() + repulsion.exp()))
+            (slope,) = torch.autograd.grad(loss, anchor)
+            assert slope.norm().item() == pytest.approx(gradient_length(negative, positive), rel=1e-9, abs=1e-12)
+
+
+def test_where_harder_negatives_pull_less():
+    assert gradient_length(30.0, 30.0) == 0, "a negative that is the positive"
+    assert gradient_length(-20.0, 30.0) > gradient_length(-5.0, 30.0) and gradient_length(-60.0, 30.0) < 0.4
     holds, says = CHECKS["harder-negatives"]()
-    assert not holds and "grows down to 27 degrees" in says
+    assert not holds and "does not in 20 of 20 cases" in says
+    assert tuple(CHECKS) == NAMES
 
 
 @pytest.mark.parametrize(("row", "over"), [("hrnet+contextrast", "hrnet"), ("hrnet+mscs", "hrnet")])

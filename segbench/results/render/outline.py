@@ -36,6 +36,8 @@ def _blocks(report: TableReport, *, per_class: bool) -> Iterator[Block]:
         yield _section(report, key, entries, counted=len(sections) > 1)
     if report.claims:
         yield claims.section(f"{report.table} · claims of the publication", report.claims)
+    for text in report.sentences:
+        yield paragraph(f"Claimed, not judged: {' '.join(text.split())}")
     if per_class:
         yield from class_sections(report)
     marked = {text for entries in shown.values() for entry in entries for text in entry.contradictions}
