@@ -1,10 +1,12 @@
 """Pretrained backbone weights: look up the published file that fits, fetch it, load it strictly.
 
 The table of files is data (``backbone_weights.yaml``). Looking up and fetching need no torch. Files of the Hugging Face
-Hub are kept in the hub's cache, those with addresses in the folder of ``torch.hub``. No code in a file is ever run.
+Hub are kept in the hub's cache, those with addresses, and those that a user brought, in the folder of ``torch.hub``. No
+code in a file is ever run.
 """
 
 import os
+import shutil
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from segbench.core import registry
+from segbench.core import atomic, registry
 from segbench.core.errors import InvalidFault, MissingFault
 from segbench.core.hashing import file_sha256
 from segbench.core.offline import offline
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FILE_NAME = "model.safetensors"
+_SUFFIXES = (".safetensors", ".pth")  # of files that a user brought
 RANDOM = "with --set weights.backbone=random (recorded as a deviation)"
 
 
@@ -179,10 +182,53 @@ def fetch_weights(published: PublishedWeights) -> Path:
 
 def local_weights(published: PublishedWeights) -> Path | None:
     """Return the local path of the file if it is on this machine; the network is not used."""
-    if not published.urls:
-        return hub.cached(published.name, (FILE_NAME,))
-    path = _torch_hub() / published.name
-    return path if path.exists() else None
+    if not published.urls and (found := hub.cached(published.name, (FILE_NAME,))) is not None:
+        return found
+    return next((path for path in _brought(published) if path.exists()), None)
+
+
+def take_weights(listed: ListedWeights, file: Path) -> Path:
+    """Copy a file that a user brought to where downloads are kept, after the network has taken all its tensors.
+
+    Returns:
+        Path of the copy.
+
+    Raises:
+        MissingFault: there is no such file.
+        InvalidFault: it is damaged, or not the published file, or does not fit the network.
+    """
+    from .unwrap import read_tensors
+
+    if not file.is_file():
+        raise MissingFault(f"There is no file {file}.", next=f"segbench weights list {listed.published.name}")
+    published, sha256 = listed.published, file_sha256(file)
+    if not sha256.startswith(published.sha256):
+        raise InvalidFault(
+            f"{file} is not {published.name}: its SHA-256 begins {sha256[:8]}, that of the published file "
+            f"{published.sha256[:8]}.",
+            next=f"segbench weights download {published.name}",
+        )
+    state = {published.renamed(name): tensor for name, tensor in read_tensors(file).items()}
+    network = registry.implementation("backbone", listed.backbone.name, "network").build(
+        registry.chosen("backbone", listed.backbone), align_corners=True
+    )
+    load_strictly(network, state, source=str(file), drop=published.drop, fresh=published.fresh)
+    stored = next(path for path in _brought(published) if published.urls or path.suffix == _stored_suffix(file))
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("rb") as content:
+        atomic.write(stored, lambda out: shutil.copyfileobj(content, out))
+    return stored
+
+
+def _brought(published: PublishedWeights) -> list[Path]:
+    """Return the paths at which a file is looked for outside of the hub's cache."""
+    if published.urls:
+        return [_torch_hub() / published.name]
+    return [_torch_hub() / (published.name.replace("/", "--") + suffix) for suffix in _SUFFIXES]
+
+
+def _stored_suffix(file: Path) -> str:
+    return _SUFFIXES[0] if file.suffix == _SUFFIXES[0] else _SUFFIXES[1]
 
 
 def load_backbone_weights(

@@ -69,7 +69,7 @@ def test_a_package_of_several_entries(package):
     package(files, {"segbench.decoders": {"fpn-narrow": "extras_several", "fpn-wide": "extras_several"}})
     assert registry.options_of("decoder", "fpn-wide").__name__ == "Wide"
     assert registry.options_of("decoder", "fpn-narrow").__name__ == "Narrow"
-    assert {"mobilenetv1", "mobilenetv2", "mobilenetv3-large"} < {*registry.names("backbone")}
+    assert {"mobilenetv1", "mobilenetv2", "mobilenetv3-large", "efficientnet-lite0"} < {*registry.names("backbone")}
     assert "mobilenet" not in registry.names("backbone")
 
 

@@ -1,4 +1,4 @@
-"""MobileNets against torchvision's, the first one against its table written out, dilations against values by hand."""
+"""MobileNets and EfficientNet-Lite0 against torchvision's, MobileNetV1 against its table, dilations by hand."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from segbench.core.registry import implementation, options_of
 from segbench.models.segmentor import Backbone
 from tests.models.random_weights import randomise
 
-NAMES = ("mobilenetv1", "mobilenetv2", "mobilenetv3-large")
+NAMES = ("mobilenetv1", "mobilenetv2", "mobilenetv3-large", "efficientnet-lite0")
 
 
 def _build(name: str, **options: object) -> Backbone:
@@ -75,6 +75,46 @@ def test_v3_equals_torchvision(dilated: bool) -> None:
     with torch.no_grad():
         _assert_equal(ours(images), _through(theirs.features, images, (3, 6, 12, 16)))
     assert ours.layer_strides == ((4, 8, 16, 16) if dilated else (4, 8, 16, 32))
+
+
+def _lite(network: nn.Module) -> None:
+    """Take squeeze-and-excitation from torchvision's EfficientNet, and make its activations ReLU6."""
+    for module in network.modules():
+        for name, child in module.named_children():
+            if isinstance(child, torchvision.ops.SqueezeExcitation):
+                setattr(module, name, nn.Identity())
+            elif isinstance(child, nn.SiLU):
+                setattr(module, name, nn.ReLU6())
+
+
+def _pad_as_tensorflow(conv: nn.Conv2d, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    """SAME padding of TensorFlow: outputs are ceil(size / stride) long, the odd zero comes after the map."""
+    (x,) = inputs
+    around = []
+    for length, side, stride in zip(x.shape[:1:-1], conv.kernel_size[::-1], conv.stride[::-1], strict=True):
+        total = max(0, (-(-length // stride) - 1) * stride + side - length)
+        around += [total // 2, total - total // 2]
+    return (nn.functional.pad(x, around),)
+
+
+@pytest.mark.parametrize("size", [(129, 257), (96, 128), (90, 121)])
+def test_efficientnet_lite0_equals_torchvision(size: tuple[int, int]) -> None:
+    """torchvision's B0 without squeeze-and-excitation, with ReLU6, and padded by the formula of TensorFlow."""
+    theirs: Any = torchvision.models.efficientnet_b0()
+    _lite(theirs)
+    for module in theirs.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 1e-3
+        if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
+            module.padding = (0, 0)
+            module.register_forward_pre_hook(_pad_as_tensorflow)
+    randomise(theirs)
+    theirs.features = theirs.features[:8]  # without the last 1x1 convolution
+    ours = _build("efficientnet-lite0")
+    _take_over(ours, theirs)
+    images = torch.randn(1, 3, *size)
+    with torch.no_grad():
+        _assert_equal(ours(images), _through(theirs.features, images, (2, 3, 5, 7)))
 
 
 def convolve(x: np.ndarray, weight: np.ndarray, stride: int, *, depthwise: bool, at_end: bool) -> Tensor:
@@ -151,11 +191,13 @@ CONTRACTED = {
     "mobilenetv1": [(1, 1), (1, 1), (1, 1), (1, 2), (2, 4)],
     "mobilenetv2": [(1, 1), (1, 1), (1, 1), (1, 2), (2, 2), (2, 4), (4, 4)],
     "mobilenetv3-large": [(1, 1), (1, 1), (1, 1), (1, 2), (2, 2), (2, 4)],
+    "efficientnet-lite0": [(1, 1), (1, 1), (1, 1), (1, 2), (2, 2), (2, 4), (4, 4)],
 }
 FULL = {
     "mobilenetv1": [(1, 1), (1, 1), (1, 1), (2, 2), (4, 4)],
     "mobilenetv2": [(d, d) for d in (1, 1, 1, 2, 2, 4, 4)],
     "mobilenetv3-large": [(1, 1), (1, 1), (1, 1), (2, 2), (2, 2), (4, 4)],
+    "efficientnet-lite0": [(d, d) for d in (1, 1, 1, 2, 2, 4, 4)],
 }
 
 # mmsegmentation lists these dilations for its MobileNetV2, but gives them to the first block of a stage alone.
@@ -178,6 +220,8 @@ def test_dilations_at_output_stride_8(name: str, convention: str, table: dict[st
         ("mobilenetv2", {}, (24, 32, 96, 320), 1_811_712, None),
         ("mobilenetv2", {"last_conv": True}, (24, 32, 96, 1280), 2_223_872, 35.40),
         ("mobilenetv3-large", {}, (24, 40, 112, 960), 2_971_952, 31.40),
+        # timm's 4,652,008 less the last convolution, its norm and the classifier of 1,000 classes
+        ("efficientnet-lite0", {}, (24, 40, 112, 320), 4_652_008 - 320 * 1280 - 2 * 1280 - 1281 * 1000, None),
     ],
 )
 def test_parameters(
@@ -222,5 +266,5 @@ def test_every_parameter_receives_a_gradient_and_options_reach_every_norm(name: 
 
 def test_labels() -> None:
     labels = [options_of("backbone", name)().label() for name in NAMES]  # type: ignore[attr-defined]
-    assert labels == ["MobileNetV1", "MobileNetV2", "MobileNetV3-Large"]
+    assert labels == ["MobileNetV1", "MobileNetV2", "MobileNetV3-Large", "EfficientNet-Lite0"]
     assert options_of("backbone", "mobilenetv2")(width=0.35).label() == "MobileNetV2-0.35"  # type: ignore[attr-defined]

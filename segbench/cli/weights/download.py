@@ -1,9 +1,10 @@
-"""``segbench weights download``: download published weights and verify them."""
+"""``segbench weights download``: download published weights, or take files that were brought, and verify them."""
 
 import contextlib
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +25,10 @@ def command(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME...", help="Checkpoints or weights of backbones.")
     ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Take this file, of one backbone, instead of downloading it."),
+    ] = None,
     quiet: common.Quiet = False,
 ) -> None:
     """Download published weights; files that are here already are verified.
@@ -32,12 +37,16 @@ def command(
     Examples:
       segbench weights download mmseg-pspnet-r101-cityscapes-80k
       segbench weights download hf-segformer-b0-ade20k-512 timm/hrnet_w48.ms_in1k
+      segbench weights download timm/hrnet_w48.ms_in1k --from model.safetensors
     """
     from segbench.checkpoints.published import PublishedCheckpoint
 
     if not names:
         raise UsageFault("Name the weights to download.", next="segbench weights list")
     wanted = [described.find(name) for name in dict.fromkeys(names)]
+    if source is not None:
+        _brought(wanted, source)
+        return
     faults: list[str] = []
     failed: list[str] = []
     for each in wanted:
@@ -84,6 +93,27 @@ def _backbone(listed: "ListedWeights", *, quiet: bool) -> None:
     with _hub_bars(name, quiet=quiet or local_weights(listed.published) is not None):
         path = fetch_weights(listed.published)
     say(" ok  ", f"{name}: {common.memory(path.stat().st_size)} in {path}")
+
+
+def _brought(wanted: "list[PublishedCheckpoint | ListedWeights]", source: Path) -> None:
+    """Keep a user's file as if it had been downloaded.
+
+    Raises:
+        UsageFault: it is not for one backbone.
+        MissingFault, InvalidFault: there is no such file, or it is not the published one.
+    """
+    from segbench.checkpoints.backbone_weights import take_weights
+    from segbench.checkpoints.published import PublishedCheckpoint
+
+    (first, *others) = wanted
+    if others or isinstance(first, PublishedCheckpoint):
+        fault = "--from is the file of one backbone."
+        if not others:
+            raise UsageFault(fault, next=f"segbench eval --checkpoint {source}, which takes a checkpoint where it lies")
+        raise UsageFault(fault, next="segbench weights download --help")
+    path = take_weights(first, source)
+    say(" ok  ", f"{first.published.name}: {common.memory(path.stat().st_size)}, copied to {path}")
+    typer.echo("Next: segbench list")
 
 
 @contextlib.contextmanager

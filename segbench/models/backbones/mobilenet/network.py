@@ -1,8 +1,8 @@
-"""timm's MobileNets without classifier, as backbones with four layers.
+"""timm's MobileNets and EfficientNet-Lite0 without classifier, as backbones with four layers.
 
 Channels of the layers, times ``width``: 128, 256, 512, 1024 of V1, after ReLU6; 24, 32, 96, 320 of V2, all linear
 bottlenecks, the last 1280 with ``last_conv``; 24, 40, 112, 960 of V3-Large, the last after a 1x1 convolution with
-hard-swish.
+hard-swish; 24, 40, 112, 320 of EfficientNet-Lite0, all linear bottlenecks.
 """
 
 import math
@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 from timm.layers import BatchNormAct2d
-from timm.models.efficientnet import _gen_mobilenet_v1, _gen_mobilenet_v2
+from timm.models.efficientnet import _gen_efficientnet_lite, _gen_mobilenet_v1, _gen_mobilenet_v2
 from timm.models.mobilenetv3 import _gen_mobilenet_v3
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segbench.models.segmentor import Backbone
 
-from .options import MobileNetOptions, MobileNetV1, MobileNetV2
+from .options import EfficientNetLite0, MobileNetOptions, MobileNetV1, MobileNetV2
 
 _LAST = 1280  # channels before V2's classifier
 _LEVELS = 4  # the coarsest; the finest of the five, at stride 2, is not returned
@@ -33,9 +33,12 @@ class MobileNet(Backbone):
         generate: timm's builder of the family; its registered networks have no option for the width.
         name: timm's name of the network. Its modules keep their names, so that published weights load.
         options: of the network.
+        pad_type: timm's name of the padding of strided convolutions; empty for as many zeros on every side.
     """
 
-    def __init__(self, generate: Callable[..., Any], name: str, *, options: MobileNetOptions) -> None:
+    def __init__(
+        self, generate: Callable[..., Any], name: str, *, options: MobileNetOptions, pad_type: str = ""
+    ) -> None:
         super().__init__()
         network = generate(
             name,
@@ -44,6 +47,7 @@ class MobileNet(Backbone):
             output_stride=options.output_stride,
             bn_eps=options.bn_eps,
             bn_momentum=options.bn_momentum,
+            pad_type=pad_type,
         )
         self.conv_stem, self.bn1 = network.conv_stem, network.bn1
         self.act1: nn.Module = getattr(network, "act1", nn.Identity())  # inside bn1 in the first two networks
@@ -94,6 +98,8 @@ def build(options: MobileNetOptions, *, align_corners: bool) -> Backbone:
     if isinstance(options, MobileNetV2):
         form = LastConv if options.last_conv else MobileNet
         return form(_gen_mobilenet_v2, "mobilenetv2_100", options=options)
+    if isinstance(options, EfficientNetLite0):
+        return MobileNet(_gen_efficientnet_lite, "tf_efficientnet_lite0", options=options, pad_type="same")
     return MobileNet(_gen_mobilenet_v3, "mobilenetv3_large_100", options=options)
 
 

@@ -1,6 +1,6 @@
-"""Options of the three MobileNets.
+"""Options of the MobileNets and of EfficientNet-Lite0.
 
-The defaults of V1 and V3 are timm's, which trained the ImageNet weights; those of V2 are the paper's, without its last
+The defaults of V1, V3 and EfficientNet-Lite0 are timm's, which trained the ImageNet weights; those of V2 are the paper's, without its last
 convolution.
 
 - V1: an old state of ContrastiveSeg's release has ``bn_eps: 1e-3, padding: right-bottom``, unlike those weights.
@@ -16,7 +16,7 @@ from segbench.core.spec import setting
 
 
 class MobileNetOptions(BaseOptions):
-    """Options of all MobileNets.
+    """Options of all these networks.
 
     Attributes:
         title: the network's name.
@@ -37,6 +37,19 @@ class MobileNetOptions(BaseOptions):
     def label(self) -> str:
         """Return the network's name, with its width if that is not 1."""
         return self.title if self.width == 1 else f"{self.title}-{self.width:g}"
+
+
+class EfficientNetLite0(MobileNetOptions):
+    """EfficientNet-Lite0: the B0 of Tan and Le (2019, arXiv 1905.11946, table 1) without squeeze-and-excitation, ReLU6.
+
+    Strided convolutions pad as TensorFlow's: even sizes get one zero more at the right and the bottom.
+    """
+
+    title = "EfficientNet-Lite0"
+    SMALL = {"width": 0.35}
+    SMOKE = {"width": 0.25}
+
+    bn_eps: float = setting(1e-3, gt=0)
 
 
 class MobileNetV1(MobileNetOptions):
