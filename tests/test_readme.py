@@ -28,7 +28,8 @@ def test_counts_are_those_of_the_recipes() -> None:
     assert f"{tables} tables of the supplements" in text
     assert f"{pairs} row x data set pairs with figures, {figures} printed figures" in text
     tables, pairs, figures = counted(additional=True)
-    assert tables == 1 and "One table more, contextrast-main-table1, is the main paper's" in text
+    assert tables == 2 and "Two tables more: contextrast-main-table1 is the main paper's" in text
+    assert "segbench-camvid-mobile is no publication's" in text
     assert f"{pairs} pairs, {figures} figures" in text
 
 

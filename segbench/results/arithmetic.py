@@ -66,7 +66,8 @@ def _verdict(entry: FigureVerdict) -> str:
 
 
 def _gain(gain: Gain) -> Iterator[str]:
-    yield f"{gain.name} over {gain.over_title}: printed gain {gain.printed:+g}, here {gain.measured:+.4f}"
+    printed = "no printed gain" if gain.printed is None else f"printed gain {gain.printed:+g}"
+    yield f"{gain.name} over {gain.over_title}: {printed}, here {gain.measured:+.4f}"
     if gain.error is None or gain.half_width is None:
         yield f"answer      {gain.word}: no spread over seeds is known"
         return
@@ -76,9 +77,11 @@ def _gain(gain: Gain) -> Iterator[str]:
     narrow_level, wide_level = levels(gain.looks)
     t = t_quantile(gain.df, (1 + wide_level) / 2)
     yield f"95 %        {gain.measured:+.4f} -/+ {t:.3f} * {gain.error:.4f} = {low:+.4f} to {high:+.4f}"
-    narrow = t_quantile(gain.df, (1 + narrow_level) / 2) * gain.error
-    half = abs(gain.printed) / 2
-    yield f"90 %        {gain.measured:+.4f} -/+ {narrow:.4f}, against half the printed gain, -{half:g} to +{half:g}"
+    if gain.printed is not None:
+        narrow = t_quantile(gain.df, (1 + narrow_level) / 2) * gain.error
+        half = abs(gain.printed) / 2
+        against = f"half the printed gain, -{half:g} to +{half:g}"
+        yield f"90 %        {gain.measured:+.4f} -/+ {narrow:.4f}, against {against}"
     yield f"answer      {gain.word}"
 
 

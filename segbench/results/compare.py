@@ -78,18 +78,18 @@ def _compare(
     ]
     every = {key: _row(table, *key, own) for key, own in variants.rows.items()}
     rows = [row for (_, dataset), row in every.items() if dataset in datasets]
-    return TableReport(
+    report = TableReport(
         table=table.name,
         title=table.file.title,
         source=table.file.source,
         version=table.file.version,
         entries=tuple(entries),
         rows=tuple(rows),
-        gains=tuple(measure_gains(entries, rows, pools)),
         claims=tuple(judge_claim(claim, table, lambda *key: every[key], pools) for claim in claims),
         sentences=tuple(table.file.claims),
         contradictions=tuple(contradiction.says for contradiction in table.file.contradictions),
     )
+    return replace(report, gains=tuple(measure_gains(report, pools)))
 
 
 def _shown(table: Table, datasets: Collection[str] | None) -> set[str]:

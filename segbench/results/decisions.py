@@ -56,23 +56,26 @@ def number_verdict(
     return "consistent" if abs(difference) <= half_width(sides, rounding, level=wide) else "differs"
 
 
-def gain_verdict(gain: float, error: float, df: float, *, printed: float, looks: int = 1) -> GainVerdict:
-    """Say whether a claimed gain exists here, from our own rows alone.
+def gain_verdict(gain: float, error: float, df: float, *, printed: float | None, looks: int = 1) -> GainVerdict:
+    """Say whether a gain exists here, from our own rows alone.
 
     Args:
         gain: mean of the row less mean of the row it improves on.
         error: its standard error.
         df: degrees of freedom behind the error.
-        printed: the printed gain, not 0; below 0 where less is better.
+        printed: the printed gain, not 0; below 0 where less is better. None if none is printed: more is better, and
+            nothing says how small a gain would be none.
         looks: times that seeds were planned, see `levels`.
     """
-    ahead = math.copysign(1.0, printed) * gain
+    ahead = math.copysign(1.0, printed or 1.0) * gain
     narrow_level, wide_level = levels(looks)
     half = t_quantile(df, (1 + wide_level) / 2) * error
     if ahead - half > 0:
         return "gain holds"
     if ahead + half < 0:
         return "gain reversed"
+    if printed is None:
+        return "gain unclear"
     narrow = t_quantile(df, (1 + narrow_level) / 2) * error
     return "no such gain" if abs(gain) + narrow <= abs(printed) / 2 else "gain unclear"
 

@@ -9,7 +9,7 @@ from .decisions import GainVerdict, gain_verdict, levels, seeds_for_gain
 from .pools import Pools
 from .statistics import LEVEL, Side, Spread, correlation, correlation_p, deviation, error_of, t_quantile
 from .variants import values_of
-from .verdicts import FigureVerdict, Gain, RowReport, RowVariant, SectionKey
+from .verdicts import Gain, RowReport, RowVariant, SectionKey, TableReport
 
 _PAIRS = 6  # common seeds from which on a correlation can narrow the interval
 
@@ -55,20 +55,24 @@ def estimate_gain(ours: Mapping[int, float], theirs: Mapping[int, float], sides:
     return GainEstimate(gain, error, df, r, False)
 
 
-def measure_gains(entries: Sequence[FigureVerdict], rows: Sequence[RowReport], pools: Pools) -> Iterator[Gain]:
+def measure_gains(report: TableReport, pools: Pools) -> Iterator[Gain]:
     """Yield the gains of a table's rows over rows that were run alike, section by section, in the order printed.
+
+    Rows of which nothing is printed come last, by their mIoU.
 
     Of a row the variant that is shown counts; variants that differ from it in readings alone are listed too. Two rows
     were run alike at the same budget, on the same data, with the same settings, and with the same option of every
     reading that both rows have; without such a run there is no gain.
     """
     sections: dict[SectionKey, dict[str, Figure]] = {}
-    for entry in entries:
+    for entry in report.entries:
         figure = entry.figure
         if not figure.is_relative and figure.headline and figure.kind in ("trained", "feature"):
             sections.setdefault((figure.dataset, figure.split, figure.base_metric), {})[figure.row] = figure
+    for section, unprinted in report.unprinted().items():
+        sections[section] = {row.row: _nothing_printed(report.table, row.row, section) for row in unprinted}
     for section, figures in sections.items():
-        own = {row.row: row for row in rows if row.dataset == section[0] and row.row in figures}
+        own = {row.row: row for row in report.rows if row.dataset == section[0] and row.row in figures}
         for name, row in own.items():
             over = own.get(row.over or "")
             for variant in _like_the_shown(row) if over is not None else ():
@@ -110,10 +114,12 @@ def _gain(
     pools: Pools,
 ) -> Gain:
     ours, theirs = values_of(variant, figures[0]), values_of(base, figures[1])
-    printed = round(figures[0].value - figures[1].value, max(figure.decimals for figure in figures))
+    printed = None
+    if all(figure.printed for figure in figures):
+        printed = round(figures[0].value - figures[1].value, max(figure.decimals for figure in figures))
     found, known, half, looks = measured_gain(variant, base, figures, pools)
     answer: GainVerdict = "gain unclear"
-    if found.error is not None and printed:
+    if found.error is not None and printed != 0:
         answer = gain_verdict(found.gain, found.error, found.df, printed=printed, looks=looks)
     fewest = min(len(ours), len(theirs))
     short = any(len(values) < len(each.planned) for values, each in zip((ours, theirs), (variant, base), strict=True))
@@ -131,6 +137,11 @@ def _gain(
         paired=found.paired,
         seeds_needed=seeds_for_gain(known, printed=printed) if len(known) == 2 and printed else None,
     )  # fmt: skip
+
+
+def _nothing_printed(table: str, row: str, section: SectionKey) -> Figure:
+    """Return the figure of a row without a printed value; its name, data set and metric alone can be asked for."""
+    return Figure(table, row, *section, printed="")
 
 
 def _like_the_shown(row: RowReport) -> Iterator[RowVariant]:

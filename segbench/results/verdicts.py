@@ -199,6 +199,13 @@ class RowReport:
         """Readings of the variant shown; without one, those of the row as published."""
         return (self.shown.resolved if self.shown else self.plain).readings
 
+    @property
+    def scored(self) -> SectionKey | None:
+        """Data set and split of the variant shown, and the mIoU; None if it has none."""
+        if self.shown is None or not any(record.figures.get("miou") is not None for record in self.shown.records):
+            return None
+        return self.dataset, self.shown.records[0].split, "miou"
+
 
 ClaimWord = Literal["holds", "fails", "unclear", "contradicted by its own table", "not run"]
 
@@ -222,14 +229,14 @@ class ClaimVerdict:
 
 @dataclass(frozen=True)
 class Gain:
-    """Gain of a row over the row that it improves on, by the printed figures and as measured here.
+    """Gain of a row over the row that it improves on, by the printed figures, if there are any, and as measured here.
 
     Attributes:
         section: data set, split and metric.
         row, over: names of the two rows.
         title: title of the row; ``over_title`` is that of the other.
         readings: readings of the row other than the default ones.
-        printed: difference of the printed figures, in their digits.
+        printed: difference of the printed figures, in their digits; None if nothing is printed of the rows.
         measured: difference of the means over seeds, as it is shown (two decimals).
         seeds: the fewer of both rows' seeds.
         counts: whether it is the gain of the variant shown. A row that was run under other readings as well still
@@ -249,7 +256,7 @@ class Gain:
     title: str
     over_title: str
     readings: dict[str, str]
-    printed: float
+    printed: float | None
     measured: float
     seeds: int
     counts: bool
@@ -307,6 +314,15 @@ class TableReport:
         for entry in self.entries:
             figure = entry.figure
             found.setdefault((figure.dataset, figure.split, figure.base_metric), []).append(entry)
+        return found
+
+    def unprinted(self) -> dict[SectionKey, list[RowReport]]:
+        """Group the rows that were run although nothing is printed for them, by data set, split and metric."""
+        judged = {(entry.figure.row, entry.figure.dataset) for entry in self.entries}
+        found: dict[SectionKey, list[RowReport]] = {}
+        for row in self.rows:
+            if (section := row.scored) is not None and (row.row, row.dataset) not in judged:
+                found.setdefault(section, []).append(row)
         return found
 
     def row(self, row: str, dataset: str) -> RowReport:

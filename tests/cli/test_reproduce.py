@@ -182,7 +182,8 @@ def test_a_row_of_settings_shows_what_it_scored(tmp_path: Path) -> None:
     done = segbench(*tiny("contextrast-table1/camvid-hrnet", out=tmp_path))
     assert done.code == 0
     (record,) = Store(tmp_path).records()
-    assert f"no figure printed: mIoU {record.figures['miou']:.2f} (1 seed, budget smoke" in done.out
+    assert "mIoU (%), nothing printed" in done.out
+    assert f"{record.figures['miou']:.2f}  1 seed, budget smoke" in done.out
 
 
 def test_rows_on_other_data(tmp_path: Path, camvid: Path) -> None:

@@ -68,11 +68,17 @@ def expected(resolved: Resolved) -> list[str]:
                 trained.append((path, was.get(path), now.get(path)))
         # Without a teacher its options mean nothing.
         alone = theirs.method.name == "fusion-contrast" and "teacher_stage" not in theirs.method.options
+        # A contrast without a memory has no size of one.
+        sizeless = theirs.method.options.get("keys") == "batch"
+        nothing = (*(("method.teacher",) if alone else ()), *(MEMORY if sizeless else ()))
         own = differences(dump(theirs), dump(ours))
-        found += [stage + path for path in own if not (alone and path.startswith("method.teacher"))]
+        found += [stage + path for path in own if not path.startswith(nothing)]
     was, now = (leaves(each.evaluation.model_dump()) for each in (resolved.published, resolved.ran))
     repeated = [path for path in differences(was, now) if (path, was.get(path), now.get(path)) in trained]
     return found + [f"evaluation.{path}" for path in differences(was, now) if path not in repeated]
+
+
+MEMORY = ("method.regions_per_", "method.pixels_per_")
 
 
 def settings(**given: str) -> tuple[tuple[str, Any], ...]:

@@ -216,3 +216,28 @@ def test_default_readings_come_first_on_other_data_too(lab):
     assert "made-one · camvid test, measured on cityscapes val · mIoU (%)" in text
     lab.run(T, "up", [30.0], request=SMALL)
     assert str(compare_table(lab.catalog, T, lab.store).row("up", "camvid").shown) == "budget small"
+
+
+BARE = """
+rows:
+  base: {title: Base}
+  up: {title: Up, over: base, method: {alpha: 0.5}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("mean", "word"), [(30.23, "gain holds"), (30.22, "gain unclear"), (30.0, "gain unclear"), (29.77, "gain reversed")]
+)
+def test_a_gain_of_rows_that_nothing_is_printed_for(lab, mean, word):
+    """As above, but nothing says how small a gain would be none."""
+    lab = lab(made_one=BARE)
+    lab.run(T, "base", 30 + TIGHT, request=SMALL)
+    lab.run(T, "up", mean + OTHER, request=SMALL)
+    report = compare_table(lab.catalog, T, lab.store)
+    (gain,) = report.gains
+    assert (gain.row, gain.printed, gain.answer, gain.measured) == ("up", None, word, pytest.approx(mean - 30))
+    text = render([report], "markdown")
+    (section,) = [line for line in text.splitlines() if line.endswith("nothing printed")]
+    assert "mIoU (%)" in section
+    assert "| Base | 30.00 ± 0.10 | 3 seeds, budget small |" in text
+    assert f"| Up over Base | - | {mean - 30:+.2f} |".replace("+0.00", "0.00") in text

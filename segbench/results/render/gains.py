@@ -28,12 +28,12 @@ def blocks(report: TableReport, section: SectionKey) -> tuple[Block, ...]:
     found = of_section(report, section)
     if not found:
         return ()
-    decimals = {entry.figure.row: entry.figure.decimals for entry in report.sections()[section]}
+    decimals = {entry.figure.row: entry.figure.decimals for entry in report.sections().get(section, ())}
     where = {str(row.shown) for row in report.rows if row.shown and row.row in {gain.row for gain in found}}
     shown = f" ({where.pop()})" if len(where) == 1 else ""
     unknown = " No spread over seeds yet: 3 seeds give one." if all(gain.half_width is None for gain in found) else ""
     head = paragraph(f"Does the gain exist here? By our own rows alone{shown}.{unknown}")
-    return head, Table(COLUMNS, tuple(_row(gain, decimals[gain.row]) for gain in found))
+    return head, Table(COLUMNS, tuple(_row(gain, decimals.get(gain.row, 2)) for gain in found))
 
 
 def counted(gains: Sequence[Gain]) -> str:

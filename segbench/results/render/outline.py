@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from segbench.results.verdicts import FigureVerdict, SectionKey, TableReport
 
-from . import cells, claims, closing, gains, labelled, remarks
+from . import cells, claims, closing, gains, labelled, remarks, unprinted
 from .blocks import Block, Cell, Column, Document, Item, Listing, Next, Section, Summary, Table, listing, paragraph
 from .classes import class_sections
 
@@ -34,6 +34,7 @@ def _blocks(report: TableReport, *, per_class: bool) -> Iterator[Block]:
     shown = {key: entries for key, entries in sections.items() if key[2] != "iou"}
     for key, entries in shown.items():
         yield _section(report, key, entries, counted=len(sections) > 1)
+    yield from unprinted.sections(report)
     if report.claims:
         yield claims.section(f"{report.table} · claims of the publication", report.claims)
     for text in report.sentences:
@@ -44,7 +45,6 @@ def _blocks(report: TableReport, *, per_class: bool) -> Iterator[Block]:
     for text in report.contradictions:
         if text not in marked:
             yield paragraph(f"Contradiction in the publication: {' '.join(text.split())}")
-    yield from listing(remarks.unprinted(report), detail=False)
     yield paragraph(closing.attempts(report))
     yield from listing(closing.other_variants(report))
     yield from listing(list(labelled.lines(report)), detail=False)

@@ -6,7 +6,7 @@ from segbench.metrics.rules import COST_RULES
 from segbench.results.flat import class_rows
 from segbench.results.verdicts import FigureVerdict, TableReport
 
-from .cells import DAGGER, many, mean_of, number
+from .cells import DAGGER, mean_of, number
 
 
 def floor(entries: Sequence[FigureVerdict]) -> list[str]:
@@ -108,21 +108,4 @@ def classes(report: TableReport, entries: Sequence[FigureVerdict], *, limit: int
             named = [f"{row['class'].replace('_', ' ')} {row['difference']:+.1f}" for row in rows[:limit]]
             if named:
                 lines.append(f"Classes that make the difference ({entry.title}): {', '.join(named)}")
-    return lines
-
-
-def unprinted(report: TableReport) -> list[str]:
-    """Return the scores of rows that were run although no figure is printed for them."""
-    judged = {(entry.figure.row, entry.figure.dataset) for entry in report.entries}
-    lines = []
-    for row in report.rows:
-        if row.shown is None or (row.row, row.dataset) in judged:
-            continue
-        scores = [score for record in row.shown.records if (score := record.figures.get("miou")) is not None]
-        if scores:
-            mean, first = sum(scores) / len(scores), row.shown.records[0]
-            lines.append(
-                f"{row.title} on {first.dataset} {first.split}, no figure printed: mIoU {mean:.2f}"
-                f" ({many(len(scores), 'seed')}, {row.shown.label})"
-            )
     return lines

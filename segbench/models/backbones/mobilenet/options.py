@@ -1,7 +1,7 @@
 """Options of the MobileNets and of EfficientNet-Lite0.
 
-The defaults of V1, V3 and EfficientNet-Lite0 are timm's, which trained the ImageNet weights; those of V2 are the paper's, without its last
-convolution.
+The defaults of V1, V3 and EfficientNet-Lite0 are timm's, which trained or converted the ImageNet weights; those of V2
+are the paper's, without its last convolution.
 
 - V1: an old state of ContrastiveSeg's release has ``bn_eps: 1e-3, padding: right-bottom``, unlike those weights.
 - V2: mmsegmentation's DeepLabV3 takes 320 channels at ``output_stride: 8, dilation: first``; the release of
