@@ -54,7 +54,7 @@ def test_the_overview_counts_what_the_rows_say() -> None:
     tables = len({row["table"] for row in rows if not row["additional"]})
     assert f"{tables} tables, 107 row x data set pairs with figures, 697 printed figures." in text
     assert {row["table"] for row in rows if row["additional"]} == {"contextrast-main-table1", "segbench-camvid-mobile"}
-    assert "1 table, 45 row x data set pairs with figures, 45 printed figures." in text
+    assert "2 tables, 45 row x data set pairs with figures, 45 printed figures." in text
     for table in {row["table"] for row in rows}:
         assert len(re.findall(rf"\b{table}\b +\d+", text)) == 1
     assert text.splitlines()[-1].startswith("Next: segbench ")

@@ -69,7 +69,7 @@ def expected(resolved: Resolved) -> list[str]:
         # Without a teacher its options mean nothing.
         alone = theirs.method.name == "fusion-contrast" and "teacher_stage" not in theirs.method.options
         # A contrast without a memory has no size of one.
-        sizeless = theirs.method.options.get("keys") == "batch"
+        sizeless = theirs.method.options.get("keys", "batch") == "batch"
         nothing = (*(("method.teacher",) if alone else ()), *(MEMORY if sizeless else ()))
         own = differences(dump(theirs), dump(ours))
         found += [stage + path for path in own if not path.startswith(nothing)]
