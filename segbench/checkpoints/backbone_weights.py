@@ -166,7 +166,7 @@ def fetch_weights(published: PublishedWeights) -> Path:
         raise MissingFault(
             f"The weights {published.name} are not in the cache {folder if published.urls else constants.HF_HUB_CACHE} "
             f"and {switch} is set; on a connected machine run `segbench weights download {published.name}` and copy "
-            "that cache here.",
+            "that cache here, or bring the file alone and add --from FILE here.",
             next=again,
         )
     if not published.urls:

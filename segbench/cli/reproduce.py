@@ -28,6 +28,10 @@ def command(
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The first seed.")] = 0,
     reading: common.Readings = None,
     setting: common.Settings = None,
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", metavar="released", help="Score weights that were released; nothing is trained."),
+    ] = None,
     recipe: common.Recipe = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; run a full budget on a CPU too.")] = False,
@@ -70,6 +74,26 @@ def command(
     """
     catalog = common.open_catalog(recipe)
     table, row = common.split_target(target)
+    readings = common.pairs(reading, "--reading", command="reproduce")
+    if weights is not None:
+        from .rescore import RELEASED, refuse, rescore_table
+
+        if weights != RELEASED:
+            fault = f"--weights takes {RELEASED}, got {weights!r}; initial weights are --set weights.backbone=NAME."
+            raise UsageFault(fault, next="segbench reproduce --help")
+        refuse(
+            {
+                "--on": on is not None, "--budget": budget != "full", "--seeds": seeds != 1, "--seed": seed != 0,
+                "--set": bool(setting), "--compile": compile is not None, "--deterministic": deterministic,
+                "--micro-batch": micro_batch is not None, "--checkpoint-activations": checkpoint_activations,
+                "--keep-checkpoints": keep_checkpoints, "--jobs": jobs != 1,
+            }
+        )  # fmt: skip
+        rescore_table(
+            catalog, table, row, dataset=dataset, readings=readings, dry_run=dry_run, strict=strict, device=device,
+            precision=precision, no_cache=no_cache, data_root=data_root, out=out, quiet=quiet, json=json,
+        )  # fmt: skip
+        return
 
     from segbench.recipe.resolve import Request
     from segbench.reproduce.target import require_target
@@ -77,7 +101,6 @@ def command(
     require_target(catalog, table, row, dataset, on=on, budget=budget)
 
     cut = (("schedule.micro_batch", micro_batch),) if micro_batch is not None else ()
-    readings = common.pairs(reading, "--reading", command="reproduce")
     request = Request(budget, seed, readings, (*common.settings(setting, command="reproduce"), *cut), on)
 
     from segbench.engine.runtime import choose_runtime

@@ -10,11 +10,12 @@ from segbench.core.errors import InvalidFault, SegbenchError
 from segbench.core.typed_yaml import parse
 
 from .claims import ClaimsFile
-from .crosscheck import cross_check, cross_check_claims, cross_check_paper
-from .discover import CLAIMS, SHARED, personal_files, personal_folders
+from .crosscheck import cross_check, cross_check_claims, cross_check_paper, cross_check_released
+from .discover import CLAIMS, RELEASED, SHARED, personal_files, personal_folders
+from .released import ReleasedFile
 from .resolve import resolve
 from .schema import BudgetsFile, ReadingsFile, SpreadFile, TableFile
-from .tables import BrokenFile, Catalog, Paper, Table
+from .tables import Beside, BrokenFile, Catalog, Paper, Table
 
 __all__ = ["Catalog", "Paper", "Table", "add_file", "default_catalog", "load_catalog", "recipes_root", "user_catalog"]
 
@@ -60,7 +61,7 @@ def load_catalog(root: Path, *, personal: Sequence[Path] = ()) -> Catalog:
     """
     catalog, faults = Catalog(root), []
     for path in sorted(root.glob("*/*.yaml")):
-        read = {SHARED: _add_shared, CLAIMS: _add_claims}.get(path.name, _add_table)
+        read = {SHARED: _add_shared, CLAIMS: _add_claims, RELEASED: _add_released}.get(path.name, _add_table)
         faults += [f"{path.parent.name}/{fault}" for fault in read(catalog, path, path.parent.name)]
     if (root / "budgets.yaml").exists():
         document = strict_yaml.load(root / "budgets.yaml")
@@ -77,6 +78,8 @@ def load_catalog(root: Path, *, personal: Sequence[Path] = ()) -> Catalog:
         faults += [f"{table.paper}/{fault}" for fault in cross_check(catalog, table, complete=complete)]
     for name in catalog.claims if complete else ():
         faults += [f"{name}/{fault}" for fault in cross_check_claims(catalog, name)]
+    for name in catalog.released if complete else ():
+        faults += [f"{name}/{fault}" for fault in cross_check_released(catalog, name)]
     for paper in catalog.papers.values() if complete else ():
         faults += [f"{paper.name}/{fault}" for fault in cross_check_paper(catalog, paper)]
     if faults:
@@ -127,7 +130,16 @@ def _add_claims(catalog: Catalog, path: Path, paper: str) -> list[str]:
     document = strict_yaml.load(path)
     parsed, faults = parse(document, ClaimsFile, what="a file of claims")
     if parsed is not None:
-        catalog.claims[paper], catalog.claim_documents[paper] = parsed.claims, document
+        catalog.claims[paper] = Beside(parsed, document)
+    return faults
+
+
+def _add_released(catalog: Catalog, path: Path, paper: str) -> list[str]:
+    """Add the released weights of a paper and return their faults."""
+    document = strict_yaml.load(path)
+    parsed, faults = parse(document, ReleasedFile, what="a file of released weights")
+    if parsed is not None:
+        catalog.released[paper] = Beside(parsed, document)
     return faults
 
 
@@ -153,8 +165,9 @@ def _add_folder(catalog: Catalog, folder: Path) -> None:
     for place, shared, tables in personal_files(folder):
         paper = OWN if place == folder and shared is None else _paper_of(catalog, place.name)
         faults = _add_shared(catalog, shared, paper) if shared else []
-        if (place / CLAIMS).is_file() and (said := _add_claims(catalog, place / CLAIMS, paper)):
-            catalog.broken.append(BrokenFile(place / CLAIMS, tuple(f"{place}/{fault}" for fault in said)))
+        for path, add in ((place / CLAIMS, _add_claims), (place / RELEASED, _add_released)):
+            if path.is_file() and (said := add(catalog, path, paper)):
+                catalog.broken.append(BrokenFile(path, tuple(f"{place}/{fault}" for fault in said)))
         if shared and faults:
             catalog.broken.append(BrokenFile(shared, tuple(f"{place}/{fault}" for fault in faults)))
         for path in tables:

@@ -48,7 +48,7 @@ def cross_check_paper(catalog: Catalog, paper: Paper) -> list[str]:
 def cross_check_claims(catalog: Catalog, paper: str) -> list[str]:
     """Return the faults of the claims of a paper: tables and rows that do not exist, and unknown calculations."""
     found: list[tuple[Location, str]] = []
-    for number, claim in enumerate(catalog.claims[paper]):
+    for number, claim in enumerate(catalog.claims[paper].file.claims):
         place = ("claims", str(number))
         if claim.table is None:
             continue
@@ -63,7 +63,23 @@ def cross_check_claims(catalog: Catalog, paper: str) -> list[str]:
                 continue
             missing = {where.split(".")[0] for where in claim.at} - set(table.datasets(name))
             found += [(place, f"row {name!r} has no figures on {dataset!r}") for dataset in sorted(missing)]
-    return [_line(catalog.claim_documents[paper], *each) for each in found]
+    return [_line(catalog.claims[paper].document, *each) for each in found]
+
+
+def cross_check_released(catalog: Catalog, paper: str) -> list[str]:
+    """Return the faults of the released weights of a paper: rows that do not exist, or not on that data set."""
+    found: list[tuple[Location, str]] = []
+    for number, weights in enumerate(catalog.released[paper].file.weights):
+        place, table = ("weights", str(number)), catalog.tables.get(weights.table)
+        if table is None:
+            found.append(((*place, "row"), f"no table {weights.table!r}{_close(weights.table, catalog.tables)}"))
+        elif weights.name not in table.file.rows:
+            close = _close(weights.name, table.file.rows)
+            found.append(((*place, "row"), f"no row {weights.name!r} in {table.name}{close}"))
+        elif weights.dataset not in table.datasets(weights.name):
+            text = f"row {weights.name!r} has no figures on {weights.dataset!r}"
+            found.append(((*place, "dataset"), text))
+    return [_line(catalog.released[paper].document, *each) for each in found]
 
 
 def _line(document: Document, location: Location, text: str) -> str:

@@ -10,7 +10,9 @@ from platformdirs import user_config_path
 ENVIRONMENT = "SEGBENCH_RECIPES"
 SHARED = "readings.yaml"  # what the tables of a paper share
 CLAIMS = "claims.yaml"  # sentences of a paper that can be checked
+RELEASED = "released.yaml"  # weights that its authors released
 
+_BESIDE = (SHARED, CLAIMS, RELEASED)
 _MARK = re.compile(r"^(schema|table|paper):", flags=re.MULTILINE)
 
 
@@ -42,7 +44,11 @@ def personal_files(folder: Path) -> Iterator[tuple[Path, Path | None, list[Path]
             by_folder.setdefault(path.parent, []).append(path)
     for place, paths in by_folder.items():
         shared = [path for path in paths if path.name == SHARED]
-        yield place, shared[0] if shared else None, [path for path in paths if path.name not in (SHARED, CLAIMS)]
+        yield (
+            place,
+            shared[0] if shared else None,
+            [path for path in paths if path.name not in (SHARED, CLAIMS, RELEASED)],
+        )
 
 
 def _is_recipe(path: Path) -> bool:

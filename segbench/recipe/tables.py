@@ -4,15 +4,18 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from segbench.core.errors import InvalidFault, UsageFault
 from segbench.core.registry import choices, close_names
 from segbench.core.strict_yaml import Document
 
-from .claims import Claim
+from .claims import ClaimsFile
 from .figures import Figure
+from .released import ReleasedFile, ReleasedWeights
 from .schema import Budget, FigureEntry, MeasuredSpread, Network, Reading, ReadingsFile, RowEntry, TableFile
+
+File = TypeVar("File")
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,14 @@ class Paper:
 
 
 @dataclass(frozen=True)
+class Beside(Generic[File]):
+    """A file of a paper beside its tables, with the document that knows the line of each of its values."""
+
+    file: File
+    document: Document
+
+
+@dataclass(frozen=True)
 class BrokenFile:
     """A personal recipe file that cannot be used.
 
@@ -133,7 +144,7 @@ class Catalog:
         root: folder of the recipes that come with segbench.
         broken: personal files with faults, which are left out.
         spreads: spreads over seeds that were measured, for rows without one.
-        claims: claims of a paper, by its name.
+        claims, released: claims of a paper, and the weights of its authors, by its name.
         resolved: cache of ``resolve``; changing the tables through ``add`` and ``remove`` empties it.
     """
 
@@ -142,8 +153,8 @@ class Catalog:
     papers: dict[str, Paper] = field(default_factory=dict)
     budgets: dict[str, Budget] = field(default_factory=dict)
     spreads: list[MeasuredSpread] = field(default_factory=list)
-    claims: dict[str, list[Claim]] = field(default_factory=dict)
-    claim_documents: dict[str, Document] = field(default_factory=dict)
+    claims: dict[str, Beside[ClaimsFile]] = field(default_factory=dict)
+    released: dict[str, Beside[ReleasedFile]] = field(default_factory=dict)
     budget_document: Document | None = None
     broken: list[BrokenFile] = field(default_factory=list)
     resolved: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -206,3 +217,13 @@ class Catalog:
             paper = self.papers[table.paper]
             found |= {name: (network, paper.document) for name, network in paper.file.networks.items()}
         return found | {name: (network, table.document) for name, network in table.file.networks.items()}
+
+    def released_for(self, table: str, row: str, dataset: str) -> ReleasedWeights | None:
+        """Return the registered weights that stand for a row; None if none do."""
+        beside = self.released.get(self.table(table).paper)
+        return beside.file.of_row(table, row, dataset) if beside is not None else None
+
+    def stands_for(self, checkpoint: str) -> list[ReleasedWeights]:
+        """Return the rows that a registered checkpoint stands for."""
+        every = (each for beside in self.released.values() for each in beside.file.weights)
+        return [each for each in every if each.checkpoint == checkpoint]

@@ -161,8 +161,18 @@ def _rules(task: CheckpointTask, evaluation: Evaluation, model: LoadedModel) -> 
 
 def _keep(job: Job, outcome: Outcome, folders: Folders, evaluation: Evaluation | None = None) -> Record:
     record = record_of(job, outcome)
+    if record.kind == "checkpoint":
+        record = _standing_for(record, folders)
     folders.store.write(record, None if evaluation is None else evaluation.counts())
     return record
+
+
+def _standing_for(record: Record, folders: Folders) -> Record:
+    """Return a record of a checkpoint with the rows that an earlier one of the same evaluation stood for."""
+    earlier = folders.store.find(record.id)
+    rows = [] if earlier is None else list(earlier.provenance.get("stands_for", ()))
+    rows += [row for row in record.provenance.get("stands_for", ()) if row not in rows]
+    return record.model_copy(update={"provenance": {**record.provenance, "stands_for": rows}}) if rows else record
 
 
 def _unforeseen(error: Exception, folder: Path) -> SegbenchError:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from .decisions import levels
+from .rescored import TOLERANCE
 from .statistics import Spread, expected_maximum, t_quantile
-from .verdicts import VERDICTS, FigureVerdict, Gain, TableReport
+from .verdicts import RESCORED, VERDICTS, FigureVerdict, Gain, TableReport
 
 
 def explain(report: TableReport, entry: FigureVerdict) -> list[str]:
@@ -18,6 +19,13 @@ def explain(report: TableReport, entry: FigureVerdict) -> list[str]:
     lines = [f"{report.table}/{figure.row} · {figure.dataset} {figure.split} · {figure.metric}", _printed(entry)]
     lines += list(_number(entry)) if entry.error is not None else []
     lines.append(_verdict(entry))
+    for each in entry.rescored:
+        reason = f" ({each.reason})" if each.reason else ""
+        limit = f"printed to {figure.half_digit:g}, numerical tolerance {TOLERANCE:g}"
+        lines.append(
+            f"re-scored   {each.weights}: {each.value:.4f} - {figure.value:g} = {each.difference:+.4f}, {limit}"
+        )
+        lines.append(f"            {each.word}: {RESCORED[each.word]}{reason}")
     section = (figure.dataset, figure.split, figure.base_metric)
     for gain in report.gains:
         if gain.section == section and gain.row == figure.row:

@@ -11,10 +11,11 @@ from .claims import judge_claim
 from .gains import measure_gains
 from .judge import Judge
 from .pools import Pools
+from .rescored import rescored
 from .snapshot import Snapshot
 from .statistics import holm
 from .store import Store
-from .variants import RowVariants, TableVariants, gather_variants
+from .variants import RowVariants, gather_variants
 from .verdicts import FigureVerdict, RowReport, TableReport
 
 
@@ -56,26 +57,19 @@ def compare_tables(
     snapshot = Snapshot(store)
     pools = Pools(snapshot.trainings(), catalog.spreads)
     return [
-        _compare(
-            gather_variants(catalog, table, snapshot),
-            table,
-            datasets=names,
-            pools=pools,
-            claims=[claim for claim in catalog.claims.get(table.paper, ()) if claim.table == table.name],
-        )
-        for table, names in zip(found, shown, strict=True)
+        _compare(catalog, table, snapshot, pools, datasets=names) for table, names in zip(found, shown, strict=True)
     ]
 
 
-def _compare(
-    variants: TableVariants, table: Table, *, datasets: set[str], pools: Pools, claims: Sequence[Claim]
-) -> TableReport:
+def _compare(catalog: Catalog, table: Table, snapshot: Snapshot, pools: Pools, *, datasets: set[str]) -> TableReport:
+    variants = gather_variants(catalog, table, snapshot)
     judge = Judge(table, variants, pools)
     entries = [
         entry
         for entry in _adjusted([judge.figure(figure) for figure in table.figures()])
         if entry.figure.dataset in datasets
     ]
+    entries = [replace(entry, rescored=rescored(entry.figure, catalog, table, variants, snapshot)) for entry in entries]
     every = {key: _row(table, *key, own) for key, own in variants.rows.items()}
     rows = [row for (_, dataset), row in every.items() if dataset in datasets]
     report = TableReport(
@@ -85,11 +79,31 @@ def _compare(
         version=table.file.version,
         entries=tuple(entries),
         rows=tuple(rows),
-        claims=tuple(judge_claim(claim, table, lambda *key: every[key], pools) for claim in claims),
+        released=_released(catalog, table),
+        claims=tuple(judge_claim(claim, table, lambda *key: every[key], pools) for claim in _claims(catalog, table)),
         sentences=tuple(table.file.claims),
         contradictions=tuple(contradiction.says for contradiction in table.file.contradictions),
     )
     return replace(report, gains=tuple(measure_gains(report, pools)))
+
+
+def _claims(catalog: Catalog, table: Table) -> list[Claim]:
+    beside = catalog.claims.get(table.paper)
+    return [claim for claim in beside.file.claims if claim.table == table.name] if beside is not None else []
+
+
+def _released(catalog: Catalog, table: Table) -> str:
+    """Say which weights were released for the rows of a table; empty if it prints no score."""
+    beside = catalog.released.get(table.paper)
+    if beside is None or not any(figure.kind == "trained" for figure in table.figures()):
+        return ""
+    own = [each for each in beside.file.weights if each.table == table.name]
+    sure = "" if beside.file.confidence == "high" else f" ({beside.file.source})"
+    said = f"Released weights: {beside.file.says.removesuffix('.')}{sure}."
+    if not own:
+        return f"{said} None stands for a row of this table."
+    names = ", ".join(dict.fromkeys(each.name for each in own))
+    return f"{said} To score those that stand for {names}: segbench reproduce {table.name} --weights released"
 
 
 def _shown(table: Table, datasets: Collection[str] | None) -> set[str]:

@@ -13,7 +13,7 @@ ENTRY_FIELDS = (
     "margin", "tolerance", "n_seeds", "seeds", "values", "deviation", "spread", "spread_df", "spread_groups",
     "spread_source", "spread_note", "p", "p_holm", "seed_correlation", "seeds_needed", "planned", "looks", "reason",
     "next", "deviations", "recorded", "confidence", "budget", "readings", "settings", "attempts", "trainings",
-    "contradictions",
+    "contradictions", "rescored", "rescored_verdict",
 )  # fmt: skip
 
 
@@ -60,6 +60,8 @@ def entry_fields(entry: FigureVerdict) -> dict[str, Any]:
         "attempts": entry.attempts,
         "trainings": entry.trainings,
         "contradictions": list(entry.contradictions),
+        "rescored": entry.rescored[0].value if entry.rescored else None,
+        "rescored_verdict": entry.rescored[0].word if entry.rescored else None,
     }
 
 

@@ -89,7 +89,11 @@ def load_report(table: str | None = None, *, store: Store, catalog: Catalog, dat
     names = [table] if table is not None else [] if store.is_empty() else _tables(catalog, dataset)
     reports = compare_tables(catalog, names, store, datasets=[dataset] if dataset is not None else None)
     if table is None:
-        reports = [report for report in reports if any(row.shown for row in report.rows)]
+        reports = [
+            report
+            for report in reports
+            if any(row.shown for row in report.rows) or any(entry.rescored for entry in report.entries)
+        ]
     return Report(tuple(reports))
 
 
@@ -136,13 +140,15 @@ def load_claims(paper: str | None, *, store: Store, catalog: Catalog) -> dict[st
     if paper is not None and paper not in catalog.claims:
         raise UsageFault(f"No claims of {paper!r}. {choices(paper, list(catalog.claims))}.", next="segbench claims")
     names = [paper] if paper is not None else list(catalog.claims)
-    tables = dict.fromkeys(claim.table for name in names for claim in catalog.claims[name] if claim.table is not None)
+    tables = dict.fromkeys(
+        claim.table for name in names for claim in catalog.claims[name].file.claims if claim.table is not None
+    )
     reports = compare_tables(catalog, list(tables), store)
     judged = {(report.table, each.claim.name): each for report in reports for each in report.claims}
     return {
         name: [
             judged[claim.table, claim.name] if claim.table is not None else judge_mechanism(claim)
-            for claim in catalog.claims[name]
+            for claim in catalog.claims[name].file.claims
         ]
         for name in names
     }

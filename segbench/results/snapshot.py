@@ -25,10 +25,16 @@ class Snapshot:
         for attempt in store.attempts():
             self._attempts[attempt.table].append(attempt)
         self._records: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
+        self._files: dict[str, list[Record]] = defaultdict(list)
+        self._scored_as: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
         budgets = set()
         for record in store.records():
             budgets.add(record.budget)
-            if record.kind != "checkpoint":
+            if record.kind == "checkpoint":
+                self._files[record.family].append(record)
+                for row in record.provenance.get("stands_for", ()):
+                    self._scored_as[row["table"], row["row"], row["dataset"]].append(record)
+            else:
                 evaluation = digest(record.evaluation_spec) if record.kind == "training" else ""
                 self._records[record.kind, record.family, evaluation].append(record)
         self._budgets = frozenset(budgets)
@@ -60,6 +66,14 @@ class Snapshot:
     def counted(self, family: str) -> Sequence[Record]:
         """Return the records of a cost, see ``segbench.recipe.cost.cost_family``."""
         return self._records.get(("cost", family, ""), ())
+
+    def of_file(self, sha256: str) -> Sequence[Record]:
+        """Return the records of a checkpoint, under every protocol and convention."""
+        return self._files.get(sha256, ())
+
+    def scored_as(self, table: str, row: str, dataset: str) -> Sequence[Record]:
+        """Return the records of checkpoints that were scored as a row."""
+        return self._scored_as.get((table, row, dataset), ())
 
     def failure(self, training: str) -> str | None:
         """Return why a training failed last; None unless it did."""

@@ -99,6 +99,38 @@ class RowVariant:
         return self.label
 
 
+RescoredWord = Literal["agrees", "agrees otherwise", "does not agree"]
+RESCORED: dict[RescoredWord, str] = {
+    "agrees": "the weights give the printed digits",
+    "agrees otherwise": "the weights give the printed digits under another convention",
+    "does not agree": "no evaluation of these weights here gives the printed digits",
+}
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """Score of released weights beside the printed figure that they stand for.
+
+    Attributes:
+        title: the row's title.
+        weights: registered name of the checkpoint, else that of its file.
+        by: ``authors``; ``same print`` for another project that publishes the same figure; ``a file`` of the user.
+        record: id of the evaluation.
+        value: its score under the row's published protocol; ``difference`` is it less the printed value.
+        word: the answer; ``reason`` is what else is to be known.
+    """
+
+    figure: Figure
+    title: str
+    weights: str
+    by: str
+    record: str
+    value: float
+    difference: float
+    word: RescoredWord
+    reason: str = ""
+
+
 @dataclass(frozen=True)
 class FigureVerdict:
     """One printed figure, its verdict, and everything that the verdict rests on.
@@ -126,6 +158,7 @@ class FigureVerdict:
         shown: the variant that was judged.
         attempts: number of variants that were requested or run; ``trainings`` is the number of their trainings.
         contradictions: statements of the publication that contradict this figure.
+        rescored: scores of released weights that stand for the figure.
     """
 
     figure: Figure
@@ -158,6 +191,7 @@ class FigureVerdict:
     attempts: int = 0
     trainings: int = 0
     contradictions: tuple[str, ...] = ()
+    rescored: tuple[Rescored, ...] = ()
 
     @property
     def beyond(self) -> float:
@@ -208,6 +242,9 @@ class RowReport:
 
 
 ClaimWord = Literal["holds", "fails", "unclear", "contradicted by its own table", "not run"]
+
+
+Word = Verdict | GainVerdict | RescoredWord | ClaimWord  # every answer of a report
 
 
 @dataclass(frozen=True)
@@ -291,6 +328,7 @@ class TableReport:
         entries: a verdict per printed figure, in the order printed.
         rows: every row on each of its data sets.
         gains: gains of rows over the rows they improve on, by our own rows alone.
+        released: what weights can be had, with the command.
         claims: sentences of the publication about this table, with verdicts; ``sentences`` are without.
         contradictions: statements of the publication that contradict each other or a figure.
         repeat: options of the command line that a next command needs as well, each with its value.
@@ -303,6 +341,7 @@ class TableReport:
     entries: tuple[FigureVerdict, ...]
     rows: tuple[RowReport, ...]
     gains: tuple[Gain, ...] = ()
+    released: str = ""
     claims: tuple[ClaimVerdict, ...] = ()
     sentences: tuple[str, ...] = ()
     contradictions: tuple[str, ...] = ()

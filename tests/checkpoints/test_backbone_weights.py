@@ -1,5 +1,6 @@
 """Published weights: the table, fetching, and strict loading from a local stand-in for a published file."""
 
+import hashlib
 from pathlib import Path
 
 import huggingface_hub
@@ -7,7 +8,7 @@ import pytest
 import timm
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from segbench.checkpoints import backbone_weights as weights
@@ -19,6 +20,7 @@ from segbench.models.backbones.hrnetv2.network import build
 from segbench.models.backbones.hrnetv2.options import Options
 from segbench.recipe.catalog import default_catalog
 from segbench.recipe.resolve import Request, resolve_all
+from tests.program import segbench
 
 SMALL = {"width": 16, "modules": [1, 1, 1], "blocks_per_branch": 2, "stage1_blocks": 1, "stage1_width": 32}
 CHOICE = Choice(name="hrnetv2", options=SMALL)
@@ -232,3 +234,34 @@ def test_every_recipe_starts_from_its_file_or_says_that_it_cannot() -> None:
         else:
             assert file in (None, found.name) or found.name.endswith(f"/{file}")
     assert unknown == {"resnet_v1_101.ckpt", "resnet101_v2.pth"}
+
+
+def test_a_file_that_a_user_brings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """timm's own names are taken, classifier and all; the copy is found afterwards, and a wrong file is refused."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr("segbench.checkpoints.hub.cached", lambda *_: None)
+    name = "timm/tf_efficientnet_lite0.in1k"
+    file = tmp_path / "brought.safetensors"
+    save_file(timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict(), file)
+    done = segbench("weights", "download", name, "--from", file)
+    assert done.code == 0, done
+    (copy,) = (tmp_path / "torch" / "hub" / "checkpoints").iterdir()
+    assert copy.read_bytes() == file.read_bytes() and copy.suffix == ".safetensors"
+    choice = Choice(name="efficientnet-lite0")
+    network = implementation("backbone", choice.name, "network").build(
+        options_of("backbone", choice.name)(), align_corners=False
+    )
+    report = weights.load_backbone_weights(network, choice, weights="imagenet")
+    assert report is not None and report.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert torch.equal(network.state_dict()["conv_stem.weight"], load_file(file)["conv_stem.weight"])
+
+    other = segbench("weights", "download", "timm/mobilenetv2_100.ra_in1k", "--from", file)
+    assert "unexpected tensor" in other.fails(4)
+    assert "There is no file" in segbench("weights", "download", name, "--from", tmp_path / "no.pth").fails(3)
+    assert "of one backbone" in segbench("weights", "download", name, "timm/xception71.tf_in1k", "--from", file).fails(
+        2
+    )
+    checkpoint = "mmseg-pspnet-r101-cityscapes-80k"
+    assert "eval --checkpoint" in segbench("weights", "download", checkpoint, "--from", file).fails(2)
+    coco = segbench("weights", "download", "resnet101COCO-41f33a49.pth", "--from", file)
+    assert "its SHA-256 begins" in coco.fails(4)

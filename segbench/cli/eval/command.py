@@ -81,6 +81,12 @@ def command(
     ] = False,
     ema: Annotated[bool, typer.Option("--ema", help="Use the moving average of the weights.")] = False,
     profile: Profiles = None,
+    row: Annotated[
+        str | None,
+        typer.Option("--as", metavar="TABLE/ROW", help="Score it by this row's protocol, as evidence for its figure."),
+    ] = None,
+    reading: common.Readings = None,
+    recipe: common.Recipe = None,
     sweep: Annotated[bool, typer.Option("--sweep", help="Score under the conventions that people get wrong.")] = False,
     axes: Annotated[
         str | None,
@@ -129,6 +135,8 @@ def command(
             "--allow-partial": allow_partial or None,
             "--ema": ema or None,
             "--sweep": sweep or axes or None,
+            "--as": row,
+            "--reading": reading,
         }
         refuse(of_networks, "--predictions")
         from .predictions import score_folder
@@ -169,6 +177,24 @@ def command(
         allow_partial=allow_partial,
         averaged=ema,
     )
+    if row is not None:
+        protocol_of_row: dict[str, object] = {
+            "--split": split,
+            "--classes": classes,
+            "--protocol": protocol,
+            "--window": window,
+        }
+        protocol_of_row |= {"--stride": stride, "--scales": scales, "--flip": flip, "--scale": scale}
+        refuse(protocol_of_row | {"--absent": None if absent == "exclude" else absent}, "--as")
+        from segbench.reproduce.evaluate.row import as_row, scored_row
+
+        readings = common.pairs(reading, "--reading", command="eval")
+        table, name = common.split_target(row)
+        if name is None:
+            raise UsageFault(f"--as takes TABLE/ROW, got {row!r}.", next=f"segbench list {table}")
+        request = as_row(request, scored_row(common.open_catalog(recipe), table, name, dataset, readings))
+    else:
+        refuse({"--reading": reading}, "a protocol that no row states: it needs --as TABLE/ROW")
     from segbench.engine.runtime import choose_runtime
     from segbench.reproduce.evaluate.sweep import parse_axes
     from segbench.reproduce.folders import find_folders

@@ -55,6 +55,9 @@ def score_one(
     show(record, model, spec, on_device=runtime.is_cuda)
     if profiles:
         show_profiles(profile(record, folders.store, profiles), "Metric profiles")
+    if (row := request.row) is not None:
+        typer.echo(f"Next: segbench report {row.table} --dataset {row.dataset}")
+        return
     if opened.published is not None:
         said, following = compared(record, spec, opened.published, request.command)
         typer.echo(said)

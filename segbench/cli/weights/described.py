@@ -12,6 +12,7 @@ from segbench.core.errors import UsageFault
 if TYPE_CHECKING:
     from segbench.checkpoints.backbone_weights import ListedWeights
     from segbench.checkpoints.published import PublishedCheckpoint, PublishedFigure
+    from segbench.recipe.catalog import Catalog
 
 _MARKS = {"read": "", "user": "*", "recalled": "~"}
 _CERTAINTY = {
@@ -54,7 +55,7 @@ def show(name: str, *, as_json: bool) -> None:
     found = find(name)
     if isinstance(found, PublishedCheckpoint):
         if as_json:
-            common.print_json({"schema": 1, **checkpoint_json(found)})
+            common.print_json({"schema": 1, **checkpoint_json(found, common.open_catalog())})
         else:
             _checkpoint(found)
     elif as_json:
@@ -81,8 +82,13 @@ def backbone_words(listed: "ListedWeights") -> str:
     return f"{listed.backbone.name}, {options}" if options else listed.backbone.name
 
 
-def checkpoint_json(published: "PublishedCheckpoint") -> dict[str, Any]:
-    """Return all that is known about a checkpoint as plain data."""
+def checkpoint_json(published: "PublishedCheckpoint", catalog: "Catalog") -> dict[str, Any]:
+    """Return all that is known about a checkpoint as plain data.
+
+    Args:
+        published: the checkpoint.
+        catalog: the recipes, for the rows that it stands for.
+    """
     from segbench.checkpoints.fetch import known_sha256, local_path
 
     path = local_path(published)
@@ -106,6 +112,7 @@ def checkpoint_json(published: "PublishedCheckpoint") -> dict[str, Any]:
         "sha256": known_sha256(published) or None,
         "licence": published.licence,
         "notes": list(published.notes),
+        "stands_for": [each.canonical() for each in catalog.stands_for(published.name)],
     }
 
 
@@ -155,6 +162,12 @@ def _checkpoint(published: "PublishedCheckpoint") -> None:
             say("  ", f"not fully expressed as fields of an evaluation: {figure.protocol.beyond}")
     if not published.figures:
         typer.echo("No figure is published for this file.")
+    stands_for = common.open_catalog().stands_for(published.name)
+    for each in stands_for:
+        by = "weights of its authors" if each.by == "authors" else "the same figure is printed for both"
+        say("", f"Stands for {each.row} on {each.dataset}: {by}" + (f"; {each.differs}" if each.differs else ""))
+    if not stands_for:
+        say("", "Stands for no figure of a registered table.")
     typer.echo()
     for url in published.urls:
         typer.echo(url)

@@ -37,7 +37,6 @@ def command(
     Examples:
       segbench weights download mmseg-pspnet-r101-cityscapes-80k
       segbench weights download hf-segformer-b0-ade20k-512 timm/hrnet_w48.ms_in1k
-      segbench weights download timm/hrnet_w48.ms_in1k --from model.safetensors
     """
     from segbench.checkpoints.published import PublishedCheckpoint
 

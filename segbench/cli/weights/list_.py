@@ -55,7 +55,8 @@ def command(
         checkpoints = tuple(each for each in checkpoints if dataset in (each.data, each.classes))
         backbones = tuple(each for each in backbones if each.weights == dataset)
     if json:
-        entries = [described.checkpoint_json(each) for each in checkpoints]
+        catalog = common.open_catalog()
+        entries = [described.checkpoint_json(each, catalog) for each in checkpoints]
         common.print_json([*entries, *(described.backbone_json(each) for each in backbones)])
         return
     _overview(checkpoints, backbones)

@@ -66,8 +66,10 @@ class OpenedCheckpoint:
 
     @property
     def published_protocol(self) -> EvaluationSpec | None:
-        """Protocol of the published figure to compare with: the one that was asked for, else the first."""
+        """Protocol to compare with: that of the row; else of the published figure that was asked for, or the first."""
         published = self.published
+        if self.request.row is not None:
+            return self.request.row.spec
         if published is None or (published.data, published.split) != (self.data.name, self.data.splits[0]):
             return None
         known = [figure.evaluation for figure in published.figures if figure.evaluation is not None]
@@ -136,10 +138,11 @@ def recognise_checkpoint(request: EvalRequest, *, observer: Observer = SILENT) -
     data = choose_data(request, model, published)
     if said := names_note(model, data):
         model = replace(model, notes=(*model.notes, said))
-    spec = evaluation_spec(request, model, data, published)
+    spec = request.row.spec if request.row is not None else evaluation_spec(request, model, data, published)
     about = [("origin", source.origin)] if source.origin else []
     known = [("published", published_as_data(published))] if published is not None else []
-    reference = replace(reference, about=(*about, *known))
+    row = [("stands_for", [request.row.as_json()])] if request.row is not None else []
+    reference = replace(reference, about=(*about, *known, *row))
     return OpenedCheckpoint(request, source, reference, model, data, published, spec)
 
 

@@ -2,11 +2,15 @@
 
 import shlex
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from segbench.checkpoints.conventions import Convention
 from segbench.core.errors import UsageFault
 from segbench.core.spec import Size
 from segbench.metrics.scores import ABSENT_RULES, Absent
+
+if TYPE_CHECKING:
+    from .row import ScoredRow
 
 PROTOCOLS = ("whole", "ms-flip", "slide", "published")
 HELP = "segbench eval --help"
@@ -30,6 +34,7 @@ class EvalRequest:
         flip: None for the protocol's own.
         allow_partial: initialise at random what the file lacks.
         averaged: use the moving average of the weights.
+        row: row that the checkpoint stands for, whose data and protocol score it; see ``row.as_row``.
 
     Raises:
         UsageFault: there is no such protocol or rule.
@@ -51,6 +56,7 @@ class EvalRequest:
     flip: bool | None = None
     allow_partial: bool = False
     averaged: bool = False
+    row: "ScoredRow | None" = None
 
     def __post_init__(self) -> None:
         if self.protocol is not None and self.protocol not in PROTOCOLS:
@@ -61,9 +67,12 @@ class EvalRequest:
     def bare(self) -> str:
         """Command line without conventions and protocol."""
         words = [f"segbench eval --checkpoint {shlex.quote(self.checkpoint)}"]
-        named = ("dataset", "classes", "family", "model")
+        if self.row is not None:
+            words += [f"--as {self.row} --dataset {self.row.dataset}"]
+            words += [f"--reading {name}={option}" for name, option in self.row.readings]
+        named = ("family", "model") if self.row is not None else ("dataset", "classes", "family", "model")
         words += [f"--{name} {shlex.quote(value)}" for name in named if (value := getattr(self, name))]
-        words += [f"--split {self.split}"] if self.split not in (None, "val") else []
+        words += [f"--split {self.split}"] if self.split not in (None, "val") and self.row is None else []
         words += ["--allow-partial"] if self.allow_partial else []
         words += ["--ema"] if self.averaged else []
         return " ".join(words)

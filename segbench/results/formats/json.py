@@ -44,6 +44,10 @@ def report_data(report: TableReport) -> dict[str, Any]:
             for row in report.rows
         ],
         "gains": [asdict(gain) for gain in report.gains],
+        "rescored": [
+            {**asdict(each), "figure": each.figure.as_json()} for entry in report.entries for each in entry.rescored
+        ],
+        "released": report.released or None,
         "claims": [{**each.claim.canonical(), "verdict": each.word, "reason": each.reason} for each in report.claims],
         "contradictions": report.contradictions,
         "attempts": closing.attempts(report),

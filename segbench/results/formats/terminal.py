@@ -4,7 +4,6 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from segbench.results.decisions import GainVerdict
 from segbench.results.render.blocks import (
     Block,
     Code,
@@ -18,16 +17,17 @@ from segbench.results.render.blocks import (
 )
 from segbench.results.render.options import RenderOptions
 from segbench.results.render.outline import outline
-from segbench.results.verdicts import ClaimWord, TableReport, Verdict
+from segbench.results.verdicts import TableReport, Word
 
 if TYPE_CHECKING:  # rich is imported when something is drawn, not before
     from rich.console import RenderableType
 
-STYLES: dict[Verdict | GainVerdict | ClaimWord, str] = {
+STYLES: dict[Word, str] = {
     "reproduced": "green", "higher": "red", "lower": "red", "consistent": "yellow", "differs": "red",
     "faster": "cyan", "slower": "cyan", "undecided": "yellow",
     "not comparable": "magenta", "unavailable": "dim", "not run": "dim", "shown": "",
     "gain holds": "green", "gain reversed": "red", "no such gain": "red", "gain unclear": "yellow",
+    "agrees": "green", "agrees otherwise": "yellow", "does not agree": "red",
     "holds": "green", "fails": "red", "unclear": "yellow", "contradicted by its own table": "magenta",
 }  # fmt: skip
 NARROW = 90  # below this many columns notes stand under their table

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from segbench.results.decisions import GainVerdict
-from segbench.results.verdicts import ClaimWord, Verdict
+from segbench.results.verdicts import Word
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Cell:
     """A cell of a table; ``verdict`` is that of its line, for colour."""
 
     text: str
-    verdict: Verdict | GainVerdict | ClaimWord | None = None
+    verdict: Word | None = None
 
 
 @dataclass(frozen=True)

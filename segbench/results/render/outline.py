@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from segbench.results.verdicts import FigureVerdict, SectionKey, TableReport
 
-from . import cells, claims, closing, gains, labelled, remarks, unprinted
+from . import cells, claims, closing, gains, labelled, remarks, rescored, unprinted
 from .blocks import Block, Cell, Column, Document, Item, Listing, Next, Section, Summary, Table, listing, paragraph
 from .classes import class_sections
 
@@ -45,6 +45,8 @@ def _blocks(report: TableReport, *, per_class: bool) -> Iterator[Block]:
     for text in report.contradictions:
         if text not in marked:
             yield paragraph(f"Contradiction in the publication: {' '.join(text.split())}")
+    if report.released:
+        yield paragraph(report.released)
     yield paragraph(closing.attempts(report))
     yield from listing(closing.other_variants(report))
     yield from listing(list(labelled.lines(report)), detail=False)
@@ -74,6 +76,7 @@ def _section(report: TableReport, key: SectionKey, entries: Sequence[FigureVerdi
             *([paragraph(basis)] if basis else []),
             Table(COLUMNS, tuple(_row(report, entry) for entry in entries)),
             *gains.blocks(report, key),
+            *rescored.blocks(report, key),
             *([Listing(items)] if items else []),
             *([paragraph(cells.summary(entries, gains.counted(gains.of_section(report, key))))] if counted else []),
         ),
