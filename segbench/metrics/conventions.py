@@ -15,12 +15,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from segbench.core.spec import Size
 
+from . import ptflops
 from .cost import meta_copy, thop_operations
 
 aten = torch.ops.aten
 CONVENTIONS: dict[str, str] = {
     "thop": "multiply-adds of convolutions and linear layers; affine normalisation 4 an element; pooling modules",
-    "fvcore": "multiply-adds of all products; normalisation, bilinear enlargement and adaptive pooling",
+    "fvcore": "multiply-adds of all products; normalisation, bilinear enlargement and adaptive pooling; mmengine's too",
+    "ptflops": "multiply-adds and biases of layers; activations, pooling, norms, enlargement: its default backend",
+    "ptflops-aten": "multiply-adds and biases of convolutions, linear layers and matrices: its backend aten",
     "products": "multiply-adds of all products alone: half of the FLOPs that torch counts, as torchvision prints",
     "flops": "floating-point operations that torch counts: a multiply-add is two",
 }
@@ -38,21 +41,31 @@ def count_conventions(module: nn.Module, size: Size, *, channels: int = 3) -> di
         Operations by the names of ``CONVENTIONS``.
     """
     skeleton = meta_copy(module).eval()
-    thop = 0
+    thop = modules = 0
 
     def add(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        nonlocal thop
+        nonlocal thop, modules
         thop += thop_operations(layer, inputs, output)
+        modules += ptflops.module_operations(layer, inputs, output)
 
     for layer in skeleton.modules():
         layer.register_forward_hook(add)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter, _Fvcore() as operators, _Pooling(operators):
+    with (
+        torch.no_grad(),
+        FlopCounterMode(display=False) as counter,
+        _Fvcore() as operators,
+        ptflops.Dispatched() as dispatched,
+        _Pooling(operators),
+        ptflops.Functions() as functions,
+    ):
         skeleton(torch.empty(1, channels, *size, device="meta"))
     flops = counter.get_total_flops()
     products = flops // 2
     return {
         "thop": thop,
         "fvcore": products + operators.beside,
+        "ptflops": modules + functions.total,
+        "ptflops-aten": dispatched.total,
         "products": products,
         "flops": flops,
     }

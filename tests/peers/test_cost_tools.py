@@ -1,6 +1,6 @@
-"""Our counts against the tools themselves. Needs thop and fvcore:
+"""Our counts against the tools themselves. Needs thop, fvcore, ptflops and mmengine:
 
-python -m pip install thop fvcore
+python -m pip install thop fvcore ptflops mmengine
 python -m pytest -m peers tests/peers/test_cost_tools.py
 """
 
@@ -59,3 +59,21 @@ def test_fvcore(name, network, size):
     theirs = analysis.unsupported_ops_warnings(False).total()
     # Of an einsum it halves a count of floats, which may be off by an operation or two.
     assert count_conventions(Logits(network), size)["fvcore"] == pytest.approx(theirs, rel=1e-6)
+
+
+@pytest.mark.parametrize(("name", "network", "size"), NETWORKS, ids=[name for name, _, _ in NETWORKS])
+def test_mmengine(name, network, size):
+    """Its counter is derived from fvcore's."""
+    analysis = pytest.importorskip("mmengine.analysis")
+    theirs = analysis.FlopAnalyzer(Logits(network), torch.randn(1, 3, *size)).unsupported_ops_warnings(False).total()
+    assert count_conventions(Logits(network), size)["fvcore"] == pytest.approx(theirs, rel=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["pytorch", "aten"])
+@pytest.mark.parametrize(("name", "network", "size"), NETWORKS, ids=[name for name, _, _ in NETWORKS])
+def test_ptflops(name, network, size, backend):
+    tool = pytest.importorskip("ptflops")
+    words = {"as_strings": False, "print_per_layer_stat": False, "backend": backend}
+    theirs, _ = tool.get_model_complexity_info(Logits(network), (3, *size), **words)
+    ours = count_conventions(Logits(network), size)
+    assert ours["ptflops" if backend == "pytorch" else "ptflops-aten"] == theirs
