@@ -33,7 +33,6 @@ class DeepLabV3Plus(Decoder):
         width, norm = options.channels, norm_of(options)
         self.embedding_channels = width
         self.align_corners = align_corners
-        self.lr_factor = options.lr_factor
         self.aux_layer = options.aux_layer
         self.aspp = ASPP(
             layer_channels[-1],

@@ -21,8 +21,8 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Options(AuxiliaryOptions):
-    SMALL = {"channels": 48, "low_channels": 24, "lr_factor": 1}
-    SMOKE = {"channels": 32, "low_channels": 16, "lr_factor": 1}
+    SMALL = {"channels": 48, "low_channels": 24}
+    SMOKE = {"channels": 32, "low_channels": 16}
 
     rates: tuple[Rate, ...] = setting((6, 12, 18), description="dilations at output stride 16; twice them at 8")
     eval_rates: tuple[Rate, ...] | None = setting(
@@ -39,7 +39,6 @@ class Options(AuxiliaryOptions):
     )
     dropout_of: DropoutOf = "elements"
     init: Init = "normal"
-    lr_factor: float = setting(1.0, gt=0, description="learning rate of the decoder over that of the backbone")
 
     @model_validator(mode="after")
     def _as_many_rates(self) -> Self:
