@@ -17,7 +17,8 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 def learning_rate(policy: PolicySpec, base: float, *, step: int, steps: int) -> float:
     """Return the learning rate of a step, in closed form so that a resumed run needs no state.
 
-    ``base * (1 - step/steps)^power`` for poly, times a linear ramp from ``warmup_ratio`` to 1 over ``warmup_steps``.
+    ``(base - min_lr) * (1 - step/steps)^power + min_lr`` for poly, times a linear ramp from ``warmup_ratio`` to 1 over
+    ``warmup_steps``. A base rate below ``min_lr`` stays as it is.
 
     Args:
         policy: the schedule.
@@ -32,10 +33,12 @@ def learning_rate(policy: PolicySpec, base: float, *, step: int, steps: int) -> 
         factor = 0.5 * (1.0 + math.cos(math.pi * progress))
     else:
         factor = 1.0
+    lowest = min(policy.min_lr, base)
+    rate = (base - lowest) * factor + lowest
     if step < policy.warmup_steps:
         ramp = step / policy.warmup_steps
-        factor *= policy.warmup_ratio + (1.0 - policy.warmup_ratio) * ramp
-    return base * factor
+        rate *= policy.warmup_ratio + (1.0 - policy.warmup_ratio) * ramp
+    return rate
 
 
 def build_optimizer(spec: OptimizerSpec, method: Method, *, fused: bool) -> torch.optim.Optimizer:

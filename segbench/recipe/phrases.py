@@ -19,6 +19,7 @@ _NAMES = {
     "method.name": "method",
     "schedule.optimizer.lr": "learning rate",
     "schedule.optimizer.name": "optimizer",
+    "schedule.policy.min_lr": "lowest learning rate",
     "schedule.policy.name": "policy",
     "schedule.policy.power": "power of the policy",
     "schedule.policy.warmup_steps": "warm-up steps",

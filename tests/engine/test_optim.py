@@ -271,3 +271,15 @@ def test_an_optimiser_that_forgets_descends_along_signs() -> None:
         g = torch.tensor(gradient, dtype=torch.float64)
         value = value - 0.1 * g / (g.abs() + 1e-8)
     torch.testing.assert_close(parameter.detach(), value)
+
+
+def test_poly_ends_at_the_lowest_rate() -> None:
+    """MMSegmentation's: (base - lowest) (1 - t/T)^0.9 + lowest, the ramp over all of it."""
+    policy = PolicySpec(power=0.9, min_lr=1e-4)
+    found = rates(policy, base=0.01, steps=40000)
+    for step in (0, 1, 17, 20000, 39999):
+        assert found[step] == pytest.approx((0.01 - 1e-4) * (1 - step / 40000) ** 0.9 + 1e-4, rel=1e-12)
+    assert found[-1] == pytest.approx(1e-4, rel=1e-2) and min(found) > 1e-4
+    ramped = rates(policy.model_copy(update={"warmup_steps": 10, "warmup_ratio": 0.5}), base=0.01, steps=40000)
+    assert [ramped[step] / found[step] for step in (0, 5, 10)] == pytest.approx([0.5, 0.75, 1.0])
+    assert rates(policy, base=5e-5, steps=10) == [5e-5] * 10, "a rate below it does not rise"

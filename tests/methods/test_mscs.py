@@ -66,6 +66,28 @@ def test_equals_the_formula_when_every_pixel_is_drawn(segmentor, batch):
     assert losses["ccs"].item() == pytest.approx(0.2 * across, rel=1e-5)
 
 
+def test_groups_are_contrasted_apart(segmentor, batch):
+    """The mean of what the formula gives of each group alone."""
+    data = batch(CLASSES, size=(32, 64))
+    target = torch.full_like(data.target, 255)
+    target[0, :, :32], target[0, :, 32:] = 0, 1
+    target[1, :, :32], target[1, :, 32:] = 2, 1
+    data = dataclasses.replace(data, target=target)
+    method = make(segmentor, min_pixels=1, layer_weights={1: 1.0}, cross_pairs=((1, 4),), alpha=1, images_per_group=1)
+    method.eval()
+    losses = method({"labelled": data}, at(0))
+    with torch.no_grad():
+        embedded = method.heads(method.segmentor(data.images).layers)
+    scales = [{layer: rows(values[n : n + 1], target[n : n + 1]) for layer, values in embedded.items()} for n in (0, 1)]
+    within = sum(contrast(scale[1], scale[1], within=True) for scale in scales) / 2
+    across = sum(contrast(scale[1], scale[4], within=False) for scale in scales) / 2
+    assert losses["cms"].item() == pytest.approx(within, rel=1e-5)
+    assert losses["ccs"].item() == pytest.approx(across, rel=1e-5)
+    assert Options(images_per_group=2).across_images_of(5) == {"contrasted samples": (2, 2, 1)}
+    whole = make(segmentor, min_pixels=1, layer_weights={1: 1.0}, cross_pairs=((1, 4),), alpha=1).eval()
+    assert whole({"labelled": data}, at(0))["cms"].item() != pytest.approx(losses["cms"].item(), rel=1e-3)
+
+
 def test_defaults_are_the_released_values():
     options = Options()
     assert (options.alpha, options.temperature, options.cross_weight) == (0.1, 0.1, 1.0)

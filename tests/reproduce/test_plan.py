@@ -157,7 +157,7 @@ def test_unknown_names(catalog: Catalog, folders: Folders) -> None:
 
 def test_a_reading_that_touches_no_row_is_refused(tmp_path: Path) -> None:
     catalog, folders = load_catalog(recipes_root()), Folders(tmp_path, tmp_path)
-    request = Request("smoke", readings=(("ce-class-weights", "uniform"),))
+    request = Request("smoke", readings=(("ce-class-weights", "mmsegmentation"),))
     with pytest.raises(UsageFault, match="touches none of these rows"):
         make_plan(catalog, "contextrast-table6", folders, dataset="camvid", request=request)
     assert make_plan(catalog, "contextrast-table6", folders, dataset="cityscapes", request=request).items

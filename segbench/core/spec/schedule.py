@@ -19,10 +19,11 @@ class OptimizerSpec(Spec):
 
 
 class PolicySpec(Spec):
-    """Learning rate over steps: ``base * warm-up * (1 - t/T)^power`` for poly."""
+    """Learning rate over steps: ``((base - min_lr) * (1 - t/T)^power + min_lr) * warm-up`` for poly."""
 
     name: Literal["poly", "constant", "cosine"] = "poly"
     power: float = setting(0.9, gt=0)
+    min_lr: float = setting(0.0, ge=0, description="learning rate that poly and cosine end at")
     warmup_steps: int = setting(0, ge=0, counts_steps=True)
     warmup_ratio: float = setting(1e-6, ge=0, le=1)
 
