@@ -23,7 +23,7 @@ Place = Annotated[StrictStr, AfterValidator(_place)]
 
 
 class Claim(Spec):
-    """One sentence of a publication.
+    """One sentence of a publication; its rows are those of ``table``, or of another table as ``TABLE/ROW``.
 
     - ``order``: of every pair the first row is above the second (below it if ``lower``).
     - ``range``: of every pair the first row is above the second by ``low`` to ``high``; in percent of the second if
@@ -68,6 +68,16 @@ class Claim(Spec):
     def all_pairs(self) -> tuple[tuple[str, str], ...]:
         """Pairs of rows, the better one first."""
         return (*self.pairs, *((self.rows[0], other) for other in self.rows[1:]))
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Tables of its rows."""
+        rows = (name for pair in self.all_pairs for name in pair)
+        return tuple(dict.fromkeys(self.full(name).rpartition("/")[0] for name in rows))
+
+    def full(self, row: str) -> str:
+        """Return a row as ``TABLE/ROW``."""
+        return row if "/" in row else f"{self.table}/{row}"
 
 
 class ClaimsFile(Spec):

@@ -52,17 +52,17 @@ def cross_check_claims(catalog: Catalog, paper: str) -> list[str]:
         place = ("claims", str(number))
         if claim.table is None:
             continue
-        if claim.table not in catalog.tables:
-            found.append(((*place, "table"), f"no table {claim.table!r}{_close(claim.table, catalog.tables)}"))
-            continue
-        table = catalog.tables[claim.table]
-        names = dict.fromkeys(name for pair in claim.all_pairs for name in pair)
-        for name in names:
-            if name not in table.file.rows:
-                found.append((place, f"no row {name!r} in {table.name}{_close(name, table.file.rows)}"))
+        unknown = [name for name in dict.fromkeys((claim.table, *claim.tables)) if name not in catalog.tables]
+        found += [((*place, "table"), f"no table {name!r}{_close(name, catalog.tables)}") for name in unknown]
+        for full in dict.fromkeys(claim.full(name) for pair in claim.all_pairs for name in pair):
+            table, row = catalog.tables.get(full.rpartition("/")[0]), full.rpartition("/")[2]
+            if table is None:
                 continue
-            missing = {where.split(".")[0] for where in claim.at} - set(table.datasets(name))
-            found += [(place, f"row {name!r} has no figures on {dataset!r}") for dataset in sorted(missing)]
+            if row not in table.file.rows:
+                found.append((place, f"no row {row!r} in {table.name}{_close(row, table.file.rows)}"))
+                continue
+            missing = {where.split(".")[0] for where in claim.at} - set(table.datasets(row))
+            found += [(place, f"row {row!r} has no figures on {dataset!r}") for dataset in sorted(missing)]
     return [_line(catalog.claims[paper].document, *each) for each in found]
 
 

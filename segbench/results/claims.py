@@ -6,7 +6,7 @@ from typing import Literal
 
 from segbench.recipe.claims import Claim
 from segbench.recipe.figures import Figure
-from segbench.recipe.tables import Table
+from segbench.recipe.tables import Catalog
 
 from .gains import alike_variant, measured_gain
 from .mechanisms import CHECKS
@@ -39,7 +39,7 @@ def judge_mechanism(claim: Claim) -> ClaimVerdict:
     return ClaimVerdict(claim, "holds" if holds else "fails", says)
 
 
-def judge_claim(claim: Claim, table: Table, rows: Rows, pools: Pools) -> ClaimVerdict:
+def judge_claim(claim: Claim, catalog: Catalog, rows: Rows, pools: Pools) -> ClaimVerdict:
     """Judge a claim about the rows of a table.
 
     A claim that the publication's own table refutes beyond rounding is ``contradicted by its own table``, whatever we
@@ -47,15 +47,15 @@ def judge_claim(claim: Claim, table: Table, rows: Rows, pools: Pools) -> ClaimVe
 
     Args:
         claim: what is claimed.
-        table: its table.
-        rows: finds a row of the table.
+        catalog: its table and those that it names besides.
+        rows: finds a row by its name, of another table as ``TABLE/ROW``.
         pools: spreads over seeds.
     """
     if claim.kind == "invariance":
-        return _invariance(claim, table, rows)
-    printed = list(_printed(claim, table))
+        return _invariance(claim, catalog, rows)
+    printed = list(_printed(claim, catalog))
     refuted = [text for holds, text in printed if not holds]
-    told = list(_measured(claim, table, rows, pools))
+    told = list(_measured(claim, rows, pools))
     words = [answer for answer, _ in told]
     reasons = [text for answer, text in told if answer != "not run"]
     ours = _together(words)
@@ -77,12 +77,15 @@ def _bounds(claim: Claim) -> _Bounds:
     return _Bounds(claim.low, claim.high) if claim.kind == "range" else _Bounds(0.0, None)
 
 
-def _printed(claim: Claim, table: Table) -> Iterator[tuple[bool, str]]:
+def _printed(claim: Claim, catalog: Catalog) -> Iterator[tuple[bool, str]]:
     """Yield for every pair that is printed whether the claim can be true of it, and what is printed."""
-    figures = {(f.row, f.dataset, f.split, f.metric): f for f in table.figures() if f.headline and not f.is_relative}
+    printed = (figure for name in claim.tables for figure in catalog.table(name).figures())
+    figures = {
+        (f"{f.table}/{f.row}", f.dataset, f.split, f.metric): f for f in printed if f.headline and not f.is_relative
+    }
     for dataset, split, metric in (place.split(".") for place in claim.at):
         for better, worse in claim.all_pairs:
-            ours, theirs = (figures.get((row, dataset, split, metric)) for row in (better, worse))
+            ours, theirs = (figures.get((claim.full(row), dataset, split, metric)) for row in (better, worse))
             if ours is None or theirs is None:
                 continue
             bounds = _bounds(claim)
@@ -101,12 +104,12 @@ def _printed(claim: Claim, table: Table) -> Iterator[tuple[bool, str]]:
             yield fits, f"{text} ({dataset} {metric}: {difference:+.2f}{unit})"
 
 
-def _measured(claim: Claim, table: Table, rows: Rows, pools: Pools) -> Iterator[tuple[_Answer, str]]:
+def _measured(claim: Claim, rows: Rows, pools: Pools) -> Iterator[tuple[_Answer, str]]:
     """Yield for every pair what our own rows say of it, and by which numbers."""
     for dataset, split, metric in (place.split(".") for place in claim.at):
         for better, worse in claim.all_pairs:
             row, over = rows(better, dataset), rows(worse, dataset)
-            figure = Figure(table.name, better, dataset, split, metric, "0")
+            figure = Figure(str(claim.table), better, dataset, split, metric, "0")
             base = alike_variant(over, row.shown, figure) if row.shown is not None else None
             if row.shown is None or base is None or not values_of(row.shown, figure) or figure.kind == "time":
                 yield "not run", ""
@@ -127,11 +130,12 @@ def _measured(claim: Claim, table: Table, rows: Rows, pools: Pools) -> Iterator[
             yield answer, f"{better} over {worse}: {interval} here ({row.shown})"
 
 
-def _invariance(claim: Claim, table: Table, rows: Rows) -> ClaimVerdict:
+def _invariance(claim: Claim, catalog: Catalog, rows: Rows) -> ClaimVerdict:
     """Hold the networks that are deployed against each other: one description builds one network."""
     different = []
     for better, worse in claim.all_pairs:
-        dataset = table.datasets(better)[0]
+        table, _, row = claim.full(better).rpartition("/")
+        dataset = catalog.table(table).datasets(row)[0]
         models = []
         for name in (better, worse):
             training = rows(name, dataset).plain.published.training

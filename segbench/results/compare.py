@@ -15,7 +15,7 @@ from .rescored import rescored
 from .snapshot import Snapshot
 from .statistics import holm
 from .store import Store
-from .variants import RowVariants, gather_variants
+from .variants import RowVariants, TableVariants, gather_variants
 from .verdicts import FigureVerdict, RowReport, TableReport
 
 
@@ -56,13 +56,37 @@ def compare_tables(
     shown = [_shown(table, datasets) for table in found]
     snapshot = Snapshot(store)
     pools = Pools(snapshot.trainings(), catalog.spreads)
+    gathered = _Gathered(catalog, snapshot)
     return [
-        _compare(catalog, table, snapshot, pools, datasets=names) for table, names in zip(found, shown, strict=True)
+        _compare(catalog, table, snapshot, pools, gathered, datasets=names)
+        for table, names in zip(found, shown, strict=True)
     ]
 
 
-def _compare(catalog: Catalog, table: Table, snapshot: Snapshot, pools: Pools, *, datasets: set[str]) -> TableReport:
-    variants = gather_variants(catalog, table, snapshot)
+class _Gathered:
+    """Variants of tables, each gathered once; a claim of one table may name rows of another one."""
+
+    def __init__(self, catalog: Catalog, snapshot: Snapshot) -> None:
+        self._catalog, self._snapshot = catalog, snapshot
+        self._tables: dict[str, TableVariants] = {}
+
+    def of(self, table: Table) -> TableVariants:
+        """Return the variants of a table."""
+        if table.name not in self._tables:
+            self._tables[table.name] = gather_variants(self._catalog, table, self._snapshot)
+        return self._tables[table.name]
+
+    def row(self, table: Table, name: str, dataset: str) -> RowReport:
+        """Return a row of a table, or of another one as ``TABLE/ROW``."""
+        other, _, row = name.rpartition("/")
+        home = self._catalog.table(other) if other else table
+        return _row(home, row, dataset, self.of(home).rows[row, dataset])
+
+
+def _compare(
+    catalog: Catalog, table: Table, snapshot: Snapshot, pools: Pools, gathered: _Gathered, *, datasets: set[str]
+) -> TableReport:
+    variants = gathered.of(table)
     judge = Judge(table, variants, pools)
     entries = [
         entry
@@ -70,8 +94,7 @@ def _compare(catalog: Catalog, table: Table, snapshot: Snapshot, pools: Pools, *
         if entry.figure.dataset in datasets
     ]
     entries = [replace(entry, rescored=rescored(entry.figure, catalog, table, variants, snapshot)) for entry in entries]
-    every = {key: _row(table, *key, own) for key, own in variants.rows.items()}
-    rows = [row for (_, dataset), row in every.items() if dataset in datasets]
+    rows = [_row(table, row, dataset, own) for (row, dataset), own in variants.rows.items() if dataset in datasets]
     report = TableReport(
         table=table.name,
         title=table.file.title,
@@ -80,7 +103,10 @@ def _compare(catalog: Catalog, table: Table, snapshot: Snapshot, pools: Pools, *
         entries=tuple(entries),
         rows=tuple(rows),
         released=_released(catalog, table),
-        claims=tuple(judge_claim(claim, table, lambda *key: every[key], pools) for claim in _claims(catalog, table)),
+        claims=tuple(
+            judge_claim(claim, catalog, lambda name, dataset: gathered.row(table, name, dataset), pools)
+            for claim in _claims(catalog, table)
+        ),
         sentences=tuple(table.file.claims),
         contradictions=tuple(contradiction.says for contradiction in table.file.contradictions),
     )

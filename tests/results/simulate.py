@@ -2,7 +2,7 @@
 
     python -m tests.results.simulate
 
-prints the table of docs/verdicts.md.
+prints the two tables of docs/verdicts.md.
 """
 
 import math
@@ -168,9 +168,39 @@ TABLE = [
 ]  # fmt: skip
 
 
+HARD = {
+    "seeds of equal number move together, correlation 0.3": (Truth(3, 3, correlation=0.3), 0),
+    "seeds of equal number move together, correlation 0.6": (Truth(3, 3, correlation=0.6), 0),
+    "this row scatters twice as much as the others": (Truth(3, 3, 0.6, unequal=0.5), 0),
+    "this row scatters twice as much, five seeds": (Truth(5, 3, 0.6, unequal=0.5), 0),
+    "this row scatters half as much as the others": (Truth(3, 3, unequal=2.0), 0),
+    "seeds are added as advised, up to 12": (Truth(3, 3), 12),
+    "seeds are added as advised, up to 12, two rows": (Truth(2, 3, 0.5, 1.0, rows=2), 12),
+}
+
+
 def main(cases: int = 1000) -> None:
-    """Print the shares of the words at gaps of 0, 1 and 2 margins, and of the gain's at 0 and at the printed gain."""
+    """Print how often each word is said in plain worlds, and how often a wrong one in worlds against its premises."""
     simulation = Simulation(Path(tempfile.mkdtemp()))
+    plain(simulation, cases)
+    print()
+    hard(simulation, 2 * cases)
+
+
+def hard(simulation: Simulation, cases: int) -> None:
+    """Print the shares of wrong words where seeds or rows are unlike what the intervals suppose."""
+    print("| world (n, m) | wrong at gap 0 | reproduced at gap M | gain holds at 0 |")
+    print("| --- | ---: | ---: | ---: |")
+    for name, (truth, advised) in HARD.items():
+        words = [shares(simulation, replace(truth, gap=gap), cases, advised=advised)[0] for gap in (0.0, 1.0)]
+        none = shares(simulation, replace(truth, gain=0.0), cases, advised=advised)[1]["gain holds"]
+        wrong = sum(words[0][word] for word in ("lower", "higher", "differs"))
+        texts = [f"{100 * count / cases:.1f} %" for count in (wrong, words[1]["reproduced"], none)]
+        print(f"| {name} ({truth.seeds}, {truth.runs}) | {' | '.join(texts)} |")
+
+
+def plain(simulation: Simulation, cases: int) -> None:
+    """Print the shares of the words at gaps of 0, 1 and 2 margins, and of the gain's at 0 and at the printed gain."""
     titles = ["n", "m", "s", "reproduced / consistent at gap 0", "wrong at gap 0", "reproduced at gap M"]
     titles += ["reproduced at gap 2 M", "gain holds at 0.7", "gain holds at 0"]
     print(f"| {' | '.join(titles)} |")

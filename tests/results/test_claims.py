@@ -215,3 +215,24 @@ def test_the_command(tmp_path):
     assert words["contextrast", "no-burden-at-inference-beside-the-baselines"] == "holds"
     assert words["contextrast", "harder-negatives-pull-harder"] == "fails"
     assert "Close: contrastiveseg" in segbench("claims", "contrastivseg").fails(2)
+
+
+def test_a_claim_over_two_tables(lab):
+    """The rows of another table are named with it; they are alike if they were run alike."""
+    made = lab(made_one=BODY, made_two=BODY)
+    claim = f"kind: range, table: {T}, at: [camvid.test.miou], pairs: [[up, made-two/base]], high: 2.5"
+    (made.root / "made" / "claims.yaml").write_text(claims_file(claim))
+    made.catalog = load_catalog(made.root)
+    (found,) = compare_table(made.catalog, T, made.store).claims
+    assert (found.word, found.printed) == ("not run", True) and "its own table agrees" in found.reason
+    made.run(T, "up", at(32.0), request=SMALL)
+    assert compare_table(made.catalog, T, made.store).claims[0].word == "not run"
+    made.run("made-two", "base", at(30.0, OTHER), request=SMALL)
+    (found,) = compare_table(made.catalog, T, made.store).claims
+    assert found.word == "holds" and "up over made-two/base: +1." in found.reason
+    (made.root / "made" / "claims.yaml").write_text(claims_file(claim.replace("made-two/base", "made-two/none")))
+    with pytest.raises(InvalidFault, match="no row 'none' in made-two"):
+        load_catalog(made.root)
+    (made.root / "made" / "claims.yaml").write_text(claims_file(claim.replace("made-two/base", "made-ten/base")))
+    with pytest.raises(InvalidFault, match="no table 'made-ten'"):
+        load_catalog(made.root)
