@@ -2,7 +2,10 @@
 
 import io
 import json
+import math
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -17,10 +20,11 @@ from pydantic import BaseModel, ValidationError
 from segbench.core import atomic
 from segbench.core.errors import InvalidFault, first_line
 from segbench.core.spec import digest
-from segbench.metrics.scores import Tally
+from segbench.metrics.scores import Tally, miou
 
 from .record import Attempt, Record
 
+_SAME = 1e-6  # points of mIoU by which a record and its counts may differ, in rounding
 Counts = dict[str, NDArray[np.int64]]
 
 
@@ -98,20 +102,38 @@ class Store:
             yield _read(path, Record)
 
     def counts(self, record: Record) -> Counts | None:
-        """Return the confusion matrix and the counts per image of a record; None if they were not kept."""
+        """Return the confusion matrix and the counts per image of a record; None if they were not kept.
+
+        Raises:
+            InvalidFault: the file is damaged.
+        """
         path = self.record_path(record.id).with_suffix(".npz")
         if not path.exists():
             return None
-        with np.load(path, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                return {name: data[name] for name in data.files}
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise InvalidFault(f"{path} is damaged: {first_line(error, named=True)}.", next=_again(path)) from error
 
     def tally(self, record: Record) -> Tally | None:
-        """Return the counts of every image of a record, (images, C) each; None if they were not kept."""
+        """Return the counts of every image of a record, (images, C) each; None if they were not kept.
+
+        Raises:
+            InvalidFault: the file is damaged, or its counts do not give the record's mIoU.
+        """
         counts = self.counts(record)
         names = [each.name for each in fields(Tally)]
         if counts is None or any(name not in counts for name in names):
             return None
-        return Tally(*(np.asarray(counts[name], dtype=np.int64) for name in names))
+        tally = Tally(*(np.asarray(counts[name], dtype=np.int64) for name in names))
+        written = record.figures.get("miou")
+        counted = 100 * float(miou(tally.total(), absent=record.evaluation_spec.get("absent", "exclude")))
+        if written is not None and not math.isclose(written, counted, abs_tol=_SAME):
+            path = self.record_path(record.id)
+            fault = f"{path} says mIoU {written:.4f}, the counts beside it give {counted:.4f}: one of them was altered."
+            raise InvalidFault(fault, next=_again(path))
+        return tally
 
     def note_attempts(self, attempts: Sequence[Attempt]) -> None:
         """Keep the requests of rows under their readings, settings and seeds, before anything runs.
@@ -169,11 +191,15 @@ def _request_of(attempt: Attempt) -> str:
     return digest(attempt.model_dump(mode="json", exclude={"seed", "training", "evaluation", "look"}))
 
 
+def _again(path: Path) -> str:
+    return f"move {path.name} out of the folder and run its row again"
+
+
 def _read(path: Path, model: type[BaseModel]) -> Any:
     try:
         return model.model_validate(json.loads(path.read_text()))
     except (ValueError, ValidationError) as error:
         raise InvalidFault(
             f"{path} is no {model.__name__.lower()} of segbench: {first_line(error)}",
-            next=f"move {path.name} out of the folder and run its row again",
+            next=_again(path),
         ) from error
