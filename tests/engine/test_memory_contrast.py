@@ -72,16 +72,18 @@ def test_stopped_anywhere_it_ends_with_the_same_weights(tmp_path: Path) -> None:
 
 def test_refreshed_weights_count_only_if_they_are_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Statistics alone differ from the best weights; a worse score leaves no file."""
-    better = None
-    for seed in range(6):
+    better, worse = None, False
+    for seed in range(40):  # another version of torch draws otherwise
         folder = tmp_path / str(seed)
         summary = train(semi(restart_after_steps=None), folder, seed=seed)
         found, best = summary.refreshed, summary.best
         assert found is not None and best is not None
         assert found["better"] == (found["miou"] > best["miou"])
         assert (folder / REFRESHED).is_file() == found["better"]
-        better = folder if found["better"] else better
-    assert better is not None, "no seed got better; take others"
+        better, worse = (folder, worse) if found["better"] else (better, True)
+        if better is not None and worse:
+            break
+    assert better is not None and worse, "no seed of 40 got better, or none did not"
     before, refreshed = (load_weights(better / name)[1] for name in (BEST, REFRESHED))
     changed = {name for name in before if not same(before[name], refreshed[name])}
     assert changed and all("running_" in name or "num_batches" in name for name in changed)

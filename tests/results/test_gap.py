@@ -43,7 +43,7 @@ def test_seeds_selection_and_readings_by_hand(lab):
 def test_conventions_from_the_counts(lab):
     """Two images: a class that only the second shows counts 0 in the first under one convention."""
     lab = lab(made_one=BODY)
-    lab.run(T, "base", [75.0])
+    lab.run(T, "base", [100 * (1 + 1 / 3) / 2])
     (record,) = lab.store.records()
     hit, predicted, target = (
         np.array(each, np.int64) for each in ([[4, 0], [4, 2]], [[4, 0], [4, 4]], [[4, 0], [4, 4]])
