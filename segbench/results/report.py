@@ -87,7 +87,8 @@ def load_report(table: str | None = None, *, store: Store, catalog: Catalog, dat
         InvalidFault: a recipe or a record is invalid.
     """
     names = [table] if table is not None else [] if store.is_empty() else _tables(catalog, dataset)
-    reports = compare_tables(catalog, names, store, datasets=[dataset] if dataset is not None else None)
+    wanted = [dataset] if dataset is not None else None
+    reports = compare_tables(catalog, names, store, datasets=wanted, with_results=table is None)
     if table is None:
         reports = [
             report

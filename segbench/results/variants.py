@@ -73,6 +73,18 @@ def gather_variants(catalog: Catalog, table: Table, snapshot: Snapshot) -> Table
     return TableVariants(rows, {key: gatherer.pairs(*key) for key in keys})
 
 
+def has_results(catalog: Catalog, table: Table, snapshot: Snapshot) -> bool:
+    """Return whether a row of a table was asked for, or has a record; far cheaper than its variants."""
+    if snapshot.attempts(table.name):
+        return True
+    gatherer = _Gatherer(catalog, table, snapshot)
+    pairs = [(row, dataset) for row in table.file.rows for dataset in table.datasets(row)]
+    if any(snapshot.scored_as(table.name, *pair) for pair in pairs):
+        return True
+    budgets = [budget for budget in ("full", *catalog.budgets) if budget in snapshot.budgets]
+    return any(gatherer.has_records(*pair, Request(budget)) for budget in budgets for pair in pairs)
+
+
 def record_kinds(figure: Figure) -> tuple[Kind, ...]:
     """Return the kinds of records that can hold a figure, the preferred one first."""
     return _KINDS.get(figure.kind, ("training",))
@@ -179,6 +191,14 @@ class _Gatherer:
         if isinstance(found, SegbenchError):
             raise found
         return found
+
+    def has_records(self, row: str, dataset: str, request: Request) -> bool:
+        """Return whether a row has a record under a request; False if it cannot be asked for so."""
+        try:
+            resolved = self._resolve(row, dataset, request)
+        except SegbenchError:
+            return False
+        return bool(self._records(resolved, "training") or self._records(resolved, "cost"))
 
     def _records(self, resolved: Resolved, kind: Kind) -> Sequence[Record]:
         ran = resolved.ran
