@@ -17,7 +17,7 @@ from .snapshot import Snapshot
 from .variants import TableVariants, value_of
 from .verdicts import Rescored, RescoredWord
 
-TOLERANCE = 0.02  # points of a share in percent
+TOLERANCE = 0.02  # points of a share in percent; as much of a feature statistic
 
 
 def rescored(
@@ -28,7 +28,7 @@ def rescored(
     A file that was scored as a row more than once counts under the row's own protocol; if that was not run, under the
     first that was.
     """
-    if figure.kind != "trained" or figure.is_relative or not figure.headline:
+    if figure.kind not in ("trained", "feature") or figure.is_relative or not figure.headline:
         return ()
     files: dict[str, list[Record]] = {}
     for record in snapshot.scored_as(table.name, figure.row, figure.dataset):

@@ -246,3 +246,13 @@ def test_same_print_is_the_same_print() -> None:
     assert json.dumps(sorted(catalog.released)) == json.dumps(
         ["cfn", "contextrast", "contrastiveseg", "label-efficient", "semiseg"]
     )
+
+
+def test_statistics_of_features_are_rescored_too(lab: Laboratory) -> None:
+    path = lab.root / "mine.pth"
+    torch.save(saved(), path)
+    done = lab.run("eval", "--checkpoint", path, "--as", "contextrast-table4/upernet", "--dataset", "camvid", "--json")
+    report = lab.run("report", "contextrast-table4", "--dataset", "camvid", "--json").json["reports"][0]
+    shown = {each["figure"]["metric"]: each["value"] for each in report["rescored"]}
+    assert {"alignment", "uniformity"} <= set(shown)
+    assert shown["alignment"] == pytest.approx(done.json["figures"]["alignment"])
