@@ -27,6 +27,7 @@ def command(
     form: Annotated[str, typer.Option("--format", metavar="NAME", help=_FORMATS)] = "terminal",
     dataset: Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Only this data set.")] = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="IoU by class as well.")] = False,
+    deviations: Annotated[bool, typer.Option("--deviations", help="All deviations, not a line of them.")] = False,
     profile: Profiles = None,
     save: Annotated[
         Path | None,
@@ -59,7 +60,8 @@ def command(
     if profile:
         _profiles(report, store, profile, form)
         return
-    _print(report, form, per_class=per_class, repeat=repeated(dataset, data_root, out))
+    repeat = repeated(dataset, data_root, out)
+    _print(report, form, per_class=per_class, brief=not deviations, repeat=repeat)
     if save is not None:
         from segbench.results.save import save_reports
 
@@ -126,7 +128,7 @@ def finish(
     from segbench.results.report import Report
 
     report = Report((compare_table(catalog, table, store, datasets=datasets),))
-    _print(report, "json" if as_json else "terminal", per_class=False, repeat=repeat)
+    _print(report, "json" if as_json else "terminal", per_class=False, brief=True, repeat=repeat)
     return _is_good(report)
 
 
@@ -134,10 +136,10 @@ def _is_good(report: "Report") -> bool:
     return all(verdict in GOOD for table in report.tables for verdict in table.counts())
 
 
-def _print(report: "Report", form: str, *, per_class: bool, repeat: tuple[tuple[str, str], ...]) -> None:
+def _print(report: "Report", form: str, *, per_class: bool, brief: bool, repeat: tuple[tuple[str, str], ...]) -> None:
     on_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if on_terminal else common.PIPE_WIDTH
     color = on_terminal and not common.console().no_color
     if form == "terminal":  # saved or shared formats do not show folders of this machine
         report = report.repeating(repeat)
-    typer.echo(report.render(form, per_class=per_class, width=width, color=color).rstrip("\n"))
+    typer.echo(report.render(form, per_class=per_class, width=width, color=color, brief=brief).rstrip("\n"))

@@ -58,9 +58,11 @@ class Report:
         """
         return self.render("markdown", per_class=per_class)
 
-    def render(self, form: str, *, per_class: bool = False, width: int = 100, color: bool = False) -> str:
+    def render(
+        self, form: str, *, per_class: bool = False, width: int = 100, color: bool = False, brief: bool = False
+    ) -> str:
         """Return the report in any output format, see ``segbench.results.formats.render``."""
-        return render(self.tables, form, per_class=per_class, width=width, color=color)
+        return render(self.tables, form, per_class=per_class, width=width, color=color, brief=brief)
 
     def repeating(self, options: tuple[tuple[str, str], ...]) -> "Report":
         """Return the report with options of the command line that its next commands repeat, each with its value."""

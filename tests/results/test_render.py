@@ -79,6 +79,25 @@ def test_markdown_lines(report):
     )
 
 
+def test_brief_reports_have_a_line_of_deviations(lab):
+    """What all rows share counts once; the rest is asked for."""
+    lab = lab(made_one=BODY)
+    lab.run(T, "slow", [50.0], request=Request("small"), asked=True)
+    one = compare_table(lab.catalog, T, lab.store)
+    assert "1 deviation: steps 50 of 100 (--deviations: all)" in render(one, "terminal", brief=True)
+    assert "deviations: steps 50 of 100\n" in render(one, "terminal", width=10_000)
+    changed = Request(
+        "small", settings=(("data.scale", 0.5), ("schedule.policy.power", 0.8), ("augmentation.flip", 0.5))
+    )
+    lab.run(T, "base", [60.0], request=changed, asked=True)
+    text = render(compare_table(lab.catalog, T, lab.store), "terminal", brief=True, width=10_000)
+    assert "1 deviation: steps 50 of 100; up to 3 besides of single rows (--deviations: all)" in text
+    lab.run(T, "slow", [51.0], request=changed, asked=True)
+    lab.run(T, "none", [51.0], request=changed, asked=True)
+    text = render(compare_table(lab.catalog, T, lab.store), "terminal", brief=True, width=10_000)
+    assert "deviations: " not in text.replace("(--deviations: all)", "")
+
+
 def test_a_tolerance_is_told(lab):
     tolerance = '{points: 1.5, source: "their later code gives 68.5"}'
     lab = lab(made_one=BODY.replace('miou: "70.0"', f'miou: {{printed: "70.0", tolerance: {tolerance}}}'))

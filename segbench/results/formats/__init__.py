@@ -65,6 +65,7 @@ def render(
     per_class: bool = False,
     width: int = 100,
     color: bool = False,
+    brief: bool = False,
 ) -> str:
     """Render one or several reports in one format.
 
@@ -74,6 +75,7 @@ def render(
         per_class: show the IoU of every class as well; some formats always hold it, others have no place for it.
         width: columns of the terminal.
         color: allow colour codes of a terminal.
+        brief: of the terminal, deviations in a line a section.
 
     Raises:
         UsageFault: no such format.
@@ -82,7 +84,7 @@ def render(
     from segbench.results.verdicts import TableReport
 
     every = [reports] if isinstance(reports, TableReport) else list(reports)
-    return load_format(form).render(every, RenderOptions(per_class, width, color))
+    return load_format(form).render(every, RenderOptions(per_class, width, color, brief))
 
 
 def _description(path: Path) -> str:

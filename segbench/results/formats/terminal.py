@@ -36,7 +36,9 @@ NARROW = 90  # below this many columns notes stand under their table
 def render(reports: Sequence[TableReport], options: RenderOptions) -> str:
     """Return the reports as text of at most ``options.width`` columns; each ends with its summary."""
     return "\n".join(
-        render_document(outline(report, per_class=options.per_class), width=options.width, color=options.color)
+        render_document(
+            outline(report, per_class=options.per_class, brief=options.brief), width=options.width, color=options.color
+        )
         for report in reports
     )
 

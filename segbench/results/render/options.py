@@ -11,8 +11,10 @@ class RenderOptions:
         per_class: show the IoU of every class as well.
         width: columns of the terminal.
         color: allow colour codes of a terminal.
+        brief: deviations in a line a section, not all of them.
     """
 
     per_class: bool = False
     width: int = 100
     color: bool = False
+    brief: bool = False

@@ -18,22 +18,23 @@ COLUMNS = (
 )
 
 
-def outline(report: TableReport, *, per_class: bool = False) -> Document:
+def outline(report: TableReport, *, per_class: bool = False, brief: bool = False) -> Document:
     """Return the outline of a report; its last block is the summary.
 
     Args:
         report: report of one table.
         per_class: add the IoU of every class.
+        brief: deviations in a line a section.
     """
-    blocks = tuple(_blocks(report, per_class=per_class))
+    blocks = tuple(_blocks(report, per_class=per_class, brief=brief))
     return Document(f"{report.table}: {report.title}", " ".join(report.source.split()), blocks)
 
 
-def _blocks(report: TableReport, *, per_class: bool) -> Iterator[Block]:
+def _blocks(report: TableReport, *, per_class: bool, brief: bool) -> Iterator[Block]:
     sections = report.sections()
     shown = {key: entries for key, entries in sections.items() if key[2] != "iou"}
     for key, entries in shown.items():
-        yield _section(report, key, entries, counted=len(sections) > 1)
+        yield _section(report, key, entries, counted=len(sections) > 1, brief=brief)
     yield from unprinted.sections(report)
     if report.claims:
         yield claims.section(f"{report.table} · claims of the publication", report.claims)
@@ -59,14 +60,16 @@ def _blocks(report: TableReport, *, per_class: bool) -> Iterator[Block]:
     yield Summary(cells.summary(report.entries, gains.counted(report.gains)))
 
 
-def _section(report: TableReport, key: SectionKey, entries: Sequence[FigureVerdict], *, counted: bool) -> Section:
+def _section(
+    report: TableReport, key: SectionKey, entries: Sequence[FigureVerdict], *, counted: bool, brief: bool
+) -> Section:
     basis = cells.basis(entries)
     details = [
         *remarks.floor(entries),
         *remarks.cost(entries),
         *remarks.ratio(report, entries),
         *remarks.length(entries),
-        *remarks.deviations(entries),
+        *(remarks.deviations_in_brief(entries) if brief else remarks.deviations(entries)),
     ]
     others = [*remarks.contradictions(entries), *remarks.classes(report, entries)]
     items = (*(Item(line) for line in details), *(Item(line, detail=False) for line in others))

@@ -6,7 +6,9 @@ from segbench.metrics.rules import COST_RULES
 from segbench.results.flat import class_rows
 from segbench.results.verdicts import FigureVerdict, TableReport
 
-from .cells import DAGGER, mean_of, number
+from .cells import DAGGER, many, mean_of, number
+
+_WEIGHTY = ("generated", "data set", "steps", "random instead", "backbone width")  # what a reader wants to know first
 
 
 def floor(entries: Sequence[FigureVerdict]) -> list[str]:
@@ -85,6 +87,28 @@ def deviations(entries: Sequence[FigureVerdict]) -> list[str]:
         lines += [f"deviations{who}: {', '.join(material)}"] if material else []
         lines += [f"recorded, not material{who}: {', '.join(recorded)}"] if recorded else []
     return lines
+
+
+def deviations_in_brief(entries: Sequence[FigureVerdict], *, named: int = 3) -> list[str]:
+    """Return one line: how many deviations all rows share, the first of them, and how many more single rows have."""
+    found: dict[tuple[str, ...], None] = dict.fromkeys(entry.deviations for entry in entries if entry.deviations)
+    if not found:
+        return []
+    common = [each for each in next(iter(found)) if all(each in own for own in found)]
+    more = [len(own) - len(common) for own in found]
+    first = sorted(common or next(iter(found)), key=_weight)
+    rest = f" and {len(first) - named} more" if len(first) > named else ""
+    line = f"{many(len(first), 'deviation')}: {', '.join(first[:named])}{rest}"
+    if common and any(more):
+        line += f"; up to {max(more)} besides of single rows"
+    elif not common:
+        line = f"deviations differ from row to row, of one of them {line}"
+    return [f"{line} (--deviations: all)"]
+
+
+def _weight(deviation: str) -> int:
+    """Return the place of a deviation among those that a brief line names first."""
+    return next((place for place, start in enumerate(_WEIGHTY) if deviation.startswith(start)), len(_WEIGHTY))
 
 
 def contradictions(entries: Iterable[FigureVerdict]) -> list[str]:
