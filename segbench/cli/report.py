@@ -26,6 +26,9 @@ def command(
     table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="Default: all tables with results.")] = None,
     form: Annotated[str, typer.Option("--format", metavar="NAME", help=_FORMATS)] = "terminal",
     dataset: Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Only this data set.")] = None,
+    budget: Annotated[
+        str | None, typer.Option("--budget", metavar="NAME", help="Only runs of this budget: full, small or smoke.")
+    ] = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="IoU by class as well.")] = False,
     deviations: Annotated[bool, typer.Option("--deviations", help="All deviations, not a line of them.")] = False,
     profile: Profiles = None,
@@ -52,7 +55,7 @@ def command(
     check_format(form)
     catalog = common.open_catalog(recipe)
     store = common.open_store(out)
-    report = load_report(table, store=store, catalog=catalog, dataset=dataset)
+    report = load_report(table, store=store, catalog=catalog, dataset=dataset, budget=budget)
     if not report.tables and form not in ("csv", "json"):  # programs get an empty answer
         typer.echo(f"There are no results yet in {store.root}.")
         typer.echo("Next: segbench reproduce contextrast-table6 --budget smoke")

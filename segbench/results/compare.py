@@ -15,7 +15,7 @@ from .rescored import rescored
 from .snapshot import Snapshot
 from .statistics import holm
 from .store import Store
-from .variants import RowVariants, TableVariants, gather_variants, has_results
+from .variants import RowVariants, TableVariants, gather_variants, has_results, only_budget
 from .verdicts import FigureVerdict, RowReport, TableReport
 
 
@@ -37,6 +37,7 @@ def compare_tables(
     *,
     datasets: Collection[str] | None = None,
     with_results: bool = False,
+    budget: str | None = None,
 ) -> list[TableReport]:
     """Judge every printed figure of some tables by the records of a store, which is read once.
 
@@ -46,6 +47,7 @@ def compare_tables(
         store: where the records are; equal trainings count for every row that means them.
         datasets: data sets to show; all by default. Holm's correction always covers the whole table.
         with_results: leave out tables without any result, which is cheaper than to judge them.
+        budget: show the runs of this budget alone.
 
     Returns:
         A report per table, in the order given.
@@ -60,7 +62,7 @@ def compare_tables(
         found = [table for table in found if has_results(catalog, table, snapshot)]
     shown = [_shown(table, datasets) for table in found]
     pools = Pools(snapshot.trainings(), catalog.spreads)
-    gathered = _Gathered(catalog, snapshot)
+    gathered = _Gathered(catalog, snapshot, budget)
     return [
         _compare(catalog, table, snapshot, pools, gathered, datasets=names)
         for table, names in zip(found, shown, strict=True)
@@ -70,14 +72,15 @@ def compare_tables(
 class _Gathered:
     """Variants of tables, each gathered once; a claim of one table may name rows of another one."""
 
-    def __init__(self, catalog: Catalog, snapshot: Snapshot) -> None:
-        self._catalog, self._snapshot = catalog, snapshot
+    def __init__(self, catalog: Catalog, snapshot: Snapshot, budget: str | None) -> None:
+        self._catalog, self._snapshot, self._budget = catalog, snapshot, budget
         self._tables: dict[str, TableVariants] = {}
 
     def of(self, table: Table) -> TableVariants:
         """Return the variants of a table."""
         if table.name not in self._tables:
-            self._tables[table.name] = gather_variants(self._catalog, table, self._snapshot)
+            found = gather_variants(self._catalog, table, self._snapshot)
+            self._tables[table.name] = found if self._budget is None else only_budget(found, self._budget)
         return self._tables[table.name]
 
     def row(self, table: Table, name: str, dataset: str) -> RowReport:

@@ -75,7 +75,14 @@ class Report:
         return self.render("terminal")
 
 
-def load_report(table: str | None = None, *, store: Store, catalog: Catalog, dataset: str | None = None) -> Report:
+def load_report(
+    table: str | None = None,
+    *,
+    store: Store,
+    catalog: Catalog,
+    dataset: str | None = None,
+    budget: str | None = None,
+) -> Report:
     """Compare the records of a store with the published figures.
 
     Args:
@@ -83,14 +90,18 @@ def load_report(table: str | None = None, *, store: Store, catalog: Catalog, dat
         store: where the records are.
         catalog: the recipes.
         dataset: show only figures of this data set; tables without any are left out.
+        budget: show the runs of this budget alone.
 
     Raises:
-        UsageFault: no such table, or no figures on the data set.
+        UsageFault: no such table or budget, or no figures on the data set.
         InvalidFault: a recipe or a record is invalid.
     """
+    if budget is not None and budget not in ("full", *catalog.budgets):
+        known = ["full", *catalog.budgets]
+        raise UsageFault(f"No budget {budget!r}. {choices(budget, known)}.", next="segbench report --help")
     names = [table] if table is not None else [] if store.is_empty() else _tables(catalog, dataset)
     wanted = [dataset] if dataset is not None else None
-    reports = compare_tables(catalog, names, store, datasets=wanted, with_results=table is None)
+    reports = compare_tables(catalog, names, store, datasets=wanted, with_results=table is None, budget=budget)
     if table is None:
         reports = [
             report

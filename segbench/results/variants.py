@@ -73,6 +73,20 @@ def gather_variants(catalog: Catalog, table: Table, snapshot: Snapshot) -> Table
     return TableVariants(rows, {key: gatherer.pairs(*key) for key in keys})
 
 
+def only_budget(variants: TableVariants, budget: str) -> TableVariants:
+    """Return the variants with the records of one budget alone."""
+
+    def kept(variant: RowVariant) -> RowVariant:
+        return variant if variant.budget == budget else replace(variant, records=())
+
+    rows = {
+        key: replace(own, training=tuple(map(kept, own.training)), cost=tuple(map(kept, own.cost)))
+        for key, own in variants.rows.items()
+    }
+    pairs = {key: tuple((kept(one), kept(other)) for one, other in own) for key, own in variants.pairs.items()}
+    return TableVariants(rows, pairs)
+
+
 def has_results(catalog: Catalog, table: Table, snapshot: Snapshot) -> bool:
     """Return whether a row of a table was asked for, or has a record; far cheaper than its variants."""
     if snapshot.attempts(table.name):

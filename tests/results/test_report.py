@@ -3,6 +3,7 @@
 import pytest
 
 from segbench.core.errors import UsageFault
+from segbench.recipe.resolve import Request
 from segbench.results.report import load_report
 
 BODY = """
@@ -48,3 +49,23 @@ def test_one_table_and_one_data_set(lab) -> None:  # type: ignore[no-untyped-def
         load_report("made-onee", store=lab.store, catalog=lab.catalog)
     with pytest.raises(UsageFault, match="no figures on 'voc'"):
         load_report("made-one", store=lab.store, catalog=lab.catalog, dataset="voc")
+
+
+def test_runs_of_one_budget_alone(lab) -> None:  # type: ignore[no-untyped-def]
+    """The full run comes first unless another budget is asked for; attempts stay counted."""
+    lab = lab(made_one=BODY)
+    lab.run("made-one", "base", [70.0, 70.1, 69.9])
+    lab.run("made-one", "base", [30.0], request=Request("small"), asked=True)
+
+    def judged(budget: str | None) -> tuple[str, float | None]:
+        report = load_report(store=lab.store, catalog=lab.catalog, budget=budget)
+        (entry,) = [
+            each for each in report.tables[0].entries if each.figure.row == "base" and not each.figure.class_name
+        ]
+        return entry.verdict, entry.measured
+
+    assert judged(None) == judged("full") == ("reproduced", pytest.approx(70.0))
+    assert judged("small") == ("not comparable", 30.0)
+    assert load_report(store=lab.store, catalog=lab.catalog, budget="tiny").tables == ()
+    with pytest.raises(UsageFault, match=r"No budget 'smal'\. Close: small"):
+        load_report(store=lab.store, catalog=lab.catalog, budget="smal")

@@ -91,12 +91,12 @@ def deviations(entries: Sequence[FigureVerdict]) -> list[str]:
 
 def deviations_in_brief(entries: Sequence[FigureVerdict], *, named: int = 3) -> list[str]:
     """Return one line: how many deviations all rows share, the first of them, and how many more single rows have."""
-    found: dict[tuple[str, ...], None] = dict.fromkeys(entry.deviations for entry in entries if entry.deviations)
+    found = list(dict.fromkeys(entry.deviations for entry in entries if entry.deviations))
     if not found:
         return []
-    common = [each for each in next(iter(found)) if all(each in own for own in found)]
+    common = [each for each in found[0] if all(each in own for own in found)]
     more = [len(own) - len(common) for own in found]
-    first = sorted(common or next(iter(found)), key=_weight)
+    first = sorted(common or found[0], key=_weight)
     rest = f" and {len(first) - named} more" if len(first) > named else ""
     line = f"{many(len(first), 'deviation')}: {', '.join(first[:named])}{rest}"
     if common and any(more):
