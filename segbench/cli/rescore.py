@@ -12,7 +12,7 @@ from . import common
 if TYPE_CHECKING:
     from segbench.recipe.catalog import Catalog
     from segbench.recipe.released import ReleasedWeights
-    from segbench.reproduce.evaluate.row import Readings, ScoredRow
+    from segbench.reproduce.evaluate.request import Readings, ScoredRow
 
 RELEASED = "released"
 

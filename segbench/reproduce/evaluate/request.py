@@ -2,18 +2,41 @@
 
 import shlex
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 from segbench.checkpoints.conventions import Convention
 from segbench.core.errors import UsageFault
-from segbench.core.spec import Size
+from segbench.core.spec import EvaluationSpec, Size
 from segbench.metrics.scores import ABSENT_RULES, Absent
-
-if TYPE_CHECKING:
-    from .row import ScoredRow
 
 PROTOCOLS = ("whole", "ms-flip", "slide", "published")
 HELP = "segbench eval --help"
+Readings = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class ScoredRow:
+    """A row that a checkpoint stands for.
+
+    Attributes:
+        table, row, dataset: of its figures.
+        spec: its published evaluation protocol.
+        readings: answers to open points, other than the default ones.
+    """
+
+    table: str
+    row: str
+    dataset: str
+    spec: EvaluationSpec
+    readings: Readings = ()
+
+    def __str__(self) -> str:
+        return f"{self.table}/{self.row}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a record keeps of it."""
+        named = {"table": self.table, "row": self.row, "dataset": self.dataset}
+        return {**named, "readings": dict(self.readings)} if self.readings else named
 
 
 @dataclass(frozen=True)
@@ -34,7 +57,7 @@ class EvalRequest:
         flip: None for the protocol's own.
         allow_partial: initialise at random what the file lacks.
         averaged: use the moving average of the weights.
-        row: row that the checkpoint stands for, whose data and protocol score it; see ``row.as_row``.
+        row: row that the checkpoint stands for, whose data and protocol score it; see ``as_row`` of ``row``.
 
     Raises:
         UsageFault: there is no such protocol or rule.
@@ -56,7 +79,7 @@ class EvalRequest:
     flip: bool | None = None
     allow_partial: bool = False
     averaged: bool = False
-    row: "ScoredRow | None" = None
+    row: ScoredRow | None = None
 
     def __post_init__(self) -> None:
         if self.protocol is not None and self.protocol not in PROTOCOLS:

@@ -13,8 +13,8 @@ from segbench.reproduce.run import run_job
 from segbench.results.record import Record
 
 from .checkpoint import OpenedCheckpoint, open_checkpoint
-from .request import EvalRequest
-from .row import ScoredRow, as_row
+from .request import EvalRequest, ScoredRow
+from .row import as_row
 
 
 @dataclass(frozen=True)

@@ -1,43 +1,14 @@
 """Rows whose published protocol scores a checkpoint. Free of torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from segbench.core.errors import UsageFault
-from segbench.core.spec import EvaluationSpec
 from segbench.recipe.catalog import Catalog
 from segbench.recipe.released import ReleasedWeights
 from segbench.recipe.resolve import Request, resolve
 
-from .request import EvalRequest
-
-Readings = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class ScoredRow:
-    """A row that a checkpoint stands for.
-
-    Attributes:
-        table, row, dataset: of its figures.
-        spec: its published evaluation protocol.
-        readings: answers to open points, other than the default ones.
-    """
-
-    table: str
-    row: str
-    dataset: str
-    spec: EvaluationSpec
-    readings: Readings = ()
-
-    def __str__(self) -> str:
-        return f"{self.table}/{self.row}"
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what a record keeps of it."""
-        named = {"table": self.table, "row": self.row, "dataset": self.dataset}
-        return {**named, "readings": dict(self.readings)} if self.readings else named
+from .request import EvalRequest, Readings, ScoredRow
 
 
 def scored_row(
