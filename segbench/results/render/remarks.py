@@ -1,5 +1,6 @@
 """Remarks below the table of a section, a line each."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from segbench.metrics.rules import COST_RULES
@@ -8,7 +9,15 @@ from segbench.results.verdicts import FigureVerdict, TableReport
 
 from .cells import DAGGER, many, mean_of, number
 
-_WEIGHTY = ("generated", "data set", "steps", "random instead", "backbone width")  # what a reader wants to know first
+# What a reader wants to know first of what differs.
+_WEIGHTY = tuple(
+    re.compile(start)
+    for start in (
+        "generated", "data set", r"(method|decoder|backbone) \S+ instead of", "batch statistics", "steps",
+        "random instead", "backbone width",
+    )
+)  # fmt: skip
+_OTHER_DATA = 1  # the last of them that says so
 
 
 def floor(entries: Sequence[FigureVerdict]) -> list[str]:
@@ -90,13 +99,17 @@ def deviations(entries: Sequence[FigureVerdict]) -> list[str]:
 
 
 def deviations_in_brief(entries: Sequence[FigureVerdict], *, named: int = 3) -> list[str]:
-    """Return one line: how many deviations all rows share, the first of them, and how many more single rows have."""
+    """Return one line: how many deviations all rows share, the first of them, and how many more single rows have.
+
+    Other data come first, then those that settings of the command line make.
+    """
     found = list(dict.fromkeys(entry.deviations for entry in entries if entry.deviations))
     if not found:
         return []
     common = [each for each in found[0] if all(each in own for own in found)]
     more = [len(own) - len(common) for own in found]
-    first = sorted(common or found[0], key=_weight)
+    asked = _asked_for(entries)
+    first = sorted(common or found[0], key=lambda each: (_weight(each) > _OTHER_DATA, each not in asked, _weight(each)))
     rest = f" and {len(first) - named} more" if len(first) > named else ""
     line = f"{many(len(first), 'deviation')}: {', '.join(first[:named])}{rest}"
     if common and any(more):
@@ -106,9 +119,20 @@ def deviations_in_brief(entries: Sequence[FigureVerdict], *, named: int = 3) -> 
     return [f"{line} (--deviations: all)"]
 
 
+def _asked_for(entries: Sequence[FigureVerdict]) -> set[str]:
+    """Return the deviations that settings of the command line make."""
+    shown = {id(entry.shown): entry.shown for entry in entries if entry.shown is not None}
+    return {
+        str(deviation)
+        for variant in shown.values()
+        for deviation in (variant.deviations if variant.settings else ())
+        if any(deviation.path.startswith(path) for path in variant.settings)
+    }
+
+
 def _weight(deviation: str) -> int:
     """Return the place of a deviation among those that a brief line names first."""
-    return next((place for place, start in enumerate(_WEIGHTY) if deviation.startswith(start)), len(_WEIGHTY))
+    return next((place for place, start in enumerate(_WEIGHTY) if start.match(deviation)), len(_WEIGHTY))
 
 
 def contradictions(entries: Iterable[FigureVerdict]) -> list[str]:
