@@ -116,6 +116,12 @@ class PublishedCheckpoint:
         found = _DIGEST.search(self.file_name) if self.digest != "none" else None
         return found[1] if found else ""
 
+    def protocols_on(self, data: DataSpec) -> list[EvaluationSpec]:
+        """Return the protocols of the figures that are published for these images; empty for other images."""
+        if (self.data, self.split) != (data.name, data.splits[0]):
+            return []
+        return [figure.evaluation for figure in self.figures if figure.evaluation is not None]
+
     def disowns(self, sha256: str) -> bool:
         """Return True if a file of this SHA-256 cannot be the published one."""
         return self.digest == "trusted" and not sha256.startswith(self.sha256_prefix)

@@ -61,7 +61,7 @@ def load_catalog(root: Path, *, personal: Sequence[Path] = ()) -> Catalog:
     """
     catalog, faults = Catalog(root), []
     for path in sorted(root.glob("*/*.yaml")):
-        read = {SHARED: _add_shared, CLAIMS: _add_claims, RELEASED: _add_released}.get(path.name, _add_table)
+        read = {SHARED: _add_shared, CLAIMS: _add_beside, RELEASED: _add_beside}.get(path.name, _add_table)
         faults += [f"{path.parent.name}/{fault}" for fault in read(catalog, path, path.parent.name)]
     if (root / "budgets.yaml").exists():
         document = strict_yaml.load(root / "budgets.yaml")
@@ -125,21 +125,17 @@ def _add_shared(catalog: Catalog, path: Path, paper: str) -> list[str]:
     return faults
 
 
-def _add_claims(catalog: Catalog, path: Path, paper: str) -> list[str]:
-    """Add the claims of a paper and return their faults."""
+def _add_beside(catalog: Catalog, path: Path, paper: str) -> list[str]:
+    """Add the claims of a paper, or its released weights, and return their faults."""
     document = strict_yaml.load(path)
-    parsed, faults = parse(document, ClaimsFile, what="a file of claims")
-    if parsed is not None:
-        catalog.claims[paper] = Beside(parsed, document)
-    return faults
-
-
-def _add_released(catalog: Catalog, path: Path, paper: str) -> list[str]:
-    """Add the released weights of a paper and return their faults."""
-    document = strict_yaml.load(path)
-    parsed, faults = parse(document, ReleasedFile, what="a file of released weights")
-    if parsed is not None:
-        catalog.released[paper] = Beside(parsed, document)
+    if path.name == CLAIMS:
+        claims, faults = parse(document, ClaimsFile, what="a file of claims")
+        if claims is not None:
+            catalog.claims[paper] = Beside(claims, document)
+        return faults
+    released, faults = parse(document, ReleasedFile, what="a file of released weights")
+    if released is not None:
+        catalog.released[paper] = Beside(released, document)
     return faults
 
 
@@ -165,8 +161,8 @@ def _add_folder(catalog: Catalog, folder: Path) -> None:
     for place, shared, tables in personal_files(folder):
         paper = OWN if place == folder and shared is None else _paper_of(catalog, place.name)
         faults = _add_shared(catalog, shared, paper) if shared else []
-        for path, add in ((place / CLAIMS, _add_claims), (place / RELEASED, _add_released)):
-            if path.is_file() and (said := add(catalog, path, paper)):
+        for path in (place / CLAIMS, place / RELEASED):
+            if path.is_file() and (said := _add_beside(catalog, path, paper)):
                 catalog.broken.append(BrokenFile(path, tuple(f"{place}/{fault}" for fault in said)))
         if shared and faults:
             catalog.broken.append(BrokenFile(shared, tuple(f"{place}/{fault}" for fault in faults)))

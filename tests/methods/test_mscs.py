@@ -17,6 +17,15 @@ def make(segmentor, **options):
     return build(Options(embedding_dim=6, **options), segmentor(CLASSES), num_classes=CLASSES, seed=3)
 
 
+def halves(batch):
+    """Two images of two classes each, half and half: all pairs are equally large."""
+    data = batch(CLASSES, size=(32, 64))
+    target = torch.full_like(data.target, 255)
+    target[0, :, :32], target[0, :, 32:] = 0, 1
+    target[1, :, :32], target[1, :, 32:] = 2, 1
+    return dataclasses.replace(data, target=target)
+
+
 def rows(embeddings, target):
     """All labelled pixels of a scale as (image, label, unit vector)."""
     images, _, height, width = embeddings.shape
@@ -47,11 +56,8 @@ def contrast(anchors, others, *, within):
 
 def test_equals_the_formula_when_every_pixel_is_drawn(segmentor, batch):
     """Images of two classes, half and half: all pairs are equally large, so the draw takes every pixel."""
-    data = batch(CLASSES, size=(32, 64))
-    target = torch.full_like(data.target, 255)
-    target[0, :, :32], target[0, :, 32:] = 0, 1
-    target[1, :, :32], target[1, :, 32:] = 2, 1
-    data = dataclasses.replace(data, target=target)
+    data = halves(batch)
+    target = data.target
     method = make(
         segmentor, min_pixels=1, layer_weights={1: 1.0, 2: 0.5, 3: 0.25}, cross_pairs=((1, 4), (2, 3)), alpha=0.2
     )
@@ -68,11 +74,8 @@ def test_equals_the_formula_when_every_pixel_is_drawn(segmentor, batch):
 
 def test_groups_are_contrasted_apart(segmentor, batch):
     """The mean of what the formula gives of each group alone."""
-    data = batch(CLASSES, size=(32, 64))
-    target = torch.full_like(data.target, 255)
-    target[0, :, :32], target[0, :, 32:] = 0, 1
-    target[1, :, :32], target[1, :, 32:] = 2, 1
-    data = dataclasses.replace(data, target=target)
+    data = halves(batch)
+    target = data.target
     method = make(segmentor, min_pixels=1, layer_weights={1: 1.0}, cross_pairs=((1, 4),), alpha=1, images_per_group=1)
     method.eval()
     losses = method({"labelled": data}, at(0))

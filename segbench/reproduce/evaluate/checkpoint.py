@@ -67,12 +67,9 @@ class OpenedCheckpoint:
     @property
     def published_protocol(self) -> EvaluationSpec | None:
         """Protocol to compare with: that of the row; else of the published figure that was asked for, or the first."""
-        published = self.published
         if self.request.row is not None:
             return self.request.row.spec
-        if published is None or (published.data, published.split) != (self.data.name, self.data.splits[0]):
-            return None
-        known = [figure.evaluation for figure in published.figures if figure.evaluation is not None]
+        known = self.published.protocols_on(self.data) if self.published is not None else []
         return next((spec for spec in known if same_protocol(spec, self.spec)), known[0] if known else None)
 
     def task(

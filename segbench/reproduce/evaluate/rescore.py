@@ -70,12 +70,10 @@ def rescore(
 
 def _published(opened: OpenedCheckpoint) -> list[EvaluationSpec]:
     """Return the protocols of the publishers' own figures, on the same images."""
-    published, spec = opened.published, opened.spec
-    if published is None or (published.data, published.split) != (spec.data.name, spec.data.splits[0]):
+    if opened.published is None:
         return []
     found: list[EvaluationSpec] = []
-    for figure in published.figures:
-        if figure.evaluation is not None:
-            theirs = figure.evaluation.model_copy(update={"data": spec.data})
-            found += [theirs] if theirs not in (spec, *found) else []
+    for protocol in opened.published.protocols_on(opened.spec.data):
+        theirs = protocol.model_copy(update={"data": opened.spec.data})
+        found += [theirs] if theirs not in (opened.spec, *found) else []
     return found
