@@ -39,7 +39,8 @@ table: mine-table1
 title: Made here
 source: nobody
 base: {camvid: contextrast-table1/camvid-hrnet}
-evaluation: {split: test, mode: whole, scales: [1.0], flip: false, fuse: probabilities, checkpoint: last}
+evaluation: {split: test, mode: whole, scales: [1.0], flip: false, fuse: probabilities, checkpoint: last,
+  enlarge: twice}
 rows:
   base: {title: Base, figures: {camvid.test: {miou: "PRINT"}}}
   up: {title: Up, over: base, figures: {camvid.test: {miou: "80.0"}}}
@@ -157,7 +158,8 @@ def test_a_file_of_the_users_own(lab: Laboratory) -> None:
     assert done.code == 0, done
     assert done.out.rstrip().endswith("Next: segbench report mine-table1 --dataset camvid")
     (record,) = lab.store.records()
-    lab.run("eval", "--checkpoint", path, "--dataset", "camvid", "--split", "test", "--json")
+    plain = lab.run("eval", "--checkpoint", path, "--dataset", "camvid", "--split", "test", "--json").json
+    assert plain["id"] == record.id, "the same evaluation, without the row"
     again = lab.store.find(record.id)
     assert again is not None and again.provenance["stands_for"] == record.provenance["stands_for"]
     answer = lab.answer()
